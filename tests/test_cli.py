@@ -1,0 +1,187 @@
+"""The shell's commands: what they pass on, and how they tell a mistake."""
+
+import argparse
+import dataclasses
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from zscir import cli
+from zscir.chapters import BookError
+
+
+def recorded(monkeypatch, name, result="done"):
+    """Replace a function of zscir.book by one that notes how it was called."""
+    calls = []
+
+    def note(*args, **kwargs):
+        calls.append((args, kwargs))
+        return result
+
+    monkeypatch.setattr(f"zscir.book.{name}", note)
+    return calls
+
+
+def test_book_passes_its_options(monkeypatch, capsys):
+    calls = recorded(monkeypatch, "build", "index.html")
+    assert cli.main(["book", "--profile", "quick", "--only", "05", "-p", "tau", "0.27"]) == 0
+    assert calls == [(("quick", {"tau": 0.27}, "05"), {"force": False})]
+    assert capsys.readouterr().out == "the book: index.html\n"
+
+
+def test_run_and_sweep_pass_their_parameters(monkeypatch, capsys):
+    ran, swept = recorded(monkeypatch, "run_chapter"), recorded(monkeypatch, "sweep", ["one", "two"])
+    assert (
+        cli.main(["run", "05", "-p", "tau", "1e-1", "-p", "world", "tiny", "-o", "x.ipynb", "--force"]) == 0
+    )
+    assert ran == [(("05", {"tau": 0.1, "world": "tiny"}, "default", "x.ipynb"), {"force": True})]
+    assert cli.main(["sweep", "05", "tau", "0.2", "0.4", "-p", "seed", "1"]) == 0
+    assert swept == [(("05", "tau", [0.2, 0.4]), {"parameters": {"seed": 1}, "profile": "default"})]
+    assert capsys.readouterr().out == "done\none\ntwo\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "said"),
+    [
+        (ValueError("tau must be\n in [0, 1]"), 2, "zscir: tau must be in [0, 1]\n"),
+        (FileNotFoundError("no such folder"), 2, "zscir: no such folder\n"),
+        (BookError("chapter x failed\n    1 / 0"), 1, "zscir: chapter x failed\n    1 / 0\n"),
+    ],
+)
+def test_mistakes_are_told_without_a_traceback(monkeypatch, capsys, error, status, said):
+    def fail(*args, **kwargs):
+        raise error
+
+    monkeypatch.setattr("zscir.book.run_chapter", fail)
+    assert cli.main(["run", "05"]) == status
+    assert capsys.readouterr().err == said
+
+
+def test_a_fault_of_the_library_is_not_hidden(monkeypatch):
+    def fail(*args, **kwargs):
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr("zscir.book.run_chapter", fail)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        cli.main(["run", "05"])
+
+
+@pytest.mark.parametrize("words", [[], ["cook"], ["run"], ["book", "--profil"], ["pocket"]])
+def test_a_wrong_command_line_shows_the_usage(words, capsys):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(words)
+    assert caught.value.code == 2 and "usage: zscir" in capsys.readouterr().err
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    tau: float = 0.3
+    steps: int | None = None
+    pairs: str = "pocket-small"
+    keep: Literal["noun", "rest"] = "noun"
+    mixed_precision: bool = False
+
+
+def given(*words: str) -> dict:
+    parser = argparse.ArgumentParser()
+    cli.add_dataclass_options(parser, Config)
+    return vars(parser.parse_args(words))
+
+
+def test_a_dataclass_becomes_options_with_its_types():
+    assert given() == {}
+    words = ("--tau", "0.2", "--steps", "7", "--pairs", "x", "--keep", "rest", "--mixed-precision")
+    assert Config(**given(*words)) == Config(0.2, 7, "x", "rest", True)
+    assert given("--no-mixed-precision") == {"mixed_precision": False}
+    for wrong in (("--tau", "high"), ("--steps", "1.5"), ("--keep", "all")):
+        with pytest.raises(SystemExit):
+            given(*wrong)
+
+
+def test_help_is_quick_and_names_every_command():
+    code = "import sys; sys.argv = ['zscir', '--help']; from zscir.cli import main\ntry: main()\nfinally: "
+    done = subprocess.run(
+        [sys.executable, "-c", code + "assert not {'torch', 'papermill'} & set(sys.modules)"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert all(
+        f"    {name} " in done.stdout for name in ("book", "run", "sweep", "pocket", "train", "evaluate")
+    )
+
+
+def test_train_options_are_those_of_the_configuration(capsys):
+    from zscir.training import TrainConfig
+
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["train", "--help"])
+    assert caught.value.code == 0
+    said = capsys.readouterr().out
+    assert all(f"--{f.name.replace('_', '-')}" in said for f in dataclasses.fields(TrainConfig))
+    assert cli.main(["train", "--tau", "1.5"]) == 2
+    assert "tau" in capsys.readouterr().err
+
+
+def test_pretraining_brings_its_own_options(capsys):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["pocket", "pretrain", "--help"])
+    assert caught.value.code == 0 and "--out" in capsys.readouterr().out
+
+
+@pytest.fixture(scope="module")
+def tiny_folder(tmp_path_factory, make_tiny_config):
+    """A folder with a random CLIP, as `--backbone` takes it."""
+    from zscir.backbone import build_model
+    from zscir.weights import save_backbone
+
+    config = make_tiny_config()
+    return str(save_backbone(build_model(config["model_cfg"]), config, tmp_path_factory.mktemp("tiny")))
+
+
+@pytest.fixture(autouse=True)
+def own_artifacts(tmp_path, monkeypatch):
+    monkeypatch.setenv("ZSCIR_ARTIFACTS", str(tmp_path / "artifacts"))
+
+
+def test_evaluate_prints_scores_with_intervals_and_protocol(tiny_folder, capsys):
+    words = ["evaluate", "cirr", "--root", "pocket-tiny", "--method", "image", "--backbone", tiny_folder]
+    assert cli.main(words) == 0
+    said = capsys.readouterr().out
+    assert "recall@1 " in said and "recall_subset@1 " in said and "[" in said and "benchmark: cirr" in said
+    assert cli.main([*words, "-p", "reference", "hidden"]) == 2
+    assert "hidden" in capsys.readouterr().err
+
+
+def test_fashioniq_is_the_mean_of_the_categories_unless_one_is_named(tiny_folder, capsys):
+    words = ["evaluate", "fashioniq", "--root", "pocket-tiny", "--method", "text", "--backbone", tiny_folder]
+    recalls = []
+    for more in ([], *(["-p", "category", name] for name in ("dress", "shirt", "toptee"))):
+        assert cli.main([*words, *more]) == 0
+        recalls.append(float(re.search(r"recall@10 +([\d.]+)", capsys.readouterr().out)[1]))
+    assert recalls[0] == pytest.approx(sum(recalls[1:]) / 3, abs=0.01)
+
+
+def test_evaluate_writes_a_submission(tiny_folder, tmp_path, capsys):
+    words = ["evaluate", "cirr", "--root", "pocket-tiny", "--method", "image", "--backbone", tiny_folder]
+    assert cli.main([*words, "--submission", str(tmp_path / "server")]) == 0
+    written = capsys.readouterr().out.split()
+    assert len(written) == 2
+    assert all(json.loads(Path(path).read_text())["version"] == "rc2" for path in written)
+
+
+def test_train_then_evaluate_the_network(tiny_folder, capsys):
+    small = ["--steps", "3", "--batch", "8", "--limit", "24", "--warmup", "1", "--preset", "pic2word"]
+    assert cli.main(["train", "--backbone", tiny_folder, "--pairs", "pocket-tiny", *small]) == 0
+    network = re.search(r"the network: (\S+)", capsys.readouterr().out)[1]
+    words = ["evaluate", "cirr", "--root", "pocket-tiny", "--backbone", tiny_folder, "--inversion", network]
+    assert cli.main(words) == 0
+    assert "method: inversion" in capsys.readouterr().out
+    assert cli.main([*words[:-1], "nowhere"]) == 2
+    assert "nowhere" in capsys.readouterr().err

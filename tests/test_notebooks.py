@@ -1,0 +1,104 @@
+"""The chapters: clean sources, and each of them runs alone, in small, without a word on stderr."""
+
+import ast
+import re
+
+import nbformat
+import pytest
+import yaml
+
+from zscir.book import run_chapter
+from zscir.chapters import PROFILES, declared_parameters
+from zscir.paths import REPO
+
+PATHS = sorted((REPO / "notebooks").glob("*.ipynb"))
+KERNEL = {"name": "python3", "language": "python", "display_name": "Python 3 (ipykernel)"}
+PARAMETER = re.compile(r"(\w+): (float|int|bool|str|list|dict) = (.+?)  # \S.*")
+each_chapter = pytest.mark.parametrize("path", PATHS, ids=[path.stem for path in PATHS])
+
+
+def code_cells(path):
+    return [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+
+
+def test_the_table_of_contents_lists_exactly_the_chapters():
+    toc = yaml.safe_load((REPO / "book" / "_toc.yml").read_text())
+    listed = [entry["file"] for part in toc["parts"] for entry in part["chapters"]]
+    chapters = [name.removeprefix("notebooks/") for name in listed if name.startswith("notebooks/")]
+    assert chapters == [path.stem for path in PATHS]
+    prose = [name for name in listed if not name.startswith("notebooks/")]
+    assert {f"{name}.md" for name in [*prose, toc["root"]]} == {p.name for p in (REPO / "book").glob("*.md")}
+
+
+def test_every_parameter_of_a_profile_is_one_of_a_chapter():
+    declared = {path.stem: set(declared_parameters(path.stem)) for path in PATHS}
+    for profile in PROFILES.values():
+        for name, values in profile.items():
+            legal = set().union(*declared.values()) if name == "*" else declared[name]
+            assert set(values) <= legal
+
+
+@each_chapter
+def test_the_source_is_clean(path):
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    assert notebook.metadata.get("kernelspec") == KERNEL
+    assert set(notebook.metadata) <= {"kernelspec", "language_info"}
+    assert all(not cell.outputs and cell.execution_count is None for cell in code_cells(path))
+    ids = [cell["id"] for cell in notebook.cells]
+    assert all(one.startswith(f"{path.stem[:2]}-") for one in ids), (
+        "ids are 05-01, 05-setup, ...: made to stay"
+    )
+    assert len(set(ids)) == len(ids)
+    assert path.read_text() == nbformat.writes(notebook) + "\n", "write it with nbformat: small differences"
+
+
+@each_chapter
+def test_cells_are_short_and_begin_with_a_title(path):
+    first = nbformat.read(path, as_version=4).cells[0]
+    assert first.cell_type == "markdown" and re.search(r"^# \S", first.source, re.MULTILINE)
+    lines = {cell["id"]: len(cell.source.splitlines()) for cell in code_cells(path)}
+    assert not {one: count for one, count in lines.items() if count > 15}
+
+
+@each_chapter
+def test_one_cell_near_the_top_declares_the_parameters(path):
+    cells = nbformat.read(path, as_version=4).cells
+    tagged = [n for n, cell in enumerate(cells) if "parameters" in cell.metadata.get("tags", [])]
+    assert len(tagged) == 1 and tagged[0] <= 4
+    names = []
+    for line in cells[tagged[0]].source.splitlines():
+        match = PARAMETER.fullmatch(line)
+        assert match, f"not `name: type = literal  # help`: {line}"
+        assert type(ast.literal_eval(match[3])).__name__ == match[2], line
+        names.append(match[1])
+    assert list(declared_parameters(path.stem)) == names
+
+
+@each_chapter
+def test_named_figures_have_a_caption_and_a_text_for_those_who_cannot_see(path):
+    for cell in code_cells(path):
+        figure = cell.metadata.get("mystnb", {}).get("figure")
+        if figure is not None:
+            assert figure.get("caption", "").strip() and figure.get("name", "").startswith("fig-"), cell["id"]
+            assert cell.metadata["mystnb"].get("image", {}).get("alt", "").strip(), cell["id"]
+
+
+@pytest.fixture(scope="session")
+def artifacts(tmp_path_factory):
+    """One empty folder of artifacts for all chapters of the run."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("artifacts")
+        patch.setenv("ZSCIR_ARTIFACTS", str(folder))
+        yield folder
+
+
+@pytest.mark.slow
+@each_chapter
+def test_the_chapter_runs_alone(path, artifacts, tmp_path):
+    copy = run_chapter(path.stem, profile="quick", out=tmp_path / path.name)
+    for cell in code_cells(copy):
+        pictures = [one for one in cell.outputs if "image/png" in one.get("data", {})]
+        assert len(pictures) <= 1, f"cell {cell['id']} draws several figures, a caption has one"
+        shown = pictures and not {"remove-cell", "remove-output"} & set(cell.metadata.get("tags", []))
+        assert not shown or "figure" in cell.metadata.get("mystnb", {}), f"cell {cell['id']} lacks a caption"

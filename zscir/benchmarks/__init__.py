@@ -1,0 +1,94 @@
+"""Benchmarks of composed image retrieval, each read from its official files into one shape.
+
+    from zscir.benchmarks import load_benchmark
+    cirr = load_benchmark("cirr", "/data/CIRR", split="val")
+    dress = load_benchmark("fashioniq", "/data/FashionIQ", category="dress", require_images=False)
+
+With `zscir.retrieval.score_features(benchmark, query_features, gallery_features)` anyone can score
+features of their own. To add a benchmark: one module with a `READER`, one row in `READERS`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from zscir.benchmarks import circo, cirr, fashioniq
+from zscir.benchmarks.base import (
+    Benchmark,
+    Query,
+    Reader,
+    check_consistency,
+    check_images,
+    legal_value,
+    size_note,
+)
+from zscir.benchmarks.files import Problems
+
+__all__ = ["READERS", "Benchmark", "Query", "load_benchmark"]
+
+READERS: dict[str, Reader] = {"cirr": cirr.READER, "fashioniq": fashioniq.READER, "circo": circo.READER}
+
+
+def load_benchmark(
+    name: str,
+    root: str | Path,
+    split: str = "val",
+    *,
+    require_images: bool = True,
+    allow_missing: bool = False,
+    **protocol: str,
+) -> Benchmark:
+    """Read a benchmark and check all of it: files, keys, ids and every image, before any encoding.
+
+    Args:
+        name: "cirr", "fashioniq" or "circo".
+        root: the folder with the official files, or "pocket-tiny", "pocket-small", "pocket-large".
+        split: "val"; also "test1" (cirr) and "test" (circo), which have no targets.
+        require_images: False to work from the annotations alone (to score stored features).
+        allow_missing: True to drop the queries that need a missing image; `protocol` then says so.
+        **protocol: ``reference="removed"|"kept"``; FashionIQ also category, gallery and captions, whose
+            values `zscir.benchmarks.fashioniq` explains (the first legal value is the default).
+
+    Returns:
+        The benchmark; `protocol` states how it is scored, and its size beside the published one.
+
+    Raises:
+        ValueError: an unknown name, split or option, or malformed or contradictory annotations.
+        FileNotFoundError: files or images missing, all named in one error.
+    """
+    reader = READERS[legal_value("name", name, tuple(READERS))]
+    legal_value("split", split, reader.splits)
+    options = _options(name, reader, protocol)
+    folder = _folder(name, root)
+    problems = Problems(f"{name} {split} under {folder}")
+    benchmark = reader.read(folder, split, options, problems)
+    check_consistency(benchmark, problems)
+    benchmark.protocol = {"benchmark": name, "split": split, "dropped": "none"} | options | benchmark.protocol
+    if require_images:
+        benchmark = check_images(benchmark, allow_missing, problems)
+    problems.raise_if_any()
+    benchmark.protocol["size"] = size_note(benchmark, reader.published(split, options))
+    return benchmark
+
+
+def _options(name: str, reader: Reader, given: dict[str, str]) -> dict[str, str]:
+    """Every protocol option of the benchmark with its value, given or default."""
+    for option in given:
+        if option not in reader.options:
+            raise ValueError(f"{name} has no option {option!r}; its options are {', '.join(reader.options)}")
+    return {
+        option: legal_value(option, given.get(option, legal[0]), legal)
+        for option, legal in reader.options.items()
+    }
+
+
+def _folder(name: str, root: str | Path) -> Path:
+    """The folder to read; "pocket-..." draws (or finds) the embedded world in that layout."""
+    if isinstance(root, str) and root.startswith("pocket-"):
+        from zscir.pocket import make_pocket
+
+        return Path(make_pocket(root.removeprefix("pocket-")).root(name))
+    folder = Path(root).expanduser()
+    if not folder.is_dir():
+        raise FileNotFoundError(f"root={str(root)!r}: there is no such folder")
+    return folder

@@ -1,0 +1,162 @@
+"""What every benchmark becomes: queries over an ordered gallery, checked before any encoding."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from zscir.benchmarks.files import Problems, missing_files
+
+
+@dataclass(frozen=True)
+class Query:
+    """One question put to a benchmark: a reference image and a relative caption.
+
+    Attributes:
+        id: unique within the benchmark; the benchmark's own id where it has one.
+        reference: image id of the reference.
+        text: the relative caption in each wording to be encoded; several are averaged as features.
+        targets: image ids of the right answers, the one that recall counts first; () on test splits.
+        subset: image ids that Recall_subset ranks (CIRR: the other five of the set), else ().
+        group: what `Scores.per_group` groups by (CIRR set, FashionIQ category, pocket kind).
+        aspects: semantic aspects of the query (CIRCO val), else ().
+        concept: what reference and targets share, in words (CIRCO), else "".
+    """
+
+    id: str
+    reference: str
+    text: tuple[str, ...]
+    targets: tuple[str, ...] = ()
+    subset: tuple[str, ...] = ()
+    group: str = ""
+    aspects: tuple[str, ...] = ()
+    concept: str = ""
+
+
+@dataclass
+class Benchmark:
+    """Queries over a gallery, and the protocol they are scored by.
+
+    Attributes:
+        name: "cirr", "fashioniq" or "circo".
+        split: the split as the benchmark names it.
+        queries: in the order of the rows of query features.
+        gallery: image ids in the order of the rows of gallery features; ties are broken by it.
+        paths: image id -> file.
+        exclude_reference: whether a query's reference is removed from its ranking.
+        metrics: "recall@k", "recall_subset@k" and "map@k" names, in the order of a table.
+        protocol: what a reader must know to compare a score, as words; copied into every Scores.
+    """
+
+    name: str
+    split: str
+    queries: list[Query]
+    gallery: list[str]
+    paths: dict[str, Path]
+    exclude_reference: bool
+    metrics: tuple[str, ...]
+    protocol: dict[str, object]
+
+    def image_path(self, image_id: str) -> Path:
+        """File of an image. Raises ValueError for an id the benchmark does not have."""
+        if image_id not in self.paths:
+            known = ", ".join(self.gallery[:3])
+            raise ValueError(f"{self.name} {self.split} has no image id {image_id!r} (it has {known}, ...)")
+        return self.paths[image_id]
+
+    @cached_property
+    def row(self) -> dict[str, int]:
+        """Image id -> its row in the gallery features."""
+        return {image_id: number for number, image_id in enumerate(self.gallery)}
+
+    def __repr__(self) -> str:
+        """The sizes and the protocol, on one line."""
+        return (
+            f"Benchmark({self.name} {self.split}: {len(self.queries):,} queries, "
+            f"{len(self.gallery):,} gallery images)"
+        )
+
+
+@dataclass(frozen=True)
+class Reader:
+    """One benchmark's reader, as `load_benchmark` uses it.
+
+    Attributes:
+        splits: legal splits.
+        options: protocol option -> legal values, the default first.
+        read: (root, split, options, problems) -> Benchmark; records in `problems` what is wrong.
+        published: (split, options) -> published numbers of (queries, gallery images), or None.
+    """
+
+    splits: tuple[str, ...]
+    options: dict[str, tuple[str, ...]]
+    read: Callable[[Path, str, dict[str, str], Problems], Benchmark]
+    published: Callable[[str, dict[str, str]], tuple[int, int] | None]
+
+
+def legal_value(parameter: str, value: object, legal: tuple[str, ...]) -> str:
+    """`value` when it is legal. Raises ValueError naming the parameter and the legal values."""
+    if value not in legal:
+        raise ValueError(f"{parameter}={value!r} is not one of {', '.join(map(repr, legal))}")
+    return str(value)
+
+
+def check_consistency(benchmark: Benchmark, problems: Problems) -> None:
+    """Record ids that are double, and references, targets and set members outside the gallery."""
+    for image_id, times in Counter(benchmark.gallery).items():
+        if times > 1:
+            problems.add("image ids listed twice in the gallery", image_id)
+    for query_id, times in Counter(query.id for query in benchmark.queries).items():
+        if times > 1:
+            problems.add("query ids used twice", query_id)
+    known = set(benchmark.gallery)
+    for query in benchmark.queries:
+        named = {"reference": (query.reference,), "target": query.targets, "set member": query.subset}
+        for role, image_ids in named.items():
+            for image_id in image_ids:
+                if image_id not in known:
+                    problems.add(f"{role}s not in the gallery", f"{image_id} (query {query.id})")
+        if benchmark.exclude_reference and query.reference in query.targets:
+            problems.add("queries whose target is their own reference, which is removed", query.id)
+
+
+def check_images(benchmark: Benchmark, allow_missing: bool, problems: Problems) -> Benchmark:
+    """Look for every image file; record what is missing, or drop the queries that need it.
+
+    A query is dropped when its reference, any of its targets or any member of its set is
+    missing, since its score would otherwise mean something else.
+    """
+    missing = missing_files(benchmark.paths)
+    if not missing:
+        return benchmark
+    needs = [{q.reference, *q.targets, *q.subset} for q in benchmark.queries]
+    kept = [q for q, ids in zip(benchmark.queries, needs, strict=True) if not ids & missing.keys()]
+    lost = len(benchmark.queries) - len(kept)
+    if not allow_missing or not kept:
+        for path in missing.values():
+            problems.add("images missing or empty", path)
+        dropping = f"allow_missing=True would drop the {lost:,} queries that need them"
+        if not kept:
+            dropping = "no query can do without them"
+        problems.advice.append(f"{dropping}; require_images=False works from the annotations alone.")
+        return benchmark
+    benchmark.protocol["dropped"] = (
+        f"{lost:,} of {len(benchmark.queries):,} queries and "
+        f"{len(missing):,} of {len(benchmark.gallery):,} gallery images, missing on disk"
+    )
+    benchmark.queries = kept
+    benchmark.gallery = [image_id for image_id in benchmark.gallery if image_id not in missing]
+    benchmark.paths = {image_id: benchmark.paths[image_id] for image_id in benchmark.gallery}
+    return benchmark
+
+
+def size_note(benchmark: Benchmark, published: tuple[int, int] | None) -> str:
+    """Numbers of queries and gallery images, beside the published ones where they differ."""
+    here = (len(benchmark.queries), len(benchmark.gallery))
+    words = f"{here[0]:,} queries, {here[1]:,} gallery images"
+    if published is None or published == here:
+        return words
+    return f"{words} (published: {published[0]:,} and {published[1]:,})"

@@ -1,0 +1,78 @@
+"""CIRCO (Baldrati et al., ICCV 2023): several right answers a query, over COCO's unlabelled images.
+
+Files, as the miccunifi/CIRCO repository publishes them: ``annotations/{val,test}.json``,
+``COCO2017_unlabeled/annotations/image_info_unlabeled2017.json`` and the images in
+``COCO2017_unlabeled/unlabeled2017``. Image ids are the integers of the files, as strings. mAP@k
+counts all right answers, Recall@k only ``target_img_id``. The reference stays in the ranking unless
+``reference="removed"``, which some papers do: never mix the two in a table.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from zscir.benchmarks.base import Benchmark, Query, Reader
+from zscir.benchmarks.files import INTEGER, INTEGERS, NAME, NAMES, Problems, checked_entries, read_json
+
+CUTS = (5, 10, 25, 50)
+METRICS = (*(f"map@{k}" for k in CUTS), *(f"recall@{k}" for k in CUTS))
+GALLERY_SIZE = 123_403
+QUERIES = {"val": 220, "test": 800}
+_FIELDS = {"id": INTEGER, "reference_img_id": INTEGER, "relative_caption": NAME, "shared_concept": NAME}
+_ANSWERS = {"target_img_id": INTEGER, "gt_img_ids": INTEGERS, "semantic_aspects": NAMES}
+
+
+def _targets(entry: dict, problems: Problems) -> tuple[str, ...]:
+    """The right answers, ``target_img_id`` first."""
+    target, answers = entry["target_img_id"], entry["gt_img_ids"]
+    if target not in answers or len(set(answers)) != len(answers):
+        problems.add("queries whose 'gt_img_ids' lack the target or repeat an image", f"id {entry['id']}")
+    if entry["reference_img_id"] in answers:
+        problems.add("queries whose reference is one of their right answers", f"id {entry['id']}")
+    return tuple(str(name) for name in [target, *(other for other in answers if other != target)])
+
+
+def _read(root: Path, split: str, options: dict[str, str], problems: Problems) -> Benchmark:
+    annotations = root / "annotations" / f"{split}.json"
+    fields = _FIELDS | (_ANSWERS if split == "val" else {})
+    entries = checked_entries(read_json(annotations, problems, list), fields, annotations.name, problems)
+    coco = root / "COCO2017_unlabeled"
+    info = coco / "annotations" / "image_info_unlabeled2017.json"
+    content = read_json(info, problems, dict)
+    if content and not isinstance(content.get("images"), list):
+        problems.add("annotation files without a list 'images'", info)
+        content = {}
+    kinds = {"id": INTEGER, "file_name": NAME}
+    images = checked_entries(content.get("images", []), kinds, info.name, problems)
+    queries = [
+        Query(
+            id=str(entry["id"]),
+            reference=str(entry["reference_img_id"]),
+            text=(entry["relative_caption"],),
+            targets=_targets(entry, problems) if split == "val" else (),
+            aspects=tuple(entry["semantic_aspects"]) if split == "val" else (),
+            concept=entry["shared_concept"],
+        )
+        for entry in entries
+    ]
+    return Benchmark(
+        name="circo",
+        split=split,
+        queries=queries,
+        gallery=[str(image["id"]) for image in images],
+        paths={str(image["id"]): coco / "unlabeled2017" / image["file_name"] for image in images},
+        exclude_reference=options["reference"] == "removed",
+        metrics=METRICS,
+        protocol={
+            "gallery": "all images of image_info_unlabeled2017.json",
+            "captions": "relative caption alone",
+        },
+    )
+
+
+READER = Reader(
+    splits=("val", "test"),
+    options={"reference": ("kept", "removed")},
+    read=_read,
+    published=lambda split, options: (QUERIES[split], GALLERY_SIZE),
+)

@@ -1,0 +1,104 @@
+"""FashionIQ (Wu et al., CVPR 2021), one category at a time: dress, shirt or toptee.
+
+Files, as the XiaoxiaoGuo/fashion-iq repository publishes them: ``captions/cap.{category}.val.json``,
+``image_splits/split.{category}.val.json`` and ``images/{id}.png`` or ``.jpg``. A published result is
+the unweighted mean of the three categories: `zscir.retrieval.average`. The reference stays in the
+ranking.
+
+Two things differ between papers and are options here. ``gallery``: "original" is the split file
+(Pic2Word, SEARLE, LinCIR); "union" keeps only the candidates and targets of the queries, which is
+easier. ``captions``: "both-orders-averaged" encodes *c1 and c2* and *c2 and c1*, stripped of
+punctuation, and averages the features (SEARLE, LinCIR); "second-first" encodes *c2 and c1* (Pic2Word).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from zscir.benchmarks.base import Benchmark, Query, Reader
+from zscir.benchmarks.files import NAME, TWO_STRINGS, Problems, checked_entries, non_empty_files, read_json
+
+METRICS = tuple(f"recall@{k}" for k in (1, 5, 10, 50))
+SUFFIXES = (".png", ".jpg")
+#: category -> queries, images of the original gallery, images of the union gallery
+PUBLISHED = {"dress": (2017, 3817, 2628), "shirt": (2038, 6346, 3089), "toptee": (1961, 5373, 2902)}
+_FIELDS = {"candidate": NAME, "target": NAME, "captions": TWO_STRINGS}
+
+
+def join_captions(captions: list[str], joining: str) -> tuple[str, ...]:
+    """The wordings to encode for a query's two captions.
+
+    >>> join_captions(["is red.", "has sleeves"], "both-orders-averaged")
+    ('is red and has sleeves', 'has sleeves and is red')
+    >>> join_captions(["is red.", "has sleeves"], "second-first")
+    ('has sleeves and is red.',)
+    """
+    first, second = captions
+    if joining == "second-first":
+        return (f"{second} and {first}",)
+    first, second = (caption.strip(".?, ") for caption in (first, second))
+    return (f"{first} and {second}", f"{second} and {first}")
+
+
+def _image_paths(folder: Path, image_ids: list[str]) -> dict[str, Path]:
+    """Image id -> its file; ``.png`` where neither suffix exists."""
+    present = non_empty_files(folder)
+    paths = {}
+    for image_id in image_ids:
+        suffix = next((s for s in SUFFIXES if image_id + s in present), SUFFIXES[0])
+        paths[image_id] = folder / (image_id + suffix)
+    return paths
+
+
+def _read(root: Path, split: str, options: dict[str, str], problems: Problems) -> Benchmark:
+    category = options["category"]
+    captions = root / "captions" / f"cap.{category}.{split}.json"
+    entries = checked_entries(read_json(captions, problems, list), _FIELDS, captions.name, problems)
+    splits = root / "image_splits" / f"split.{category}.{split}.json"
+    gallery = read_json(splits, problems, list)
+    for image_id in gallery:
+        if not NAME.accepts(image_id):
+            problems.add(f"images of {splits.name} that are not a non-empty string", image_id)
+    gallery = [image_id for image_id in gallery if NAME.accepts(image_id)]
+    if options["gallery"] == "union":
+        wanted = {entry[key] for entry in entries for key in ("candidate", "target")}
+        outside = sorted(wanted.difference(gallery))
+        gallery = [image_id for image_id in gallery if image_id in wanted] + outside
+    queries = [
+        Query(
+            id=f"{category}-{number}",
+            reference=entry["candidate"],
+            text=join_captions(entry["captions"], options["captions"]),
+            targets=(entry["target"],),
+            group=category,
+        )
+        for number, entry in enumerate(entries)
+    ]
+    return Benchmark(
+        name="fashioniq",
+        split=split,
+        queries=queries,
+        gallery=gallery,
+        paths=_image_paths(root / "images", gallery),
+        exclude_reference=options["reference"] == "removed",
+        metrics=METRICS,
+        protocol={},
+    )
+
+
+def _published(split: str, options: dict[str, str]) -> tuple[int, int]:
+    queries, original, union = PUBLISHED[options["category"]]
+    return queries, original if options["gallery"] == "original" else union
+
+
+READER = Reader(
+    splits=("val",),
+    options={
+        "category": ("dress", "shirt", "toptee"),
+        "gallery": ("original", "union"),
+        "captions": ("both-orders-averaged", "second-first"),
+        "reference": ("kept", "removed"),
+    },
+    read=_read,
+    published=_published,
+)

@@ -1,0 +1,256 @@
+"""The commands of the shell; each is a thin door to one room of the library.
+
+    zscir book --profile quick
+    zscir run 07_ablation_tau -p tau 0.27 -o my_run.ipynb
+    zscir sweep 05_cirr tau 0.2 0.3 0.4
+    zscir pocket make --size small
+    zscir train --tau 0.3 --seed 1
+    zscir evaluate cirr --root ~/data/cirr --method inversion
+
+A mistake of the caller (a value, a name, a file) is told in one line on stderr, with exit status 2; a chapter
+or a page that fails, with exit status 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import dataclasses
+import sys
+import types
+import typing
+from collections.abc import Sequence
+from typing import Any
+
+Parser = argparse.ArgumentParser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: the words after ``zscir``; by default those of the process.
+
+    Returns:
+        Exit status: 0, or 1 for a failed chapter or page, or 2 for a mistake of the caller.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    args = _parser(words).parse_args(words)
+    try:
+        args.command(args)
+    except (ValueError, FileNotFoundError) as error:
+        print(f"zscir: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except RuntimeError as error:
+        if type(error).__name__ != "BookError":  # compared by name: importing the class is slow
+            raise
+        print(f"zscir: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser(words: list[str]) -> Parser:
+    """The parser; only the options of the command that was named are made, so help stays quick."""
+    parser = Parser(prog="zscir", description=(__doc__ or "").partition("\n")[0])
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    for name, (add_options, summary) in _COMMANDS.items():
+        sub = commands.add_parser(name, help=summary, description=summary)
+        if words[:1] == [name]:
+            add_options(sub, words[1:])
+    return parser
+
+
+def parse_value(text: str) -> Any:
+    """A parameter's value as written on the command line: a Python literal if it is one, else the text.
+
+    >>> [parse_value(text) for text in ("0.27", "1e-2", "True", "[1, 2]", "tiny", "'7'")]
+    [0.27, 0.01, True, [1, 2], 'tiny', '7']
+    """
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def _pairs(given: list[list[str]] | None, read: typing.Callable[[str], Any] = parse_value) -> dict[str, Any]:
+    return {name: read(text) for name, text in given or []}
+
+
+def _add_pairs(parser: Parser, help_text: str, *flags: str) -> None:
+    parser.add_argument(*flags, nargs=2, action="append", metavar=("NAME", "VALUE"), help=help_text)
+
+
+def _book_options(parser: Parser, words: list[str]) -> None:
+    parser.add_argument("--profile", default="default", help="default, or quick (a small world, few steps)")
+    parser.add_argument(
+        "--only", metavar="CHAPTER", help="run this chapter alone; take the others as they are"
+    )
+    parser.add_argument("--force", action="store_true", help="run also what has not changed")
+    _add_pairs(parser, "passed to every chapter that declares it", "-p", "--parameter")
+    parser.set_defaults(command=_book)
+
+
+def _book(args: argparse.Namespace) -> None:
+    from zscir.book import build
+
+    index = build(args.profile, _pairs(args.parameter), args.only, force=args.force)
+    print(f"the book: {index}")
+
+
+def _run_options(parser: Parser, words: list[str]) -> None:
+    parser.add_argument("chapter", help="such as 05_cirr, or 05")
+    parser.add_argument("-o", "--out", metavar="FILE", help="where to store the executed notebook")
+    parser.add_argument("--profile", default="default", help="default, or quick (a small world, few steps)")
+    parser.add_argument("--force", action="store_true", help="run although nothing has changed")
+    _add_pairs(parser, "a parameter of the chapter, such as -p tau 0.27", "-p", "--parameter")
+    parser.set_defaults(command=_run)
+
+
+def _run(args: argparse.Namespace) -> None:
+    from zscir.book import run_chapter
+
+    print(run_chapter(args.chapter, _pairs(args.parameter), args.profile, args.out, force=args.force))
+
+
+def _sweep_options(parser: Parser, words: list[str]) -> None:
+    parser.add_argument("chapter", help="such as 05_cirr, or 05")
+    parser.add_argument("name", help="the parameter to vary, such as tau")
+    parser.add_argument("values", nargs="+", help="its values")
+    parser.add_argument("--profile", default="default", help="default, or quick (a small world, few steps)")
+    _add_pairs(parser, "another parameter, the same for all runs", "-p", "--parameter")
+    parser.set_defaults(command=_sweep)
+
+
+def _sweep(args: argparse.Namespace) -> None:
+    from zscir.book import sweep
+
+    values, fixed = [parse_value(text) for text in args.values], _pairs(args.parameter)
+    for path in sweep(args.chapter, args.name, values, parameters=fixed, profile=args.profile):
+        print(path)
+
+
+def _pocket_options(parser: Parser, words: list[str]) -> None:
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    make = commands.add_parser("make", help="draw the pocket world and write it in the official layouts")
+    make.add_argument("--size", default="small", help="tiny, small or large")
+    make.set_defaults(command=_pocket_make)
+    pretrain = commands.add_parser("pretrain", help="train the pocket world's own CLIP")
+    if words[:1] == ["pretrain"]:
+        from zscir.pocket import pretrain as room
+
+        room.add_arguments(pretrain)
+        pretrain.set_defaults(command=room.main)
+
+
+def _pocket_make(args: argparse.Namespace) -> None:
+    from zscir.pocket import make_pocket
+
+    print(make_pocket(args.size).path)
+
+
+def add_dataclass_options(parser: Parser, config: type) -> None:
+    """One option for each field of a dataclass; options that are not given leave no trace in the result.
+
+    A field ``weight_decay: float = 0.1`` becomes ``--weight-decay 0.1``; a boolean ``--x`` and ``--no-x``.
+    """
+    hints = typing.get_type_hints(config)
+    for field in dataclasses.fields(config):
+        flag, kind = f"--{field.name.replace('_', '-')}", hints[field.name]
+        if isinstance(kind, types.UnionType) or typing.get_origin(kind) is typing.Union:
+            kind = next(one for one in typing.get_args(kind) if one is not type(None))
+        shown = {"default": argparse.SUPPRESS, "help": f"default: {field.default}"}
+        if kind is bool:
+            parser.add_argument(flag, action=argparse.BooleanOptionalAction, **shown)
+        elif typing.get_origin(kind) is typing.Literal:
+            parser.add_argument(flag, choices=typing.get_args(kind), **shown)
+        else:
+            parser.add_argument(flag, type=kind if kind in (int, float) else str, **shown)
+
+
+def _given(args: argparse.Namespace, config: type) -> dict[str, Any]:
+    names = {field.name for field in dataclasses.fields(config)}
+    return {name: value for name, value in vars(args).items() if name in names}
+
+
+def _train_options(parser: Parser, words: list[str]) -> None:
+    from zscir.training import TrainConfig
+
+    add_dataclass_options(parser, TrainConfig)
+    parser.set_defaults(command=_train)
+
+
+def _train(args: argparse.Namespace) -> None:
+    from zscir.training import TrainConfig, fit
+
+    config = TrainConfig(**_given(args, TrainConfig))
+    inversion = fit(config)
+    print(inversion.history.tail(5).to_string(index=False))
+    print(f"the network: {inversion.path}")
+
+
+def _evaluate_options(parser: Parser, words: list[str]) -> None:
+    parser.add_argument("benchmark", help="cirr, fashioniq or circo")
+    parser.add_argument("--root", required=True, help="the benchmark's folder, or pocket-tiny|small|large")
+    parser.add_argument("--split", default="val")
+    parser.add_argument("--method", default="inversion", help="inversion, image, text or image+text")
+    parser.add_argument("--backbone", default="pocket", help="pocket, a folder, or an open_clip architecture")
+    parser.add_argument("--pretrained", help="open_clip tag or file of weights")
+    parser.add_argument(
+        "--inversion", metavar="FOLDER", help="a trained network; default: train, or reuse, one"
+    )
+    parser.add_argument(
+        "--prompt", default="pic2word", help="pic2word, searle or a template with * and {caption}"
+    )
+    parser.add_argument("--tau", type=float, help="threshold of the network to train or reuse")
+    parser.add_argument("--submission", metavar="FOLDER", help="write the test server's files, do not score")
+    _add_pairs(parser, "protocol option of the benchmark, such as -p category dress", "-p", "--protocol")
+    parser.set_defaults(command=_evaluate)
+
+
+def _evaluate(args: argparse.Namespace) -> None:
+    from zscir import retrieval
+    from zscir.backbone import load_backbone
+    from zscir.benchmarks import load_benchmark
+
+    options = _pairs(args.protocol, str)
+    every = args.benchmark == "fashioniq" and "category" not in options and not args.submission
+    parts = [{"category": one} for one in ("dress", "shirt", "toptee")] if every else [{}]
+    benchmarks = [load_benchmark(args.benchmark, args.root, args.split, **options, **part) for part in parts]
+    backbone = load_backbone(args.backbone, args.pretrained)
+    how = (args.method, _network(args, backbone) if args.method == "inversion" else None, args.prompt)
+    if args.submission:
+        queries = retrieval.query_features(backbone, benchmarks[0], *how)
+        gallery = retrieval.gallery_features(backbone, benchmarks[0])
+        for path in retrieval.write_submission(args.submission, benchmarks[0], queries, gallery):
+            print(path)
+        return
+    scores = [retrieval.evaluate(backbone, one, *how) for one in benchmarks]
+    _print_scores(retrieval.average(scores) if every else scores[0])
+
+
+def _print_scores(scores: Any) -> None:
+    """Metrics in percent with 95 % intervals, then the protocol they hold for."""
+    for metric, value in scores.metrics.items():
+        low, high = scores.interval(metric)
+        print(f"{metric:20s} {value:6.2f}   [{low:.2f}, {high:.2f}]")
+    print("\n".join(f"{name}: {value}" for name, value in scores.protocol.items()))
+
+
+def _network(args: argparse.Namespace, backbone: Any) -> Any:
+    """The inversion network to evaluate: the stored one, or one fitted to the same backbone."""
+    from zscir.training import TrainConfig, fit, load_inversion
+
+    if args.inversion:
+        return load_inversion(args.inversion, backbone)
+    tau = {} if args.tau is None else {"tau": args.tau}
+    return fit(TrainConfig(backbone=args.backbone, pretrained=args.pretrained, **tau), backbone=backbone)
+
+
+_COMMANDS = {
+    "book": (_book_options, "run the chapters and build the book"),
+    "run": (_run_options, "run one chapter, with any parameters"),
+    "sweep": (_sweep_options, "run one chapter for several values of a parameter"),
+    "pocket": (_pocket_options, "make the embedded data, or train its backbone"),
+    "train": (_train_options, "fit a textual inversion network"),
+    "evaluate": (_evaluate_options, "score a method on a benchmark"),
+}

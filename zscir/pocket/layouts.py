@@ -1,0 +1,254 @@
+"""The pocket world on disk: image–caption pairs, and benchmark roots in the official layouts.
+
+`make_pocket` writes a world once and finds it again; the readers of `zscir.benchmarks` and
+the pair sources of `zscir.pairs` then treat it as any other data set.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import datasets
+import numpy as np
+from PIL import Image
+
+from ..artifacts import artifact, fingerprint
+from . import captions, sets
+from .pretrain import training_scene
+from .scenes import Object, Scene, render
+from .vocabulary import GARMENTS
+
+#: World size -> pairs, CIRR sets (val, test1), FashionIQ looks and queries a category, CIRCO queries (val, test).
+SIZES: dict[str, dict[str, int]] = {
+    "tiny": {"pairs": 192, "val": 8, "test1": 3, "looks": 60, "garment_queries": 16, "circo_val": 6, "circo_test": 4},
+    "small": {
+        **{"pairs": 20_000, "val": 320, "test1": 60, "looks": 396, "garment_queries": 400},
+        **{"circo_val": 120, "circo_test": 40},
+    },
+    "large": {
+        **{"pairs": 60_000, "val": 700, "test1": 300, "looks": 396, "garment_queries": 800},
+        **{"circo_val": 240, "circo_test": 240},
+    },
+}
+#: First entries of the random seeds: the pairs, the benchmarks and the captions share nothing with pre-training.
+PAIR_STREAM, CIRR_STREAM, FASHION_STREAM, CIRCO_STREAM = 201, 202, 203, 204
+
+
+@dataclass(frozen=True)
+class Pocket:
+    """A pocket world on disk."""
+
+    size: str
+    path: Path
+
+    def root(self, benchmark: str) -> Path:
+        """Root folder of ``"cirr"``, ``"fashioniq"`` or ``"circo"``, in that benchmark's own layout."""
+        legal = ("cirr", "fashioniq", "circo")
+        if benchmark not in legal:
+            raise ValueError(f"benchmark={benchmark!r} is not one of {legal}")
+        return self.path / benchmark
+
+    @property
+    def pairs(self) -> datasets.Dataset:
+        """The image–caption pairs: columns image, caption, scene (JSON), labels (label map)."""
+        return datasets.load_from_disk(str(self.path / "pairs"))
+
+    def scenes(self, benchmark: str) -> dict[str, Scene]:
+        """Image id -> what the picture shows, for every image of a benchmark."""
+        told = json.loads((self.root(benchmark) / "scenes.json").read_text())
+        return {name: Scene.from_json(text) for name, text in told.items()}
+
+    def captions(self, benchmark: str) -> dict[str, str]:
+        """Image id -> a full caption of the picture: the ceiling of what a query can say."""
+        return {
+            name: captions.caption(scene, np.random.default_rng([scene.seed, 7]), full=True)
+            for name, scene in self.scenes(benchmark).items()
+        }
+
+
+def make_pocket(size: str = "small", seed: int = 0, root: Path | None = None) -> Pocket:
+    """The pocket world of a size, drawn now if it has not been drawn before.
+
+    `size` is ``"tiny"`` (seconds), ``"small"`` (the book's) or ``"large"``. The same seed
+    gives the same scenes, captions and pixels. `root` is where artifacts are kept.
+    Raises ValueError for another size.
+    """
+    if size not in SIZES:
+        raise ValueError(f"size={size!r} is not one of {tuple(SIZES)}")
+    key = {"size": size, "seed": seed, "numbers": SIZES[size], "source": source_fingerprint()}
+
+    def build(folder: Path) -> None:
+        with ProcessPoolExecutor(os.cpu_count()) as workers:
+            _write_pairs(folder / "pairs", SIZES[size]["pairs"], seed, workers)
+            _write_cirr(folder / "cirr", SIZES[size], seed, workers)
+            _write_fashioniq(folder / "fashioniq", SIZES[size], seed, workers)
+            _write_circo(folder / "circo", SIZES[size], seed, workers)
+        (folder / "LICENSE-OpenMoji.txt").write_text(NOTICE)
+
+    return Pocket(size, artifact("pocket", key, build, root))
+
+
+NOTICE = (
+    "The things in these pictures are drawn after OpenMoji 17.0.0 (https://openmoji.org), the open-source\n"
+    "emoji and icon project, licence CC BY-SA 4.0 (https://creativecommons.org/licenses/by-sa/4.0/); recoloured,\n"
+    "patterned, cut and composed. The pictures are under the same licence.\n"
+)
+
+
+def source_fingerprint() -> str:
+    """Fingerprint of the code that decides what a pocket world holds."""
+    skipped = {"__init__.py"}
+    files = [f for f in sorted(Path(__file__).parent.glob("*.py")) if f.name not in skipped]
+    return fingerprint([(f.name, f.read_text()) for f in files])
+
+
+def pair(index: int, seed: int) -> tuple[Scene, str]:
+    """Scene and caption of one image–caption pair: a third of the captions tell everything."""
+    scene = training_scene(index, seed, PAIR_STREAM)
+    rng = np.random.default_rng([PAIR_STREAM, seed, index, 1])
+    return scene, captions.caption(scene, rng, full=rng.random() < 0.35)
+
+
+def _encoded(picture: Image.Image, kind: str) -> bytes:
+    out = io.BytesIO()
+    picture.save(out, kind, **({"quality": 93} if kind == "JPEG" else {"compress_level": 4}))
+    return out.getvalue()
+
+
+def _draw_pairs(job: tuple[int, int, int]) -> list[dict]:
+    start, stop, seed = job
+    rows = []
+    for index in range(start, stop):
+        scene, text = pair(index, seed)
+        picture, labels = render(scene)
+        image = {"bytes": _encoded(picture, "JPEG"), "path": None}
+        mask = {"bytes": _encoded(Image.fromarray(labels), "PNG"), "path": None}
+        rows.append({"image": image, "caption": text, "scene": scene.to_json(), "labels": mask})
+    return rows
+
+
+def _write_pairs(folder: Path, count: int, seed: int, workers: ProcessPoolExecutor) -> None:
+    jobs = [(i, min(i + 250, count), seed) for i in range(0, count, 250)]
+    rows = [row for rows in workers.map(_draw_pairs, jobs) for row in rows]
+    text = datasets.Value("string")
+    kinds = {"image": datasets.Image(), "caption": text, "scene": text, "labels": datasets.Image()}
+    columns = {name: [row[name] for row in rows] for name in kinds}
+    datasets.disable_progress_bars()
+    datasets.Dataset.from_dict(columns, features=datasets.Features(kinds)).save_to_disk(str(folder))
+
+
+def _draw_file(job: tuple[str, str, str]) -> None:
+    path, kind, scene = job
+    Path(path).write_bytes(_encoded(render(Scene.from_json(scene))[0], kind))
+
+
+def _write_images(images: dict[str, tuple[Path, Scene]], kind: str, root: Path, workers: ProcessPoolExecutor) -> None:
+    for folder in {path.parent for path, _ in images.values()}:
+        folder.mkdir(parents=True, exist_ok=True)
+    jobs = [(str(path), kind, scene.to_json()) for path, scene in images.values()]
+    list(workers.map(_draw_file, jobs, chunksize=32))
+    _write_json(root / "scenes.json", {name: scene.to_json() for name, (_, scene) in images.items()})
+
+
+def _write_json(path: Path, data: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(data))
+
+
+def _write_cirr(root: Path, numbers: dict[str, int], seed: int, workers: ProcessPoolExecutor) -> None:
+    """CIRR: `cirr/captions`, `cirr/image_splits`, and the pictures under `dev` and `test1`.
+
+    test1 carries no targets, as the official one. A query also says its kind (`"kind"`).
+    """
+    images: dict[str, tuple[Path, Scene]] = {}
+    for number, (split, folder) in enumerate((("val", "dev"), ("test1", "test1"))):
+        rng = np.random.default_rng([CIRR_STREAM, seed, number])
+        entries, paths = [], {}
+        for set_id in range(numbers[split]):
+            made = sets.six(rng)
+            # two photographs a number, as in NLVR2, where CIRR's pictures come from
+            names = [f"{folder}-{set_id}-{k // 2}-img{k % 2}" for k in range(6)]
+            for name, scene in zip(names, made.members, strict=True):
+                paths[name] = f"./{folder}/{name}.png"
+                images[name] = (root / folder / f"{name}.png", scene)
+            order = [names[k] for k in rng.permutation(6)]
+            for reference, target, text, kind in made.queries:
+                entries.append(_cirr_entry(len(entries), set_id, names, order, reference, target, text, kind, split))
+        _write_json(root / "cirr" / "captions" / f"cap.rc2.{split}.json", entries)
+        _write_json(root / "cirr" / "image_splits" / f"split.rc2.{split}.json", paths)
+    _write_images(images, "PNG", root, workers)
+
+
+def _cirr_entry(
+    pair_id: int,
+    set_id: int,
+    names: list[str],
+    order: list[str],
+    reference: int,
+    target: int,
+    text: str,
+    kind: str,
+    split: str,
+) -> dict:
+    members = {"id": set_id, "members": order, "reference_rank": order.index(names[reference])}
+    entry = {"pairid": pair_id, "reference": names[reference], "caption": text, "kind": kind, "img_set": members}
+    if split == "val":
+        entry |= {"target_hard": names[target], "target_soft": {names[target]: 1.0}}
+        members["target_rank"] = order.index(names[target])
+    return entry
+
+
+def _write_fashioniq(root: Path, numbers: dict[str, int], seed: int, workers: ProcessPoolExecutor) -> None:
+    """FashionIQ: `captions`, `image_splits` and `images`, split val, one gallery picture a look."""
+    images: dict[str, tuple[Path, Scene]] = {}
+    for number, (category, noun) in enumerate(GARMENTS.items()):
+        rng = np.random.default_rng([FASHION_STREAM, seed, number])
+        looks = sets.garment_looks(noun)
+        gallery = [looks[k] for k in rng.permutation(len(looks))[: numbers["looks"]]]
+        names: dict[Object, str] = {look: f"P{number}{k:06d}" for k, look in enumerate(gallery)}
+        for look, name in names.items():
+            scene = Scene("studio", (look,), seed=int(rng.integers(2**31)))
+            images[name] = (root / "images" / f"{name}.png", scene)
+        entries = [
+            {"target": names[target], "candidate": names[reference], "captions": list(said)}
+            for reference, target, said in sets.fashion_queries(noun, numbers["garment_queries"], gallery, rng)
+        ]
+        _write_json(root / "captions" / f"cap.{category}.val.json", entries)
+        _write_json(root / "image_splits" / f"split.{category}.val.json", sorted(names.values()))
+    _write_images(images, "PNG", root, workers)
+
+
+def _write_circo(root: Path, numbers: dict[str, int], seed: int, workers: ProcessPoolExecutor) -> None:
+    """CIRCO: `annotations/{val,test}.json` over one gallery in COCO's unlabeled layout; test has no targets."""
+    images: dict[str, tuple[Path, Scene]] = {}
+    pictures = root / "COCO2017_unlabeled" / "unlabeled2017"
+
+    def place(scene: Scene) -> int:
+        number = len(images) + 1
+        images[str(number)] = (pictures / f"{number:012d}.jpg", scene)
+        return number
+
+    for part, split in enumerate(("val", "test")):
+        rng = np.random.default_rng([CIRCO_STREAM, seed, part])
+        entries = []
+        for query_id in range(numbers[f"circo_{split}"]):
+            query = sets.many_answers(rng)
+            right = [place(scene) for scene in query.answers]
+            entry = {"id": query_id, "reference_img_id": place(query.reference), "relative_caption": query.caption}
+            entry["shared_concept"] = query.concept
+            if split == "val":
+                entry |= {"target_img_id": right[0], "gt_img_ids": right}
+                entry["semantic_aspects"] = ["spatial_relations_background"]
+            for scene in query.distractors:
+                place(scene)
+            entries.append(entry)
+        _write_json(root / "annotations" / f"{split}.json", entries)
+    listed = [{"id": int(name), "file_name": path.name} for name, (path, _) in images.items()]
+    info = root / "COCO2017_unlabeled" / "annotations" / "image_info_unlabeled2017.json"
+    _write_json(info, {"images": listed})
+    _write_images(images, "JPEG", root, workers)

@@ -1,0 +1,263 @@
+"""Where a noun is in an image, and the image with the rest of it masked.
+
+    cams = noun_cams(backbone, pixels, [["dog", "sofa"], ["owl"]])     # [2, S, S] and [1, S, S]
+    keep = keep_mask(cams[0], tau=0.3)                                 # bool, True where the noun is
+    masked = mask_image(pixels[:1].expand(2, -1, -1, -1), keep)
+
+The class-activation map (CAM) of a noun on an image says how much each cell raises the cosine between the
+image's feature and the feature of "a photo of a {noun}". Letters in shapes: B images, S image side, h x w
+the grid of the CAM layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+import torch.nn.functional as F
+from open_clip import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
+from torch import Tensor
+from torchvision.transforms.functional import gaussian_blur
+
+from zscir.backbone import Backbone
+from zscir.cams import FAST_METHODS, REFERENCES, fast_maps, reference_maps, reference_pixel_maps, scaled
+from zscir.weights import check_layer
+
+METHODS = tuple(REFERENCES)
+ENGINES = ("fast", "reference")
+GRAINS = ("pixel", "patch")
+KEEPS = ("noun", "rest")
+FILLS = ("mean", "black", "blur", "noise")
+TEMPLATE = "a photo of a {noun}"
+
+
+def noun_cams(
+    backbone: Backbone,
+    pixels: Tensor,
+    nouns: Sequence[Sequence[str]],
+    *,
+    method: str = "gradcam",
+    layer: str | Sequence[str] | None = None,
+    grain: str = "pixel",
+    engine: str | None = None,
+    template: str = TEMPLATE,
+    max_rows: int = 256,
+) -> list[Tensor]:
+    """Class-activation maps of every noun on its image.
+
+    Args:
+        backbone: the frozen towers.
+        pixels: [B, 3, S, S] normalised.
+        nouns: for each image its nouns, any number of them.
+        method: "gradcam" (Selvaraju et al. 2017), "hirescam" (gradient and activation multiplied cell by
+            cell; Draelos and Carin 2020), "layercam" (Jiang et al. 2021), "gradcam++" (Chattopadhay et al.
+            2018) or "eigengradcam".
+        layer: module path inside the backbone, by default ``backbone.cam_layer``. Maps of several layers
+            are averaged. Take a norm, not a block's output: there hirescam is nearly 0 everywhere, since the
+            norm that follows ignores the length of its input.
+        grain: "pixel" for maps of the image's size, "patch" for the layer's own grid (see `upsample_cams`).
+        engine: "fast" (batched; gradcam, hirescam, layercam), "reference" (pytorch-grad-cam), or None for
+            the fast one where it knows the method. They agree.
+        template: the text whose feature is the target; ``{noun}`` stands for the noun.
+        max_rows: how many image-noun rows run at once; smaller needs less memory, the maps are the same.
+
+    Returns:
+        For each image a tensor [n_nouns, S, S] (or [n_nouns, h, w]), float32 in [0, 1], each map with its
+        peak at 1 unless nothing raises the cosine: then it is 0 everywhere. No noun: [0, S, S].
+
+    Raises:
+        ValueError: an unknown method, engine, grain or layer, a template without ``{noun}``, an empty noun,
+            or not one list of nouns an image.
+    """
+    if len(nouns) == 0 and len(pixels) == 0:
+        return []
+    engine = engine or ("fast" if method in FAST_METHODS else "reference")
+    layers = _check_request(backbone, pixels, nouns, method, layer, grain, engine, template, max_rows)
+    texts = _noun_features(backbone, [noun for row in nouns for noun in row], template)
+    run = fast_maps if engine == "fast" else reference_maps
+    if engine == "reference" and grain == "pixel":
+        run = reference_pixel_maps
+    counts = [len(row) for row in nouns]
+    maps, first = [], 0
+    for images in _chunks(counts, max_rows):
+        rows = torch.repeat_interleave(torch.tensor([counts[i] for i in images])).to(backbone.device)
+        targets = texts[first : first + len(rows)]
+        maps.append(run(backbone, pixels[images].to(backbone.device), rows, targets, method, layers))
+        first += len(rows)
+    if not maps:  # no noun anywhere: the shape of one map, none of them
+        one = noun_cams(backbone, pixels[:1], [["thing"]], method=method, layer=layer, grain=grain)
+        return [one[0][:0] for _ in nouns]
+    whole = torch.cat(maps)
+    if engine == "fast" and grain == "pixel":
+        whole = upsample_cams(whole, backbone.image_size)
+    return list(whole.split(counts))
+
+
+def upsample_cams(grid: Tensor, size: int) -> Tensor:
+    """Maps [..., size, size] from maps at patch grain [..., h, w], float32 in [0, 1].
+
+    Bilinear, then stretched to [0, 1] again: exactly what ``grain="pixel"`` gives.
+    """
+    flat = grid.float().reshape(-1, 1, *grid.shape[-2:])
+    flat = F.interpolate(flat, size=(size, size), mode="bilinear", align_corners=False)
+    return scaled(flat).reshape(*grid.shape[:-2], size, size)
+
+
+def keep_mask(cam: Tensor, tau: float, keep: str = "noun") -> Tensor:
+    """Which cells stay visible, bool [..., h, w], for maps [..., h, w] in [0, 1].
+
+    ``keep="noun"`` keeps where the map is at least ``tau`` (what is unrelated to the noun is masked, as in
+    the paper); ``keep="rest"`` keeps the complement. A mask that would keep nothing keeps one cell: the
+    highest of the map, or the lowest for "rest" (`is_empty` tells which masks these are).
+
+    Raises:
+        ValueError: ``tau`` outside [0, 1], or another ``keep``.
+
+    >>> keep_mask(torch.tensor([[0.1, 0.2], [0.3, 1.0]]), tau=0.3).tolist()
+    [[False, False], [True, True]]
+    """
+    kept = _kept(cam, tau, keep).flatten(-2)  # [..., h * w]
+    best = (cam if keep == "noun" else -cam).flatten(-2).argmax(dim=-1, keepdim=True)
+    one = torch.zeros_like(kept).scatter(-1, best, True)
+    return torch.where(kept.any(dim=-1, keepdim=True), kept, one).unflatten(-1, cam.shape[-2:])
+
+
+def is_empty(cam: Tensor, tau: float, keep: str = "noun") -> Tensor:
+    """Whether the threshold alone would keep nothing, bool [...], for maps [..., h, w]."""
+    return ~_kept(cam, tau, keep).flatten(-2).any(dim=-1)
+
+
+def mask_image(
+    pixels: Tensor,
+    keep: Tensor,
+    fill: str = "mean",
+    mean: Sequence[float] = OPENAI_DATASET_MEAN,
+    std: Sequence[float] = OPENAI_DATASET_STD,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """The images with everything outside ``keep`` filled.
+
+    Args:
+        pixels: [B, 3, S, S] normalised with ``mean`` and ``std``.
+        keep: [B, S, S] bool, True where the image stays.
+        fill: "mean", the normalisation's mean colour (0 after normalising); "black"; "blur", the image
+            itself under a Gaussian of S / 16 pixels; "noise", a normal variable per pixel and channel with
+            the normalisation's mean and deviation.
+        mean, std: the backbone's normalisation.
+        generator: CPU generator of the noise, by default seeded with 0; rows draw one after the other, so
+            the same images in other batch sizes get the same noise.
+
+    Raises:
+        ValueError: an unknown ``fill`` or a mask of another shape or type.
+    """
+    if fill not in FILLS:
+        raise ValueError(f"fill must be one of {FILLS}, got {fill!r}")
+    expected = (pixels.shape[0], *pixels.shape[2:])
+    if keep.dtype != torch.bool or tuple(keep.shape) != expected:
+        raise ValueError(f"keep must be bool {list(expected)}, got {keep.dtype} {list(keep.shape)}")
+    return torch.where(keep[:, None], pixels, _filling(pixels, fill, mean, std, generator))
+
+
+def localisation(cam: Tensor, true_mask: Tensor) -> dict[str, float | bool]:
+    """How well one map [S, S] finds the object of a true mask [S, S] (bool).
+
+    Returns:
+        ``pointing``: whether the map's peak lies inside the mask (the pointing game, Zhang et al. 2018).
+        ``best_iou``: the largest intersection over union of ``cam >= tau`` with the mask over tau = 0,
+        0.05, ..., 1; ``best_tau``: the smallest tau that reaches it. A map that is 0 everywhere points
+        nowhere (False).
+
+    Raises:
+        ValueError: different shapes, a mask that is not bool, or an empty mask.
+
+    >>> cam = torch.tensor([[0.0, 0.2], [0.6, 1.0]])
+    >>> localisation(cam, cam > 0.5)
+    {'pointing': True, 'best_iou': 1.0, 'best_tau': 0.25}
+    """
+    if cam.ndim != 2 or cam.shape != true_mask.shape or true_mask.dtype != torch.bool:
+        raise ValueError(
+            f"true_mask must be bool of the map's shape {list(cam.shape)}, "
+            f"got {true_mask.dtype} {list(true_mask.shape)}"
+        )
+    if not true_mask.any():
+        raise ValueError("true_mask is empty: there is nothing to find")
+    taus = torch.arange(21, device=cam.device) / 20
+    kept = cam >= taus[:, None, None]  # [21, S, S]
+    shared, either = (kept & true_mask).sum(dim=(1, 2)), (kept | true_mask).sum(dim=(1, 2))
+    iou = shared / either
+    pointing = bool(true_mask.flatten()[cam.argmax()]) and bool(cam.max() > 0)
+    best = int(iou.argmax())
+    return {"pointing": pointing, "best_iou": float(iou[best]), "best_tau": best / 20}
+
+
+def _kept(cam: Tensor, tau: float, keep: str) -> Tensor:
+    if not 0 <= tau <= 1:
+        raise ValueError(f"tau must lie in [0, 1], got {tau!r}")
+    if keep not in KEEPS:
+        raise ValueError(f"keep must be one of {KEEPS}, got {keep!r}")
+    return cam >= tau if keep == "noun" else cam < tau
+
+
+def _filling(
+    pixels: Tensor, fill: str, mean: Sequence[float], std: Sequence[float], generator: torch.Generator | None
+) -> Tensor:
+    """What stands outside the mask, [B, 3, S, S] or broadcastable to it."""
+    if fill == "mean":
+        return pixels.new_zeros(1, 3, 1, 1)
+    if fill == "black":
+        black = [-m / s for m, s in zip(mean, std, strict=True)]
+        return pixels.new_tensor(black)[None, :, None, None]
+    if fill == "blur":
+        sigma = pixels.shape[-1] / 16
+        return gaussian_blur(pixels, kernel_size=2 * round(3 * sigma) + 1, sigma=sigma)
+    generator = generator if generator is not None else torch.Generator().manual_seed(0)
+    noise = [torch.randn(pixels.shape[1:], generator=generator) for _ in pixels]
+    return torch.stack(noise).to(pixels) if noise else pixels
+
+
+def _chunks(counts: Sequence[int], most: int) -> Iterator[list[int]]:
+    """Images in order, those without nouns left out, in groups of at most ``most`` nouns (or one image)."""
+    group: list[int] = []
+    total = 0
+    for image, count in enumerate(counts):
+        if group and count and total + count > most:
+            yield group
+            group, total = [], 0
+        if count:
+            group.append(image)
+            total += count
+    if group:
+        yield group
+
+
+def _noun_features(backbone: Backbone, nouns: Sequence[str], template: str) -> Tensor:
+    """Text features [R, D], each different noun encoded once."""
+    different = sorted(set(nouns))
+    where = {noun: i for i, noun in enumerate(different)}
+    features = backbone.encode_texts([template.replace("{noun}", noun) for noun in different])
+    return features[[where[noun] for noun in nouns]]
+
+
+def _check_request(backbone, pixels, nouns, method, layer, grain, engine, template, max_rows) -> list[str]:
+    """Raise on what `noun_cams` cannot do; return the layers as a list."""
+    for name, value, legal in [
+        ("method", method, METHODS),
+        ("engine", engine, ENGINES),
+        ("grain", grain, GRAINS),
+    ]:
+        if value not in legal:
+            raise ValueError(f"{name} must be one of {legal}, got {value!r}")
+    if engine == "fast" and method not in FAST_METHODS:
+        raise ValueError(f"engine 'fast' knows the methods {FAST_METHODS}, got {method!r}")
+    if max_rows < 1:
+        raise ValueError(f"max_rows must be at least 1, got {max_rows}")
+    if "{noun}" not in template:
+        raise ValueError(f"template must contain '{{noun}}', got {template!r}")
+    if len(nouns) != len(pixels) or any(isinstance(row, str) for row in nouns):
+        raise ValueError(f"nouns must be {len(pixels)} lists of nouns, one an image, got {nouns!r:.200}")
+    if any(not noun.strip() for row in nouns for noun in row):
+        raise ValueError("nouns must not be empty strings")
+    layers = [layer or backbone.cam_layer] if layer is None or isinstance(layer, str) else list(layer)
+    for path in layers:
+        check_layer(backbone.model, path)
+    return layers
