@@ -75,7 +75,7 @@ def test_captions_without_a_noun(caption):
         ("a glass of orange juice", ["glass", "orange juice"]),
         ("a dark blue car", ["car"]),
         ("a group of dogs", ["dogs"]),
-        ("a couple dancing", ["couple"]),
+        ("a couple at the beach", ["couple", "beach"]),
         ("a hat on top of the box", ["hat", "box"]),
         ("a woman in a red top on the left side", ["woman", "top"]),
         ("an orange rose and a locomotive", ["rose", "locomotive"]),

@@ -41,7 +41,7 @@ PROFILES: dict[str, dict[str, dict[str, Any]]] = {
 _PACKAGE = Path(__file__).resolve().parent
 _VERSIONS = ("torch", "open_clip_torch", "numpy", "pandas", "spacy", "grad-cam", "matplotlib", "seaborn")
 _ENGINE = {"kernel_name": "python3", "language": "python", "progress_bar": False, "start_timeout": 300}
-_ENGINE["extra_arguments"] = ["--log-level=ERROR"]  # of the kernel: no remarks about its local connection
+_ENGINE["extra_arguments"] = ["--log-level=CRITICAL"]  # of the kernel: no remarks about its connection
 _TYPES = {
     "float": (float, int),
     "int": (int,),
@@ -120,8 +120,7 @@ def run_chapter(
     target.unlink(missing_ok=True)
     notebook = _cleaned(_execute(root, source, chosen))
     notebook.metadata["zscir"] = {"stamp": stamp, "profile": profile, "parameters": chosen}
-    _store(notebook, target)
-    return target
+    return _store(notebook, target)
 
 
 def sweep(name: str, parameter: str, values: Sequence[Any], **options: Any) -> list[Path]:
@@ -257,8 +256,8 @@ def _execute(root: Path, source: Path, chosen: dict[str, Any]) -> nbformat.Noteb
     return done
 
 
-def _store(notebook: nbformat.NotebookNode, target: Path) -> None:
-    """Write the notebook whole: beside its place first, then renamed."""
+def _store(notebook: nbformat.NotebookNode, target: Path) -> Path:
+    """Write the notebook whole, beside its place first, then renamed; its path."""
     target.parent.mkdir(parents=True, exist_ok=True)
     scratch = target.with_name(f".{target.stem}-{os.getpid()}.tmp")
     try:
@@ -266,6 +265,7 @@ def _store(notebook: nbformat.NotebookNode, target: Path) -> None:
         os.replace(scratch, target)
     finally:
         scratch.unlink(missing_ok=True)
+    return target
 
 
 def _report(source: Path, index: int, code: str, message: str) -> str:

@@ -9,7 +9,7 @@ what is no thing in the picture:
 
 1. the medium (``SKIPPED_NOUNS``): *a photo of a dog* has one noun, *dog*; *a dog photo* too;
 2. colours (``COLOUR_WORDS``): *an orange chair* -> *chair*; *black and white* -> nothing; *an orange* stays;
-3. quantities (``QUANTITY_WORDS``) before "of": *a group of dogs* -> *dogs*; *a couple dancing* stays;
+3. quantities (``QUANTITY_WORDS``) before "of": *a group of dogs* -> *dogs*; *a couple at home* stays;
 4. positions (``POSITION_WORDS``, ``VAGUE_WORDS``): *on top of the hill* -> *hill*, *on the left side* ->
    nothing; *a red top* stays.
 """
