@@ -59,6 +59,7 @@ class Backbone:
         context_length: longest text, in tokens with start and end.
         fingerprint: 16 characters over weights, architecture, preprocessing, CAM layer and precision.
         cam_layer: module path whose activations give the class-activation maps; "" when unknown.
+        cam_method, cam_target: how `zscir.regions.noun_cams` makes maps unless told otherwise.
         precision: "fp32", or "bf16" (both towers run under autocast; results are float32 either way).
     """
 
@@ -75,6 +76,8 @@ class Backbone:
     context_length: int
     fingerprint: str
     cam_layer: str
+    cam_method: str
+    cam_target: str
     precision: str = "fp32"
 
     @property
@@ -276,5 +279,7 @@ def make_backbone(
         context_length=tower.context_length,
         fingerprint=fingerprint(*identity),
         cam_layer=cam_layer,
+        cam_method=config.get("cam_method", "gradcam"),
+        cam_target=config.get("cam_target", "cosine"),
         precision=precision,
     )

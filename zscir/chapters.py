@@ -35,7 +35,10 @@ from zscir.paths import REPO
 #: Parameters of each profile: ``"*"`` for every chapter that declares them, a chapter's name for it alone.
 PROFILES: dict[str, dict[str, dict[str, Any]]] = {
     "default": {},
-    "quick": {"*": {"world": "tiny", "steps": 30}},
+    "quick": {
+        "*": {"world": "tiny", "steps": 30, "batch": 64},
+        "07_ablation_tau": {"taus": [0.1, 0.5], "seeds": [0], "steps": 12},
+    },
 }
 
 _PACKAGE = Path(__file__).resolve().parent

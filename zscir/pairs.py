@@ -29,7 +29,17 @@ from zscir.artifacts import artifact
 from zscir.backbone import PLACEHOLDER, Backbone
 from zscir.features import image_features, new_array, pixel_batches, stored
 from zscir.nouns import SPANS, STRATEGIES, Noun, choose_noun, find_nouns, mask_noun
-from zscir.regions import FILLS, KEEPS, METHODS, is_empty, keep_mask, mask_image, noun_cams, upsample_cams
+from zscir.regions import (
+    FILLS,
+    KEEPS,
+    METHODS,
+    TARGETS,
+    is_empty,
+    keep_mask,
+    mask_image,
+    noun_cams,
+    upsample_cams,
+)
 from zscir.sources import Pairs, load_pairs
 
 __all__ = ["MASK_SOURCES", "MaskedPairs", "Pairs", "build_masked_pairs", "image_features", "load_pairs"]
@@ -64,7 +74,8 @@ def check_masking(
     tau: float,
     keep: str = "noun",
     fill: str = "mean",
-    cam_method: str = "gradcam",
+    cam_method: str | None = None,
+    cam_target: str | None = None,
     noun_strategy: str = "random",
     span: str = "noun",
     mask_source: str = "cam",
@@ -75,13 +86,14 @@ def check_masking(
     for name, value, legal in (
         ("keep", keep, KEEPS),
         ("fill", fill, FILLS),
-        ("cam_method", cam_method, METHODS),
+        ("cam_method", cam_method, (None, *METHODS)),
+        ("cam_target", cam_target, (None, *TARGETS)),
         ("noun_strategy", noun_strategy, STRATEGIES),
         ("span", span, SPANS),
         ("mask_source", mask_source, MASK_SOURCES),
     ):
         if value not in legal:
-            raise ValueError(f"{name} is {value!r}; legal: {', '.join(legal)}")
+            raise ValueError(f"{name} is {value!r}; legal: {', '.join(map(str, legal))}")
 
 
 def build_masked_pairs(
@@ -91,8 +103,9 @@ def build_masked_pairs(
     *,
     keep: str = "noun",
     fill: str = "mean",
-    cam_method: str = "gradcam",
+    cam_method: str | None = None,
     cam_layer: str | None = None,
+    cam_target: str | None = None,
     noun_strategy: str = "random",
     span: str = "noun",
     mask_source: str = "cam",
@@ -107,8 +120,7 @@ def build_masked_pairs(
         tau: threshold on the CAM in [0, 1]; what is below is masked.
         keep: "noun" keeps where the CAM is high (the paper), "rest" the complement.
         fill: what stands in masked pixels, see ``zscir.regions.mask_image``.
-        cam_method: see ``zscir.regions.noun_cams``.
-        cam_layer: module path of the CAM's layer; the backbone's own when None.
+        cam_method, cam_layer, cam_target: see ``zscir.regions.noun_cams``; the backbone's own when None.
         noun_strategy: which noun of a caption, see ``zscir.nouns.choose_noun``; "most-visible" takes the one
             whose text feature is closest to the image feature.
         span: "noun" masks the noun alone, "chunk" with its determiner and adjectives.
@@ -120,7 +132,7 @@ def build_masked_pairs(
     Raises:
         ValueError: an illegal value; "true" for pairs without label maps; unreadable images.
     """
-    check_masking(tau, keep, fill, cam_method, noun_strategy, span, mask_source)
+    check_masking(tau, keep, fill, cam_method, cam_target, noun_strategy, span, mask_source)
     if mask_source == "true" and not pairs.has_true_masks:
         raise ValueError(
             f"mask_source is 'true', but pairs {pairs.name!r} have no label maps; legal: cam, none"
@@ -138,9 +150,11 @@ def build_masked_pairs(
     key = {**draw, "mask_source": mask_source, "keep": keep, "fill": fill}
     masks = _Masks(backbone, pairs, drawn, mask_source, keep, tau=0.5)
     if mask_source != "true":
-        key |= {"tau": float(tau), "method": cam_method, "layer": cam_layer or backbone.cam_layer}
+        how = {"method": cam_method or backbone.cam_method, "layer": cam_layer or backbone.cam_layer}
+        how["target"] = cam_target or backbone.cam_target
+        key |= {"tau": float(tau), **how}
         masks.tau = float(tau)
-        masks.cams = _cams(backbone, pairs, drawn, draw, key["method"], key["layer"], progress)
+        masks.cams = _cams(backbone, pairs, drawn, draw, how, progress)
         masks.order = _other_pairs(len(masks.cams), seed) if mask_source == "random" else None
     folder = artifact("masked-features", key, lambda tmp: _write_masked(tmp, masks, fill, seed, progress))
     report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
@@ -205,7 +219,7 @@ def _visibility(backbone: Backbone, whole: Tensor, nouns: Sequence[Sequence[Noun
 
 
 def _cams(
-    backbone: Backbone, pairs: Pairs, drawn: dict, draw: dict, method: str, layer: str, progress: bool
+    backbone: Backbone, pairs: Pairs, drawn: dict, draw: dict, how: dict[str, str], progress: bool
 ) -> np.ndarray:
     """Maps [N, h, w] float16 of the drawn nouns at patch grain (an artifact)."""
 
@@ -213,7 +227,7 @@ def _cams(
         store, first = None, 0
         for rows, pixels in pixel_batches(backbone, pairs, drawn["rows"], "CAMs", progress):
             nouns = [[lemma] for lemma in drawn["lemmas"][first : first + len(rows)]]
-            maps = noun_cams(backbone, pixels, nouns, method=method, layer=layer, grain="patch")
+            maps = noun_cams(backbone, pixels, nouns, **how, grain="patch")
             maps = torch.cat(maps).cpu().numpy()
             if store is None:
                 store = new_array(folder / "cams.npy", (len(drawn["rows"]), *maps.shape[1:]), np.float16)
@@ -222,7 +236,7 @@ def _cams(
         if store is None:
             np.save(folder / "cams.npy", np.zeros((0, 1, 1), np.float16))
 
-    folder = artifact("cams", {**draw, "method": method, "layer": layer}, build)
+    folder = artifact("cams", {**draw, **how}, build)
     return np.load(folder / "cams.npy", mmap_mode="r")
 
 

@@ -28,7 +28,41 @@ ENGINES = ("fast", "reference")
 GRAINS = ("pixel", "patch")
 KEEPS = ("noun", "rest")
 FILLS = ("mean", "black", "blur", "noise")
+TARGETS = ("cosine", "contrast")
 TEMPLATE = "a photo of a {noun}"
+#: Common, unlike things; what their texts share is what "contrast" takes away.
+CONTRAST_NOUNS = (
+    *(
+        "dog",
+        "bird",
+        "fish",
+        "insect",
+        "horse",
+        "person",
+        "car",
+        "boat",
+        "airplane",
+        "bicycle",
+        "tree",
+        "flower",
+    ),
+    *(
+        "fruit",
+        "bread",
+        "cup",
+        "chair",
+        "bed",
+        "lamp",
+        "book",
+        "phone",
+        "guitar",
+        "ball",
+        "hat",
+        "shoe",
+        "house",
+    ),
+    *("bridge", "mountain", "beach", "street", "room"),
+)
 
 
 def noun_cams(
@@ -36,8 +70,9 @@ def noun_cams(
     pixels: Tensor,
     nouns: Sequence[Sequence[str]],
     *,
-    method: str = "gradcam",
+    method: str | None = None,
     layer: str | Sequence[str] | None = None,
+    target: str | None = None,
     grain: str = "pixel",
     engine: str | None = None,
     template: str = TEMPLATE,
@@ -49,12 +84,15 @@ def noun_cams(
         backbone: the frozen towers.
         pixels: [B, 3, S, S] normalised.
         nouns: for each image its nouns, any number of them.
-        method: "gradcam" (Selvaraju et al. 2017), "hirescam" (gradient and activation multiplied cell by
-            cell; Draelos and Carin 2020), "layercam" (Jiang et al. 2021), "gradcam++" (Chattopadhay et al.
-            2018) or "eigengradcam".
+        method: by default ``backbone.cam_method``; "gradcam" (Selvaraju et al. 2017), "hirescam" (gradient
+            and activation multiplied cell by cell; Draelos and Carin 2020), "layercam" (Jiang et al. 2021),
+            "gradcam++" (Chattopadhay et al. 2018) or "eigengradcam".
         layer: module path inside the backbone, by default ``backbone.cam_layer``. Maps of several layers
             are averaged. Take a norm, not a block's output: there hirescam is nearly 0 everywhere, since the
             norm that follows ignores the length of its input.
+        target: what a cell should raise, by default ``backbone.cam_target``: "cosine" of the image with the
+            noun's text (as pytorch-grad-cam's users take it), or "contrast", that cosine less its mean over
+            `CONTRAST_NOUNS`, which takes away what all nouns share.
         grain: "pixel" for maps of the image's size, "patch" for the layer's own grid (see `upsample_cams`).
         engine: "fast" (batched; gradcam, hirescam, layercam), "reference" (pytorch-grad-cam), or None for
             the fast one where it knows the method. They agree.
@@ -66,14 +104,17 @@ def noun_cams(
         peak at 1 unless nothing raises the cosine: then it is 0 everywhere. No noun: [0, S, S].
 
     Raises:
-        ValueError: an unknown method, engine, grain or layer, a template without ``{noun}``, an empty noun,
-            or not one list of nouns an image.
+        ValueError: an unknown method, target, engine, grain or layer, a template without ``{noun}``, an
+            empty noun, or not one list of nouns an image.
     """
     if len(nouns) == 0 and len(pixels) == 0:
         return []
+    method, target = method or backbone.cam_method, target or backbone.cam_target
     engine = engine or ("fast" if method in FAST_METHODS else "reference")
-    layers = _check_request(backbone, pixels, nouns, method, layer, grain, engine, template, max_rows)
+    layers = _check_request(backbone, pixels, nouns, method, layer, target, grain, engine, template, max_rows)
     texts = _noun_features(backbone, [noun for row in nouns for noun in row], template)
+    if target == "contrast":
+        texts = texts - _noun_features(backbone, CONTRAST_NOUNS, template).mean(dim=0)
     run = fast_maps if engine == "fast" else reference_maps
     if engine == "reference" and grain == "pixel":
         run = reference_pixel_maps
@@ -238,10 +279,13 @@ def _noun_features(backbone: Backbone, nouns: Sequence[str], template: str) -> T
     return features[[where[noun] for noun in nouns]]
 
 
-def _check_request(backbone, pixels, nouns, method, layer, grain, engine, template, max_rows) -> list[str]:
+def _check_request(
+    backbone, pixels, nouns, method, layer, target, grain, engine, template, max_rows
+) -> list[str]:
     """Raise on what `noun_cams` cannot do; return the layers as a list."""
     for name, value, legal in [
         ("method", method, METHODS),
+        ("target", target, TARGETS),
         ("engine", engine, ENGINES),
         ("grain", grain, GRAINS),
     ]:

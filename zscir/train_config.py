@@ -32,7 +32,8 @@ PRECISIONS = ("fp32", "bf16")
 #: Fields that say where pairs and backbone come from; their fingerprints name them in an artifact's key.
 _SOURCES = ("preset", "backbone", "pretrained", "pairs", "limit")
 #: Fields that only matter when the query-target loss has a share.
-MASKING_FIELDS = ("mask_source", "noun_strategy", "span", "tau", "keep", "fill", "cam_method", "cam_layer")
+MASKING_FIELDS = ("mask_source", "noun_strategy", "span", "tau", "keep", "fill")
+MASKING_FIELDS += ("cam_method", "cam_layer", "cam_target")
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,9 @@ class TrainConfig:
     keep: str = "noun"
     fill: str = "mean"
     mask_source: str | None = None
-    cam_method: str = "gradcam"
+    cam_method: str | None = None
     cam_layer: str | None = None
+    cam_target: str | None = None
     noun_strategy: str = "random"
     span: str = "noun"
     steps: int = 1500
@@ -128,7 +130,7 @@ def key_fields(config: TrainConfig) -> dict:
     if config.lam == 0:
         unused |= set(MASKING_FIELDS)
     elif config.mask_source in ("true", "none"):
-        unused |= {"tau", "cam_method", "cam_layer"}
+        unused |= {"tau", "cam_method", "cam_layer", "cam_target"}
         unused |= {"keep", "fill"} if config.mask_source == "none" else set()
     values = {name: value for name, value in asdict(config).items() if name not in unused}
     floats = {f.name for f in fields(config) if "float" in str(f.type)}

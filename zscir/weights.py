@@ -115,8 +115,8 @@ def save_backbone(model: nn.Module, config: dict, folder: str | Path) -> Path:
 
     Args:
         model: an open_clip model.
-        config: open_clip's "model_cfg" and "preprocess_cfg", optionally "cam_layer" (module path); other
-            entries, such as how it was trained, are kept.
+        config: open_clip's "model_cfg" and "preprocess_cfg", optionally "cam_layer" (module path),
+            "cam_method" and "cam_target"; other entries, such as how it was trained, are kept.
         folder: created when missing; an older pair of files in it is replaced.
 
     Raises:

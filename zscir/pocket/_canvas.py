@@ -139,6 +139,7 @@ class Canvas:
         d = ""
         for i in range(count):
             x, h = (i + self.u(0.1, 0.9)) * 128 / count, height * self.u(0.65, 1.1)
-            d += f"M{x:.1f},{y - h:.1f}l{h * .14:.1f},{h * .45:.1f}h{-h * .05:.1f}l{h * .15:.1f},{h * .6:.1f}"
-            d += f"h{-h * .48:.1f}l{h * .15:.1f},{-h * .6:.1f}h{-h * .05:.1f}z"
+            d += f"M{x:.1f},{y - h:.1f}l{h * 0.14:.1f},{h * 0.45:.1f}"
+            d += f"h{-h * 0.05:.1f}l{h * 0.15:.1f},{h * 0.6:.1f}"
+            d += f"h{-h * 0.48:.1f}l{h * 0.15:.1f},{-h * 0.6:.1f}h{-h * 0.05:.1f}z"
         self.path(d, fill)

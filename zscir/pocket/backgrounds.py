@@ -163,8 +163,12 @@ def _kitchen(c: Canvas) -> None:
     front, hood = c.pick("#a9c6b4 #a8c0d4 #e0c79c #e3b3a3 #c6bfd6"), c.one((32, 64))
     doors = [x for x in range(0, 128, 32) if x != hood]
     c.boxes("#f7f3ea", (0, 0, 128, 128))
-    c.boxes("#d9d0c1", *((0, y, 128, 0.7) for y in range(32, 66, 8)),
-            *((x, y, 0.7, 8) for y in range(32, 64, 8) for x in range(4 + y // 8 % 2 * 6, 128, 12)), op=0.9)
+    c.boxes(
+        "#d9d0c1",
+        *((0, y, 128, 0.7) for y in range(32, 66, 8)),
+        *((x, y, 0.7, 8) for y in range(32, 64, 8) for x in range(4 + y // 8 % 2 * 6, 128, 12)),
+        op=0.9,
+    )
     c.boxes(front, *((x + 0.7, 0, 30.6, 29) for x in doors), (0, 70, 128, 36))
     c.boxes("#ffffff", *((x + 4, 2, 24, 23) for x in doors), *((x + 3, 74, 26, 28) for x in doors), op=0.22)
     c.boxes("#a49c8e", *((x + 24, 18, 1.6, 6) for x in doors), *((x + 11, 77, 10, 1.6) for x in doors))
@@ -277,8 +281,24 @@ def _studio(c: Canvas) -> None:
     c.glow("#8f887f", 64, 116, 62, 10, 0.25)
 
 
-_PLACES = (_beach, _forest, _city, _desert, _snow, _night_sky, _meadow, _sea, _living_room, _kitchen,
-           _mountains, _street, _underwater, _farm, _space, _studio)
+_PLACES = (
+    _beach,
+    _forest,
+    _city,
+    _desert,
+    _snow,
+    _night_sky,
+    _meadow,
+    _sea,
+    _living_room,
+    _kitchen,
+    _mountains,
+    _street,
+    _underwater,
+    _farm,
+    _space,
+    _studio,
+)
 _DRAW: dict[str, Callable[[Canvas], None]] = {draw.__name__[1:].replace("_", " "): draw for draw in _PLACES}
 PLACES: tuple[str, ...] = tuple(_DRAW)
 _UNTINTED = ("night sky", "living room", "kitchen", "underwater", "space", "studio")

@@ -16,12 +16,38 @@ from .vocabulary import BACKGROUND, COUNTS, PATTERNS, SCENE_NOUNS, SIZES, THINGS
 
 PHOTO_OF = ("a photo of {}", "a picture of {}", "an image of {}", "a photo showing {}")
 STYLE_OF = {
-    "black and white": ("a black and white photo of {}", "a black and white picture of {}", "{} in black and white"),
-    "sketch": ("a drawing of {}", "a sketch of {}", "a pencil drawing of {}", "{}, as a drawing", "a line drawing of {}"),
+    "black and white": (
+        "a black and white photo of {}",
+        "a black and white picture of {}",
+        "{} in black and white",
+    ),
+    "sketch": (
+        "a drawing of {}",
+        "a sketch of {}",
+        "a pencil drawing of {}",
+        "{}, as a drawing",
+        "a line drawing of {}",
+    ),
 }
 BEGINNINGS = (
-    *("there is {}", "there is also {}", "shows {}", "show {}", "this is {}", "now with {}", "is {}", "has {}"),
-    *("add {}", "make it {}", "the same photo with {}", "only {}", "the photo is of {}", "a photo of {} instead"),
+    *(
+        "there is {}",
+        "there is also {}",
+        "shows {}",
+        "show {}",
+        "this is {}",
+        "now with {}",
+        "is {}",
+        "has {}",
+    ),
+    *(
+        "add {}",
+        "make it {}",
+        "the same photo with {}",
+        "only {}",
+        "the photo is of {}",
+        "a photo of {} instead",
+    ),
 )
 AT_NIGHT = ("at night", "by night", "in the dark", "at night time")
 _VOWEL = re.compile(r"^(?:[aeio]|u(?!ni))", re.I)
@@ -57,7 +83,9 @@ def _plural(word: str) -> str:
     return word + ("es" if word.endswith(("s", "x", "ch")) else "s")
 
 
-def object_phrase(thing: Object, rng: np.random.Generator, detail: float = 1.0, definite: bool = False) -> str:
+def object_phrase(
+    thing: Object, rng: np.random.Generator, detail: float = 1.0, definite: bool = False
+) -> str:
     """*two small striped red dogs*; each attribute is said with probability `detail`."""
     words = []
     if thing.size and rng.random() < detail:
@@ -71,7 +99,9 @@ def object_phrase(thing: Object, rng: np.random.Generator, detail: float = 1.0, 
     if definite:
         return "the " + text
     if thing.count == 1:
-        return pick(rng, ("a single {}", "one {}")).format(text) if rng.random() < 0.05 else with_article(text)
+        return (
+            pick(rng, ("a single {}", "one {}")).format(text) if rng.random() < 0.05 else with_article(text)
+        )
     if thing.count == 2 and rng.random() < 0.08:
         one = text.removesuffix(words[-1]) + noun_word(thing, rng, plural=False)
         return f"{with_article(one)} and a second one" if rng.random() < 0.5 else f"a second {one}"
@@ -125,7 +155,14 @@ PATTERN_IS = {
 def garment_facts(thing: Object, rng: np.random.Generator) -> list[str]:
     """Short true statements about a garment, in the manner of FashionIQ's captions."""
     facts = [
-        pick(rng, (f"is {thing.colour}", f"is {thing.colour} in color", f"is a {thing.colour} {noun_word(thing, rng)}")),
+        pick(
+            rng,
+            (
+                f"is {thing.colour}",
+                f"is {thing.colour} in color",
+                f"is a {thing.colour} {noun_word(thing, rng)}",
+            ),
+        ),
         pick(rng, SLEEVES_HAS[thing.sleeves]),
         pick(rng, PATTERN_IS[thing.pattern]),
         pick(rng, LENGTH_IS[thing.length]),
@@ -146,7 +183,9 @@ def _together(scene: Scene, rng: np.random.Generator, detail: float) -> str:
     elif scene.relation == "on":
         text = pick(rng, (f"{one} on {two}", f"{one} on top of {two}"))
     else:
-        text = pick(rng, (f"{one} and {two}", f"{two} and {one}", f"{one} with {two}", f"{two} next to {one}"))
+        text = pick(
+            rng, (f"{one} and {two}", f"{two} and {one}", f"{one} with {two}", f"{two} next to {one}")
+        )
     if len(said) == 3:
         text = pick(rng, (f"{text} and {said[2]}", f"{said[2]} and {text}", f"{text}, with {said[2]}"))
     return text
@@ -167,7 +206,11 @@ def _contrast(scene: Scene, rng: np.random.Generator, text: str) -> str:
     turns = (
         *(f"{text} instead of {article}", f"{text}, not {article}", f"{text} and no {other}"),
         *(f"not {article} but {text}", f"{text} without {article}", f"the {other} is replaced with {text}"),
-        *(f"{text} in place of the {other}", f"replace the {other} with {text}", f"change the {other} to {text}"),
+        *(
+            f"{text} in place of the {other}",
+            f"replace the {other} with {text}",
+            f"change the {other} to {text}",
+        ),
     )
     return pick(rng, turns)
 
@@ -177,9 +220,24 @@ def _located(scene: Scene, rng: np.random.Generator, text: str) -> str:
     where, ground = pick(rng, WHERE[scene.place]), pick(rng, BACKGROUND[scene.place])
     be = "are" if scene.objects[0].count > 1 or len(scene.objects) > 1 else "is"
     turns = (
-        *(f"{text} {where}", f"{text} {where}", f"{text} {where}", f"{text}, {where}", f"{text} , {be} {where}"),
-        *(f"{text} {be} {where}", f"{text} with {ground} in the background", f"{text}, the background is {ground}"),
-        *(f"{where}, {text}", f"{text} in front of {ground}", f"{text} , {be} {where} instead", f"{ground} with {text}"),
+        *(
+            f"{text} {where}",
+            f"{text} {where}",
+            f"{text} {where}",
+            f"{text}, {where}",
+            f"{text} , {be} {where}",
+        ),
+        *(
+            f"{text} {be} {where}",
+            f"{text} with {ground} in the background",
+            f"{text}, the background is {ground}",
+        ),
+        *(
+            f"{where}, {text}",
+            f"{text} in front of {ground}",
+            f"{text} , {be} {where} instead",
+            f"{ground} with {text}",
+        ),
     )
     return pick(rng, turns)
 

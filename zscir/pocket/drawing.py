@@ -28,7 +28,7 @@ _HEX = re.compile(r"#(?:[0-9a-fA-F]{6}|[0-9a-fA-F]{3})\b")
 _TILES = {
     "stripes": '<rect width="7" height="3" fill="{c}"/>',
     "dots": '<circle cx="3.5" cy="3.5" r="2" fill="{c}"/>',
-    "checks": '<rect width="3.5" height="3.5" fill="{c}"/><rect x="3.5" y="3.5" width="3.5" height="3.5" fill="{c}"/>',
+    "checks": '<path fill="{c}" d="M0,0h3.5v3.5h-3.5z M3.5,3.5h3.5v3.5h-3.5z"/>',
 }
 
 
@@ -88,7 +88,8 @@ def _patterned(fills: str, pattern: str) -> tuple[str, str]:
     light = np.mean([_lightness(h) for h in found]) > 0.62 if found else True
     tile = _TILES[pattern].format(c="#333333" if light else "#ffffff")
     turn = ' patternTransform="rotate(45)"' if pattern == "checks" else ""
-    define = f'<defs><pattern id="p" width="7" height="7" patternUnits="userSpaceOnUse"{turn}>{tile}</pattern></defs>'
+    box = f'id="p" width="7" height="7" patternUnits="userSpaceOnUse"{turn}'
+    define = f"<defs><pattern {box}>{tile}</pattern></defs>"
     return define, f'<g opacity="0.9">{_HEX.sub("url(#p)", fills)}</g>'
 
 
@@ -120,7 +121,9 @@ def thing_svg(
 
 def render_svg(svg: str, size: int) -> Image.Image:
     """RGBA picture of an SVG document, `size` pixels square."""
-    return Image.open(io.BytesIO(resvg_py.svg_to_bytes(svg_string=svg, width=size, height=size))).convert("RGBA")
+    return Image.open(io.BytesIO(resvg_py.svg_to_bytes(svg_string=svg, width=size, height=size))).convert(
+        "RGBA"
+    )
 
 
 @lru_cache(maxsize=4096)

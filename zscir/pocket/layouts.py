@@ -23,9 +23,17 @@ from .pretrain import training_scene
 from .scenes import Object, Scene, render
 from .vocabulary import GARMENTS
 
-#: World size -> pairs, CIRR sets (val, test1), FashionIQ looks and queries a category, CIRCO queries (val, test).
+#: World size -> pairs, CIRR sets (val, test1), FashionIQ looks and queries a category, CIRCO queries.
 SIZES: dict[str, dict[str, int]] = {
-    "tiny": {"pairs": 192, "val": 8, "test1": 3, "looks": 60, "garment_queries": 16, "circo_val": 6, "circo_test": 4},
+    "tiny": {
+        "pairs": 192,
+        "val": 8,
+        "test1": 3,
+        "looks": 60,
+        "garment_queries": 16,
+        "circo_val": 6,
+        "circo_test": 4,
+    },
     "small": {
         **{"pairs": 20_000, "val": 320, "test1": 60, "looks": 396, "garment_queries": 400},
         **{"circo_val": 120, "circo_test": 40},
@@ -35,7 +43,7 @@ SIZES: dict[str, dict[str, int]] = {
         **{"circo_val": 240, "circo_test": 240},
     },
 }
-#: First entries of the random seeds: the pairs, the benchmarks and the captions share nothing with pre-training.
+#: First entries of the random seeds: pairs and benchmarks share nothing with pre-training.
 PAIR_STREAM, CIRR_STREAM, FASHION_STREAM, CIRCO_STREAM = 201, 202, 203, 204
 
 
@@ -95,8 +103,8 @@ def make_pocket(size: str = "small", seed: int = 0, root: Path | None = None) ->
 
 NOTICE = (
     "The things in these pictures are drawn after OpenMoji 17.0.0 (https://openmoji.org), the open-source\n"
-    "emoji and icon project, licence CC BY-SA 4.0 (https://creativecommons.org/licenses/by-sa/4.0/); recoloured,\n"
-    "patterned, cut and composed. The pictures are under the same licence.\n"
+    "emoji and icon project, licence CC BY-SA 4.0 (https://creativecommons.org/licenses/by-sa/4.0/);\n"
+    "recoloured, patterned, cut and composed. The pictures are under the same licence.\n"
 )
 
 
@@ -147,7 +155,9 @@ def _draw_file(job: tuple[str, str, str]) -> None:
     Path(path).write_bytes(_encoded(render(Scene.from_json(scene))[0], kind))
 
 
-def _write_images(images: dict[str, tuple[Path, Scene]], kind: str, root: Path, workers: ProcessPoolExecutor) -> None:
+def _write_images(
+    images: dict[str, tuple[Path, Scene]], kind: str, root: Path, workers: ProcessPoolExecutor
+) -> None:
     for folder in {path.parent for path, _ in images.values()}:
         folder.mkdir(parents=True, exist_ok=True)
     jobs = [(str(path), kind, scene.to_json()) for path, scene in images.values()]
@@ -178,7 +188,9 @@ def _write_cirr(root: Path, numbers: dict[str, int], seed: int, workers: Process
                 images[name] = (root / folder / f"{name}.png", scene)
             order = [names[k] for k in rng.permutation(6)]
             for reference, target, text, kind in made.queries:
-                entries.append(_cirr_entry(len(entries), set_id, names, order, reference, target, text, kind, split))
+                entries.append(
+                    _cirr_entry(len(entries), set_id, names, order, reference, target, text, kind, split)
+                )
         _write_json(root / "cirr" / "captions" / f"cap.rc2.{split}.json", entries)
         _write_json(root / "cirr" / "image_splits" / f"split.rc2.{split}.json", paths)
     _write_images(images, "PNG", root, workers)
@@ -196,7 +208,13 @@ def _cirr_entry(
     split: str,
 ) -> dict:
     members = {"id": set_id, "members": order, "reference_rank": order.index(names[reference])}
-    entry = {"pairid": pair_id, "reference": names[reference], "caption": text, "kind": kind, "img_set": members}
+    entry = {
+        "pairid": pair_id,
+        "reference": names[reference],
+        "caption": text,
+        "kind": kind,
+        "img_set": members,
+    }
     if split == "val":
         entry |= {"target_hard": names[target], "target_soft": {names[target]: 1.0}}
         members["target_rank"] = order.index(names[target])
@@ -216,7 +234,9 @@ def _write_fashioniq(root: Path, numbers: dict[str, int], seed: int, workers: Pr
             images[name] = (root / "images" / f"{name}.png", scene)
         entries = [
             {"target": names[target], "candidate": names[reference], "captions": list(said)}
-            for reference, target, said in sets.fashion_queries(noun, numbers["garment_queries"], gallery, rng)
+            for reference, target, said in sets.fashion_queries(
+                noun, numbers["garment_queries"], gallery, rng
+            )
         ]
         _write_json(root / "captions" / f"cap.{category}.val.json", entries)
         _write_json(root / "image_splits" / f"split.{category}.val.json", sorted(names.values()))
@@ -224,7 +244,7 @@ def _write_fashioniq(root: Path, numbers: dict[str, int], seed: int, workers: Pr
 
 
 def _write_circo(root: Path, numbers: dict[str, int], seed: int, workers: ProcessPoolExecutor) -> None:
-    """CIRCO: `annotations/{val,test}.json` over one gallery in COCO's unlabeled layout; test has no targets."""
+    """CIRCO: `annotations/{val,test}.json`, one gallery in COCO's unlabeled layout; test has no targets."""
     images: dict[str, tuple[Path, Scene]] = {}
     pictures = root / "COCO2017_unlabeled" / "unlabeled2017"
 
@@ -239,7 +259,11 @@ def _write_circo(root: Path, numbers: dict[str, int], seed: int, workers: Proces
         for query_id in range(numbers[f"circo_{split}"]):
             query = sets.many_answers(rng)
             right = [place(scene) for scene in query.answers]
-            entry = {"id": query_id, "reference_img_id": place(query.reference), "relative_caption": query.caption}
+            entry = {
+                "id": query_id,
+                "reference_img_id": place(query.reference),
+                "relative_caption": query.caption,
+            }
             entry["shared_concept"] = query.concept
             if split == "val":
                 entry |= {"target_img_id": right[0], "gt_img_ids": right}

@@ -3,9 +3,12 @@
     zscir pocket pretrain --images 900000 --out zscir/pocket/weights
 
 Scenes come from a pool of drawn pictures; captions are drawn anew every time a picture is
-seen, one that tells everything and one that leaves things out. Most of the training drops
-patches at random (as FLIP does): it is faster, and it makes the tower used to pictures of
-which a part is missing. Training stops and resumes at its checkpoints.
+seen, one that tells everything and one that leaves things out. Two losses: CLIP's own, and
+the same with the mean cosine of a text's best `top_patches` patches in place of the pooled
+feature's (multiple-instance learning), which keeps what a patch shows in that patch: without
+it so small a tower localises no better than chance. The first part of the training drops
+patches at random (as FLIP does), so that the tower is used to pictures of which a part is
+missing. Training stops and resumes at its checkpoints.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from __future__ import annotations
 import argparse
 import csv
 import dataclasses
+import hashlib
 import json
 import math
 import os
@@ -41,23 +45,28 @@ TRAIN_STREAM, HELD_OUT_STREAM, CAPTION_STREAM = 101, 102, 103
 class PretrainConfig:
     """How the pocket backbone is trained. `images` counts pictures seen, `pool` distinct pictures."""
 
-    images: int = 900_000
+    images: int = 300_000
     batch: int = 256
-    pool: int = 160_000
+    pool: int = 100_000
     lr: float = 1e-3
     muon_lr: float = 2e-3
     weight_decay: float = 0.1
     warmup: int = 200
-    patch_dropout: float = 0.5
-    whole_share: float = 0.35
+    patch_dropout: float = 0.3
+    whole_share: float = 0.5
+    patch_weight: float = 0.5
+    patch_scale: float = 25.0
+    top_patches: int = 4
     seed: int = 0
-    image_size: int = 96
-    patch: int = 12
+    image_size: int = 100
+    patch: int = 10
     layers: int = 4
     width: int = 192
     text_layers: int = 4
     context: int = 40
-    pool_type: str = "tok"
+    pool_type: str = "avg"
+    cam_block: int = 2
+    cam_method: str = "hirescam"
 
     @property
     def steps(self) -> int:
@@ -91,7 +100,9 @@ def _draw(job: tuple[int, int, int, int, int]) -> tuple[np.ndarray, list[str]]:
     return pixels, told
 
 
-def draw_pool(count: int, seed: int, size: int, stream: int = TRAIN_STREAM) -> tuple[np.ndarray, list[scenes.Scene]]:
+def draw_pool(
+    count: int, seed: int, size: int, stream: int = TRAIN_STREAM
+) -> tuple[np.ndarray, list[scenes.Scene]]:
     """Pictures uint8 [count, size, size, 3] (a memory map) and their scenes; drawn once, then reused."""
     key = {"count": count, "seed": seed, "size": size, "stream": stream, "world": world_fingerprint()}
 
@@ -107,6 +118,13 @@ def draw_pool(count: int, seed: int, size: int, stream: int = TRAIN_STREAM) -> t
     folder = artifact("pretrain-pool", key, build)
     told = (folder / "scenes.jsonl").read_text().splitlines()
     return np.load(folder / "pixels.npy", mmap_mode="r"), [scenes.Scene.from_json(line) for line in told]
+
+
+def world_sample(seed: int = 0) -> str:
+    """Fingerprint of the first 64 training scenes and 8 training pictures: what the backbone was shown."""
+    shown = [training_scene(index, seed) for index in range(64)]
+    pixels = [hashlib.sha256(scenes.render(scene)[0].tobytes()).hexdigest() for scene in shown[:8]]
+    return fingerprint([scene.to_json() for scene in shown], pixels)
 
 
 def world_fingerprint() -> str:
@@ -125,6 +143,7 @@ class Run:
         torch.manual_seed(config.seed)
         self.config, self.device, self.done, self.log = config, device, 0, []
         self.model = open_clip.CLIP(**config.model_cfg()).to(device)
+        self.model.visual.output_tokens = True
         self.model.visual.patch_dropout = open_clip.transformer.PatchDropout(config.patch_dropout)
         self.tokenizer = open_clip.SimpleTokenizer(context_length=config.context)
         self.pixels, self.scenes = draw_pool(config.pool, config.seed, config.image_size)
@@ -165,6 +184,7 @@ class Run:
     def step(self) -> dict:
         """One optimiser step; returns what is logged."""
         config = self.config
+        torch.manual_seed(config.seed * 1_000_003 + self.done)  # which patches are dropped
         whole = self.done >= (1 - config.whole_share) * config.steps
         self.model.visual.patch_dropout.prob = 0.0 if whole else config.patch_dropout
         rate = min(1.0, (self.done + 1) / config.warmup)
@@ -175,21 +195,27 @@ class Run:
         rng = np.random.default_rng([CAPTION_STREAM, config.seed, self.done])
         said = [[captions.caption(self.scenes[r], rng, full) for r in rows] for full in (True, False)]
         with torch.autocast(self.device, torch.bfloat16):
-            images = functional.normalize(self.model.encode_image(self.prepared(self.pixels[rows])).float(), dim=1)
+            pooled, tokens = self.model.visual(self.prepared(self.pixels[rows]))
+            images = functional.normalize(pooled.float(), dim=1)
+            patches = functional.normalize((tokens @ self.model.visual.proj).float(), dim=2)
             texts = [self.text_features(s) for s in said]
         scale = self.model.logit_scale.exp()
-        losses = [_clip_loss(images, text, scale) for text in texts]
-        (sum(losses) / 2).backward()
+        losses = [_clip_loss(scale * images @ text.T) for text in texts]
+        losses.append(_clip_loss(config.patch_scale * best_patches(patches, texts[1], config.top_patches)))
+        ((losses[0] + losses[1]) / 2 + config.patch_weight * losses[2]).backward()
         for optimiser in self.optimisers:
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
         with torch.no_grad():
             self.model.logit_scale.clamp_(0, math.log(100))
         self.done += 1
-        full, partial = (float(value.detach()) for value in losses)
-        if not math.isfinite(full + partial):
-            raise FloatingPointError(f"the loss is {full + partial} at step {self.done}; the last checkpoint is whole")
-        return {"step": self.done, "loss_full": full, "loss_partial": partial, "lr": rate * config.lr}
+        full, partial, patch = (float(value.detach()) for value in losses)
+        if not math.isfinite(full + partial + patch):
+            raise FloatingPointError(
+                f"a loss is not finite at step {self.done}; the last checkpoint is whole"
+            )
+        entry = {"step": self.done, "loss_full": full, "loss_partial": partial, "loss_patch": patch}
+        return entry | {"lr": rate * config.lr}
 
     def save(self, path: Path) -> None:
         """Write a checkpoint, atomically."""
@@ -209,8 +235,15 @@ class Run:
             optimiser.load_state_dict(saved)
 
 
-def _clip_loss(images: torch.Tensor, texts: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
-    logits = scale * images @ texts.T
+def best_patches(patches: torch.Tensor, texts: torch.Tensor, count: int) -> torch.Tensor:
+    """Mean cosine [B, T] of each text with those `count` patches of each image that fit it best.
+
+    Patches [B, P, dim] and texts [T, dim] are L2-normalised.
+    """
+    return (patches @ texts.T).topk(min(count, patches.shape[1]), dim=1).values.mean(dim=1)
+
+
+def _clip_loss(logits: torch.Tensor) -> torch.Tensor:
     labels = torch.arange(len(logits), device=logits.device)
     return (functional.cross_entropy(logits, labels) + functional.cross_entropy(logits.T, labels)) / 2
 
@@ -218,7 +251,13 @@ def _clip_loss(images: torch.Tensor, texts: torch.Tensor, scale: torch.Tensor) -
 def preprocess_cfg(config: PretrainConfig) -> dict:
     """open_clip's description of how a picture is prepared."""
     mean, std = list(open_clip.OPENAI_DATASET_MEAN), list(open_clip.OPENAI_DATASET_STD)
-    return {"size": config.image_size, "mean": mean, "std": std, "interpolation": "bicubic", "resize_mode": "shortest"}
+    return {
+        "size": config.image_size,
+        "mean": mean,
+        "std": std,
+        "interpolation": "bicubic",
+        "resize_mode": "shortest",
+    }
 
 
 def train(config: PretrainConfig, checkpoint: Path, every: int = 200) -> Run:
@@ -243,15 +282,23 @@ def export(run: Run, folder: Path) -> None:
     """Write the trained model, its log and its provenance to `folder` (fp16 safetensors, JSON, CSV)."""
     from ..backbone import save_backbone
 
-    cam_layer = f"visual.transformer.resblocks.{run.config.layers - 1}.ln_1"
-    config = {"model_cfg": run.config.model_cfg(), "preprocess_cfg": preprocess_cfg(run.config), "cam_layer": cam_layer}
+    cam_layer = f"visual.transformer.resblocks.{run.config.cam_block}.ln_1"
+    config = {"model_cfg": run.config.model_cfg(), "preprocess_cfg": preprocess_cfg(run.config)}
+    config |= {"cam_layer": cam_layer, "cam_method": run.config.cam_method, "cam_target": "contrast"}
+    run.model.visual.output_tokens = False
     run.model.eval()
     save_backbone(run.model, config, folder)
-    about = {"config": dataclasses.asdict(run.config), "steps_done": run.done, "world": world_fingerprint()}
+    about = {
+        "config": dataclasses.asdict(run.config),
+        "steps_done": run.done,
+        "world": world_sample(run.config.seed),
+    }
     about |= {"torch": torch.__version__.split("+")[0], "open_clip": open_clip.__version__}
     (folder / "training.json").write_text(json.dumps(about, indent=1) + "\n")
     with open(folder / "training_log.csv", "w", newline="") as out:
-        writer = csv.DictWriter(out, fieldnames=["step", "loss_full", "loss_partial", "lr", "images_per_second"])
+        writer = csv.DictWriter(
+            out, fieldnames=["step", "loss_full", "loss_partial", "loss_patch", "lr", "images_per_second"]
+        )
         writer.writeheader()
         writer.writerows({k: f"{v:.5g}" for k, v in entry.items()} for entry in run.log)
 
@@ -261,7 +308,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for item in dataclasses.fields(PretrainConfig):
         kind = type(item.default)
         parser.add_argument(f"--{item.name.replace('_', '-')}", type=kind, default=item.default)
-    parser.add_argument("--checkpoint", type=Path, default=None, help="checkpoint file (default: among the artifacts)")
+    parser.add_argument(
+        "--checkpoint", type=Path, default=None, help="checkpoint file (default: among the artifacts)"
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder for the trained model")
 
 
@@ -269,6 +318,8 @@ def main(args: argparse.Namespace) -> None:
     """Run ``zscir pocket pretrain``."""
     names = [item.name for item in dataclasses.fields(PretrainConfig)]
     config = PretrainConfig(**{name: getattr(args, name) for name in names})
-    checkpoint = args.checkpoint or artifacts_root() / "pretrain" / f"{fingerprint(dataclasses.asdict(config))}.pt"
+    checkpoint = (
+        args.checkpoint or artifacts_root() / "pretrain" / f"{fingerprint(dataclasses.asdict(config))}.pt"
+    )
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
     export(train(config, checkpoint), args.out)

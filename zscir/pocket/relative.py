@@ -67,7 +67,9 @@ def _description(target: Scene, rng: np.random.Generator) -> str:
         text += " " + pick(rng, captions.AT_NIGHT)
     if target.style != "photo":
         text = pick(rng, captions.STYLE_OF[target.style]).format(text)
-    return pick(rng, ("shows {}", "show {}", "{}", "the target photo is of {}", "change it to {}")).format(text)
+    return pick(rng, ("shows {}", "show {}", "{}", "the target photo is of {}", "change it to {}")).format(
+        text
+    )
 
 
 def _place(reference: Scene, target: Scene, rng: np.random.Generator) -> str:
@@ -99,14 +101,26 @@ def _new_thing(reference: Scene, target: Scene) -> Object:
 def _addition(reference: Scene, target: Scene, rng: np.random.Generator) -> str:
     new = object_phrase(_new_thing(reference, target), rng, 0.9)
     be = "are" if _new_thing(reference, target).count > 1 else "is"
-    turns = (f"add {new}", f"with {new}", f"has {new} next to it", f"there {be} also {new}", f"now with {new}")
+    turns = (
+        f"add {new}",
+        f"with {new}",
+        f"has {new} next to it",
+        f"there {be} also {new}",
+        f"now with {new}",
+    )
     return pick(rng, turns)
 
 
 def _negation(reference: Scene, target: Scene, rng: np.random.Generator) -> str:
     kept = {o.noun for o in target.objects}
     gone = noun_word(next(o for o in reference.objects[1:] if o.noun not in kept), rng)
-    turns = (f"no {gone}", f"without the {gone}", f"has no {gone}", f"remove the {gone}", f"there is no {gone}")
+    turns = (
+        f"no {gone}",
+        f"without the {gone}",
+        f"has no {gone}",
+        f"remove the {gone}",
+        f"there is no {gone}",
+    )
     return pick(rng, turns)
 
 
@@ -116,7 +130,12 @@ def _count(reference: Scene, target: Scene, rng: np.random.Generator) -> str:
     if thing.count == 1:
         return pick(rng, (f"only one {word}", f"a single {word}", f"one {word} instead of {COUNTS[2]}"))
     before = COUNTS[reference.objects[0].count]
-    turns = [f"{number} {word}", f"show {number} {word}", f"{number} {word} instead of {before}", f"has {number} {word}"]
+    turns = [
+        f"{number} {word}",
+        f"show {number} {word}",
+        f"{number} {word} instead of {before}",
+        f"has {number} {word}",
+    ]
     if thing.count == 2:
         turns.append(f"has a second {noun_word(thing, rng, plural=False)}")
     return pick(rng, turns)
@@ -126,13 +145,22 @@ def _colour(reference: Scene, target: Scene, rng: np.random.Generator) -> str:
     thing = target.objects[0]
     word, be = noun_word(thing, rng), "are" if thing.count > 1 else "is"
     one = with_article(f"{thing.colour} {word}") if thing.count == 1 else f"{thing.colour} {word}"
-    turns = (f"the {word} {be} {thing.colour}", f"make the {word} {thing.colour}", one, f"is {thing.colour} instead")
+    turns = (
+        f"the {word} {be} {thing.colour}",
+        f"make the {word} {thing.colour}",
+        one,
+        f"is {thing.colour} instead",
+    )
     return pick(rng, turns)
 
 
 def _pattern(reference: Scene, target: Scene, rng: np.random.Generator) -> str:
     thing = target.objects[0]
-    word, be, look = noun_word(thing, rng), "are" if thing.count > 1 else "is", pick(rng, PATTERNS[thing.pattern])
+    word, be, look = (
+        noun_word(thing, rng),
+        "are" if thing.count > 1 else "is",
+        pick(rng, PATTERNS[thing.pattern]),
+    )
     one = with_article(f"{look} {word}") if thing.count == 1 else f"{look} {word}"
     return pick(rng, (f"the {word} {be} {look}", f"make the {word} {look}", one))
 
@@ -142,7 +170,9 @@ def _comparison(reference: Scene, target: Scene, rng: np.random.Generator) -> st
     grows = _SIZE_ORDER[new.size] > _SIZE_ORDER[old.size]
     word, be = noun_word(new, rng), "are" if new.count > 1 else "is"
     how = pick(rng, ("bigger", "larger") if grows else ("smaller",))
-    return pick(rng, (f"the {word} {be} {how}", f"make the {word} {how}", f"has a {how} {word}", f"{how} {word}"))
+    return pick(
+        rng, (f"the {word} {be} {how}", f"make the {word} {how}", f"has a {how} {word}", f"{how} {word}")
+    )
 
 
 def _light(reference: Scene, target: Scene, rng: np.random.Generator) -> str:
@@ -154,7 +184,13 @@ def _light(reference: Scene, target: Scene, rng: np.random.Generator) -> str:
 def _style(reference: Scene, target: Scene, rng: np.random.Generator) -> str:
     word = THINGS[target.objects[0].noun].name
     if target.style == "sketch":
-        turns = ("as a drawing", f"same {word} but as a drawing", "is a sketch", "a pencil drawing", "make it a drawing")
+        turns = (
+            "as a drawing",
+            f"same {word} but as a drawing",
+            "is a sketch",
+            "a pencil drawing",
+            "make it a drawing",
+        )
     elif target.style == "photo":
         turns = ("as a photo", "make it a photo", "is a photo in color")
     else:

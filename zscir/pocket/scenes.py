@@ -107,7 +107,9 @@ def sample_scene(rng: np.random.Generator) -> Scene:
     place = str(rng.choice(places))
     light = "night" if place in OUTDOORS and rng.random() < 0.15 else "day"
     style = str(rng.choice(STYLES, p=[0.76, 0.12, 0.12]))
-    scene = Scene(place, tuple(objects), style, light if style == "photo" else "day", seed=int(rng.integers(2**31)))
+    scene = Scene(
+        place, tuple(objects), style, light if style == "photo" else "day", seed=int(rng.integers(2**31))
+    )
     return dataclasses.replace(scene, relation=sample_relation(rng, scene.objects))
 
 
@@ -193,7 +195,9 @@ def _arrange(relation: str | None, placed: list, size: int) -> None:
         placed.sort(key=lambda p: p[0] == 1)
 
 
-def _draw_garment(scene: Scene, rng: np.random.Generator, size: int) -> list[tuple[int, Image.Image, int, int]]:
+def _draw_garment(
+    scene: Scene, rng: np.random.Generator, size: int
+) -> list[tuple[int, Image.Image, int, int]]:
     thing = scene.objects[0]
     svg = drawing.thing_svg(thing.noun, thing.colour, thing.pattern, False, thing.length, thing.sleeves)
     side = round(size * rng.uniform(0.86, 0.96))
@@ -220,7 +224,9 @@ def render(scene: Scene, size: int = PIXELS) -> tuple[Image.Image, np.ndarray]:
     boxes = _draw_garment(scene, rng, size) if scene.is_fashion else _boxes(scene, rng, size)
     for label, thing, left, top in boxes:
         if scene.light == "night":
-            thing = Image.merge("RGBA", [c.point(lambda v, f=f: round(v * f)) for c, f in _night_bands(thing)])
+            thing = Image.merge(
+                "RGBA", [c.point(lambda v, f=f: round(v * f)) for c, f in _night_bands(thing)]
+            )
         picture.paste(thing, (left, top), thing)
         seen = np.asarray(thing.getchannel("A")) > 127
         region = labels[top : top + thing.height, left : left + thing.width]

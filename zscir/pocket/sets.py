@@ -45,7 +45,9 @@ def _pair_of_nouns(rng: np.random.Generator) -> tuple[str, str, str, str]:
             return one, str(rng.choice(others)), first, second
 
 
-def _scene(rng: np.random.Generator, place: str, *things: Object, style: str = "photo", light: str = "day") -> Scene:
+def _scene(
+    rng: np.random.Generator, place: str, *things: Object, style: str = "photo", light: str = "day"
+) -> Scene:
     relation = sample_relation(rng, things)
     return Scene(place, tuple(things), style, light, relation, int(rng.integers(2**31)))
 
@@ -56,7 +58,9 @@ def _changed_thing(rng: np.random.Generator, thing: Object) -> Object:
     if what == "colour":
         return dataclasses.replace(thing, colour=str(rng.choice([c for c in COLOURS if c != thing.colour])))
     if what == "pattern":
-        return dataclasses.replace(thing, pattern=str(rng.choice([p for p in PATTERNS if p != thing.pattern])))
+        return dataclasses.replace(
+            thing, pattern=str(rng.choice([p for p in PATTERNS if p != thing.pattern]))
+        )
     if what == "size":
         return dataclasses.replace(thing, size="small" if thing.size == "large" else "large")
     return dataclasses.replace(thing, count=2 if thing.count == 1 else 1)
@@ -74,7 +78,9 @@ def six(rng: np.random.Generator) -> SetOfSix:
     main = dataclasses.replace(sample_object(rng, noun), count=1 if rng.random() < 0.85 else 2)
     second = dataclasses.replace(sample_object(rng, other), count=1)
     third = dataclasses.replace(
-        sample_object(rng, str(rng.choice([n for n in SCENE_NOUNS if n not in (noun, other)]))), count=1, pattern=None
+        sample_object(rng, str(rng.choice([n for n in SCENE_NOUNS if n not in (noun, other)]))),
+        count=1,
+        pattern=None,
     )
     company = (third,) if rng.random() < 0.35 else ()
     fourth = _scene(rng, place, main) if company else _scene(rng, place, main, third)
@@ -98,7 +104,10 @@ def six(rng: np.random.Generator) -> SetOfSix:
 def garment_looks(noun: str) -> list[Object]:
     """Every look of a garment."""
     choices = itertools.product(COLOURS, (None, *PATTERNS), LENGTHS, SLEEVES)
-    return [Object(noun, colour, pattern, None, 1, length, sleeves) for colour, pattern, length, sleeves in choices]
+    return [
+        Object(noun, colour, pattern, None, 1, length, sleeves)
+        for colour, pattern, length, sleeves in choices
+    ]
 
 
 def fashion_queries(noun: str, count: int, gallery: list[Object], rng: np.random.Generator) -> list[tuple]:
@@ -142,7 +151,9 @@ def many_answers(rng: np.random.Generator) -> ManyAnswers:
         extra = tuple(o for o in companion() if o.noun != thing.noun)
         return _scene(rng, at, thing, *extra)
 
-    looks = [plain, main] + [dataclasses.replace(plain, colour=str(c)) for c in rng.choice(list(COLOURS), 4, False)]
+    looks = [plain, main] + [
+        dataclasses.replace(plain, colour=str(c)) for c in rng.choice(list(COLOURS), 4, False)
+    ]
     answers = tuple(shown(look, elsewhere) for look in looks[: int(rng.integers(2, 7))])
     wrong_place = tuple(shown(sample_object(rng, noun), place) for _ in range(2))
     wrong_thing = tuple(shown(sample_object(rng, other), elsewhere) for _ in range(2))

@@ -1,0 +1,286 @@
+"""Figures: what they show, what they refuse, what they count; and the checks of a chapter's parameters."""
+
+import base64
+import io
+import re
+import xml.etree.ElementTree as ElementTree
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from zscir import figures
+from zscir.benchmarks import Benchmark, Query
+from zscir.figures.method import ATTRIBUTION
+from zscir.nouns import find_nouns
+from zscir.parameters import check_parameters
+from zscir.paths import REPO
+from zscir.sources import Images, Pairs
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def style():
+    """The book's look, as in a chapter."""
+    figures.use_style()
+
+
+@pytest.fixture
+def benchmark(tmp_path) -> Benchmark:
+    """Six images of a set, two queries of two kinds."""
+    names = [f"dev-{k}" for k in range(6)]
+    for number, name in enumerate(names):
+        Image.new("RGB", (32, 32), (40 * number, 0, 0)).save(tmp_path / f"{name}.png")
+    queries = [
+        Query("0", names[0], ("is red",), (names[1],), tuple(names[1:]), "colour"),
+        Query("1", names[2], ("at night",), (names[3],), tuple(n for n in names if n != names[2]), "light"),
+    ]
+    paths = {name: tmp_path / f"{name}.png" for name in names}
+    return Benchmark("cirr", "val", queries, names, paths, True, ("recall@1",), {})
+
+
+@pytest.fixture
+def pairs() -> Pairs:
+    """Three drawn pairs: a dog on a beach (the left half is dog), a garment, a caption that denies a cat."""
+    label_map = np.zeros((32, 32), np.uint8)
+    label_map[:, :16] = 1
+    scene = '{"place": "%s", "objects": [{"noun": "%s", "label": 1}]}'
+    return Pairs(
+        "drawn",
+        ["a dog on the beach at night", "a shirt", "a dog, not a cat, on top of a puppy"],
+        Images(range(3), lambda index: Image.new("RGB", (32, 32), "orange")),
+        "drawn",
+        scenes=[scene % ("beach", "dog"), scene % ("studio", "shirt"), scene % ("forest", "dog")],
+        label_maps=lambda index: Image.fromarray(label_map),
+        synonyms={"dog": {"dog"}, "puppy": {"dog"}, "cat": {"cat"}, "beach": {"beach"}, "shirt": {"shirt"}},
+    )
+
+
+def shown_texts(figure) -> list[str]:
+    """All words on a figure."""
+    figure.canvas.draw()
+    return [
+        one.get_text() for axis in figure.axes for one in (axis.title, axis._left_title, axis.xaxis.label)
+    ]
+
+
+def framed(figure) -> list[bool]:
+    return [axis.spines["left"].get_visible() for axis in figure.axes]
+
+
+@pytest.mark.parametrize("name", figures.__all__)
+def test_every_public_name_exists(name):
+    assert getattr(figures, name) is not None
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="'nothing'"):
+        _ = figures.nothing
+
+
+def test_a_figure_shows_itself_as_png_of_the_page_width():
+    figure, _ = figures.new_figure(1, 2, height=2)
+    picture = Image.open(io.BytesIO(figure._repr_png_()))
+    assert picture.size == (840, 240)
+
+
+def test_picture_grid_puts_each_text_below_its_picture():
+    images = [Image.new("RGB", (8, 8), colour) for colour in ("red", "green", "blue")]
+    figure = figures.picture_grid(images, ["one", "two", "three"], columns=2, roles=["", "target", ""])
+    assert [axis.get_xlabel() for axis in figure.axes] == ["one", "two", "three", ""]
+    assert framed(figure)[:3] == [False, True, False]
+    shown = figure.axes[1].images[0].get_array()
+    assert shown[0, 0].tolist() == [0, 128, 0]
+
+
+@pytest.mark.parametrize("arguments", [([],), ([Image.new("RGB", (4, 4))], ["a", "b"])])
+def test_picture_grid_refuses_what_does_not_fit(arguments):
+    with pytest.raises(ValueError, match="images"):
+        figures.picture_grid(*arguments)
+
+
+def test_set_of_six_frames_reference_and_target(benchmark):
+    figure = figures.set_of_six(benchmark, 1)
+    labels = [axis.get_xlabel() for axis in figure.axes]
+    assert labels[0] == "reference" and labels.count("target") == 1 and labels.count("") == 4
+    reds = [int(axis.images[0].get_array()[0, 0, 0]) for axis in figure.axes]
+    assert reds[0] == 80 and reds[labels.index("target")] == 120
+    assert figure._suptitle.get_text() == "“at night”"
+
+
+def test_set_of_six_needs_a_set(benchmark):
+    benchmark.queries[0] = Query("0", "dev-0", ("is red",), ("dev-1",))
+    with pytest.raises(ValueError, match="query 0"):
+        figures.set_of_six(benchmark, 0)
+
+
+def test_query_examples_name_kind_and_caption(benchmark):
+    figure = figures.query_examples(benchmark, [0, 1], columns=2)
+    assert [axis.get_title(loc="left") for axis in figure.axes] == ["colour", "light"]
+    assert [axis.get_xlabel() for axis in figure.axes] == ["“is red”", "“at night”"]
+
+
+def test_rankings_frame_the_target_where_it_was_found(benchmark):
+    figure = figures.rankings(benchmark, 0, {"good": ["dev-1", "dev-2"], "bad": ["dev-4"]})
+    assert [axis.get_xlabel() for axis in figure.axes] == ["", "target", "", "", "", ""]
+    assert [axis.get_ylabel() for axis in figure.axes[::3]] == ["good", "bad"]
+    assert framed(figure)[:5] == [True, True, False, True, False]
+
+
+def test_judged_nouns_tell_objects_places_and_absent_things(pairs):
+    judged = figures.judged_nouns(pairs, find_nouns(pairs.captions))
+    first = judged[judged["row"] == 0]
+    assert dict(zip(first["lemma"], first["is"], strict=True)) == {
+        "dog": "an object",
+        "beach": "the place",
+        "night": "something else",
+    }
+    last = judged[judged["row"] == 2].set_index("lemma")["is"]
+    assert last["cat"] == "not in the picture" and last["puppy"] == "an object"
+
+
+def test_mentions_are_found_by_search_and_judged_by_their_borders(pairs):
+    nouns = find_nouns(pairs.captions)
+    mentions = figures.mentions(pairs, nouns)
+    assert mentions["word"].tolist() == ["dog", "shirt", "dog", "cat", "puppy"]  # not "top": "top of"
+    assert set(mentions["found"]) == {"exactly"}
+    missed = figures.mentions(pairs, [[], nouns[1], nouns[2]])
+    assert missed["found"].tolist()[0] == "no"
+
+
+def test_measures_need_drawn_pairs(pairs, tiny_backbone):
+    pairs.scenes = None
+    for call in (
+        lambda: figures.judged_nouns(pairs, [[], [], []]),
+        lambda: figures.mentions(pairs, [[], [], []]),
+        lambda: figures.drawn_objects(tiny_backbone, pairs, [0]),
+    ):
+        with pytest.raises(ValueError, match="'drawn'.*pocket-<size>"):
+            call()
+
+
+def test_drawn_objects_leave_garments_out_and_know_their_masks(pairs, tiny_backbone):
+    objects = figures.drawn_objects(tiny_backbone, pairs, range(3))
+    assert objects.rows == [0, 2] and objects.lemmas == ["dog", "dog"]
+    assert objects.masks[0, :, :15].all() and not objects.masks[0, :, 17:].any()
+    with pytest.raises(ValueError, match="no object"):
+        figures.drawn_objects(tiny_backbone, pairs, [1])
+
+
+def test_localisation_and_thresholds_of_perfect_and_blind_maps(pairs, tiny_backbone):
+    objects = figures.drawn_objects(tiny_backbone, pairs, range(3))
+    perfect = objects.masks.float()
+    assert figures.localisation_scores(perfect, objects) == {"IoU": 1.0, "pointing": 1.0}
+    table = figures.threshold_table(perfect, objects, [0.0, 0.5])
+    means = table.groupby("tau").mean()
+    assert means.loc[0.0].tolist() == pytest.approx([1.0, 1.0, 0.5], abs=0.02)
+    assert means.loc[0.5].tolist() == pytest.approx([0.5, 1.0, 1.0], abs=0.02)
+    perfect[1] = 1 - perfect[1]
+    blind = figures.blind_maps(objects, perfect)
+    assert torch.equal(blind["a map of another picture"], perfect.flip(0))
+    assert blind["a blob in the middle"][0, 16, 16] > blind["a blob in the middle"][0, 0, 0]
+
+
+def test_the_localisation_table_has_a_row_a_layer_and_agrees_with_single_maps(pairs, tiny_backbone):
+    objects = figures.drawn_objects(tiny_backbone, pairs, range(3))
+    layers = figures.block_layers(tiny_backbone)
+    assert list(layers) == ["block 1 of 3", "block 2 of 3", "block 3 of 3"]
+    table = figures.localisation_table(tiny_backbone, objects, layers, methods=("gradcam", "hirescam"))
+    assert table.shape == (3, 4)
+    maps = objects.maps(tiny_backbone, layer=layers["block 2 of 3"], method="hirescam")
+    expected = figures.localisation_scores(maps, objects)
+    assert table.loc["block 2 of 3", ("IoU", "hirescam")] == expected["IoU"]
+
+
+def test_of_a_deep_tower_some_blocks_are_compared_the_last_among_them(make_tiny_backbone):
+    deep = make_tiny_backbone(vision={"layers": 9})
+    layers = figures.block_layers(deep, most=4)
+    assert len(layers) == 4 and list(layers)[-1] == "block 9 of 9"
+    assert all(deep.model.get_submodule(path) for path in layers.values())
+
+
+def test_masked_panels_say_what_is_kept(tiny_backbone):
+    pixels = tiny_backbone.preprocess(Image.new("RGB", (32, 32), "red"))
+    cam = torch.zeros(32, 32)
+    cam[:16] = 1
+    figure = figures.masked_panels(tiny_backbone, pixels, cam, [0.0, 0.5], chosen=0.5)
+    assert [axis.get_xlabel() for axis in figure.axes] == ["100 % kept", "50 % kept"]
+    assert framed(figure) == [False, True]
+    shown = figure.axes[1].images[0].get_array()
+    assert shown[0, 0].tolist() == [255, 0, 0] and shown[-1, 0].tolist() != [255, 0, 0]
+
+
+def test_figures_of_maps_fills_nouns_and_thresholds_draw_what_they_are_given(pairs, tiny_backbone):
+    pixels = tiny_backbone.preprocess(Image.new("RGB", (32, 32), "red"))
+    figure = figures.cam_panels(tiny_backbone, pixels, {"dog": torch.eye(32)}, "a dog")
+    assert np.array_equal(figure.axes[1].images[1].get_array(), np.eye(32))
+    figure = figures.fill_panels(tiny_backbone, pixels, torch.ones(32, 32).bool(), ["mean", "black"])
+    assert all(axis.images[0].get_array()[0, 0].tolist() == [255, 0, 0] for axis in figure.axes)
+    figure = figures.noun_counts(find_nouns(pairs.captions), most=2)
+    assert sum(bar.get_height() for bar in figure.axes[0].patches) == pytest.approx(100)
+    assert len(figure.axes[1].patches) == 2
+    shares = pd.DataFrame({"an object": {"first": 60.0}, "the place": {"first": 40.0}})
+    bars = figures.judgement_bars(shares).axes[0].patches
+    assert sorted(bar.get_width() for bar in bars) == [0, 0, 40, 60]
+    table = pd.DataFrame({"tau": [0, 0, 1, 1], "kept": 1.0, "coverage": 0.5, "IoU": [0, 0.2, 0.4, 0.6]})
+    axes = figures.threshold_curves(table, 0.3, 0.1).axes
+    assert axes[1].lines[0].get_ydata().tolist() == pytest.approx([0.1, 0.5])
+    assert axes[0].lines[0].get_ydata().tolist() == [100, 100]
+
+
+def test_the_method_picture_is_small_whole_and_names_its_source(tmp_path, tiny_backbone):
+    path = figures.write_method_svg(tmp_path / "method.svg", tiny_backbone)
+    assert path.stat().st_size < 150_000 and list(tmp_path.iterdir()) == [path]
+    root = ElementTree.parse(path).getroot()
+    assert ATTRIBUTION in [one.text for one in root.iter(f"{SVG}text")]
+    data = [one.get("href").removeprefix("data:image/png;base64,") for one in root.iter(f"{SVG}image")]
+    assert len(data) == 5
+    assert {Image.open(io.BytesIO(base64.b64decode(one))).size for one in data} == {(168, 168)}
+
+
+def test_the_stored_method_picture_is_made_by_its_script(tiny_backbone):
+    def frame(text: str) -> str:
+        return re.sub(r"data:image/png;base64,[^\"]+", "", text)
+
+    stored = (REPO / "book" / "_assets" / "method.svg").read_text(encoding="utf-8")
+    assert frame(stored) == frame(figures.method_svg(tiny_backbone))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("tau", 1.2, "tau is 1.2; legal: numbers from 0 to 1"),
+        ("tau", -0.1, "tau is -0.1"),
+        ("tau", float("nan"), "tau is nan"),
+        ("tau", True, "tau is True"),
+        ("world", "huge", "world is 'huge'; legal: tiny, small, large"),
+        ("seed", -1, "seed is -1; legal: whole numbers from 0"),
+        ("steps", 0, "steps is 0; legal: whole numbers from 1"),
+        ("batch", 1, "batch is 1; legal: whole numbers from 2"),
+        ("seeds", [], "seeds is []"),
+        ("seeds", [1, 1], "different values"),
+        ("taus", [0.1, 3], "taus is 3; legal: numbers from 0 to 1"),
+        ("backbone", "", "backbone is ''"),
+        ("pairs", None, "pairs is None"),
+    ],
+)
+def test_an_illegal_parameter_is_named_with_its_value_and_what_is_legal(name, value, said):
+    with pytest.raises(ValueError, match=re.escape(said)):
+        check_parameters(**{name: value})
+
+
+def test_root_must_be_a_folder_and_names_must_be_known(tmp_path):
+    with pytest.raises(FileNotFoundError, match="root is .*nowhere"):
+        check_parameters(root=str(tmp_path / "nowhere"))
+    with pytest.raises(TypeError, match="'Tau'"):
+        check_parameters(Tau=0.3)
+
+
+def test_legal_parameters_pass(tmp_path):
+    check_parameters(
+        tau=0, lam=1, seed=2**32 - 1, steps=1, batch=2, limit=None, world="tiny", root=str(tmp_path)
+    )
+    check_parameters(pairs="", pretrained="", backbone="pocket", taus=[0.2, 0.4], seeds=[0, 1], root="")

@@ -1,0 +1,185 @@
+"""Figures and sentences of results show what they are given, and say only what the numbers say."""
+
+import math
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from zscir.benchmarks import Benchmark, Query
+from zscir.figures.results import (
+    LOOKS,
+    kind_bars,
+    look,
+    loss_curves,
+    readings,
+    recall_intervals,
+    retrieved_grid,
+    tau_curve,
+    wilson_interval,
+)
+from zscir.figures.style import FRAMES
+from zscir.figures.tables import best_row, curve_sentence, difference_sentence, difference_table, score_table
+from zscir.retrieval import Difference, Retrieved, Scores, difference
+
+KINDS = ("place", "place", "place", "place", "negation", "negation")
+
+
+def scores_of(hits, groups=KINDS):
+    values = {"recall@1": np.array(hits, dtype=float)}
+    count = len(hits)
+    ids = tuple(str(number) for number in range(count))
+    ranks = np.where(values["recall@1"] > 0, 0, 9)
+    none = np.full(count, -1)
+    return Scores(ids, tuple(groups), ((),) * count, values, ranks, none, {}, np.zeros(count, dtype=int))
+
+
+@pytest.fixture
+def scores():
+    return {"Pic2Word": scores_of([1, 0, 0, 0, 0, 0]), "masked pairs": scores_of([1, 1, 0, 1, 1, 0])}
+
+
+def legend_of(figure):
+    return [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+
+
+def test_a_method_looks_the_same_everywhere_and_unknown_ones_differ():
+    assert look("Pic2Word", 0) == look("Pic2Word", 3) == LOOKS["Pic2Word"]
+    assert look("mine", 0)[0] != look("yours", 1)[0]
+    assert look("mine", 0)[0] not in {colour for colour, _ in LOOKS.values()}
+
+
+def test_losses_without_a_share_give_no_line_and_the_guess_is_marked():
+    steps = {"step": [10, 20], "lr": [0.1, 0.1]}
+    both = pd.DataFrame({**steps, "loss": [3, 2], "original": [3.0, 2.0], "query_target": [2.5, 1.5]})
+    one = both.assign(query_target=math.nan)
+    original, query_target = loss_curves({"Pic2Word": one, "masked pairs": both}, batch=64).axes
+    assert [line.get_label() for line in original.lines] == ["Pic2Word", "masked pairs", "guess: log(batch)"]
+    assert [line.get_label() for line in query_target.lines] == ["masked pairs", "guess: log(batch)"]
+    assert list(query_target.lines[0].get_ydata()) == [2.5, 1.5]
+    assert original.lines[-1].get_ydata()[0] == pytest.approx(math.log(64))
+
+
+def test_readings_stand_below_their_picture():
+    images = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
+    figure = readings(images, {"A": [["dog", "cat"], ["tree"]], "B": [["fox"], ["owl"]]})
+    texts = [axis.get_xlabel() for axis in figure.axes]
+    assert texts == ["A:\ndog, cat\nB:\nfox", "A:\ntree\nB:\nowl"]
+    with pytest.raises(ValueError, match=r"words\['A'\] has 1 entries for 2 images"):
+        readings(images, {"A": [["dog"]]})
+    with pytest.raises(ValueError, match="images is empty"):
+        readings([], {})
+
+
+def test_recalls_are_drawn_at_their_value_on_their_interval(scores):
+    (axis,) = recall_intervals(scores, ["recall@1"]).axes
+    interval, point = axis.lines[2:]
+    assert tuple(interval.get_xdata()) == scores["masked pairs"].interval("recall@1")
+    assert point.get_xdata()[0] == pytest.approx(100 * 4 / 6)
+    assert [tick.get_text() for tick in axis.get_yticklabels()] == list(scores)
+    assert axis.get_title(loc=matplotlib.rcParams["axes.titlelocation"]) == "Recall@1"
+
+
+def test_kinds_have_their_own_bars_and_hard_ones_their_own_panel(scores):
+    easy, hard = kind_bars(scores, "recall@1", hard=("negation", "count")).axes
+    assert [tick.get_text() for tick in easy.get_yticklabels()] == ["place (4)"]
+    assert [tick.get_text() for tick in hard.get_yticklabels()] == ["negation (2)"]
+    assert [bar.get_width() for bar in easy.patches] == [25, 75]
+    assert [bar.get_width() for bar in hard.patches] == [0, 50]
+    assert legend_of(kind_bars(scores, "recall@1")) == list(scores)
+
+
+def test_sets_of_the_real_benchmark_are_no_kinds():
+    groups = [str(number) for number in range(30)]
+    (axis,) = kind_bars({"A": scores_of([1] * 15 + [0] * 15, groups)}, "recall@1").axes
+    assert [tick.get_text() for tick in axis.get_yticklabels()] == ["all queries (30)"]
+    assert axis.patches[0].get_width() == 50
+
+
+@pytest.mark.parametrize(("hits", "count"), [(0, 10), (10, 10), (3, 10), (120, 400)])
+def test_wilson_interval_solves_its_equation(hits, count):
+    share, bounds = hits / count, wilson_interval(hits, count)
+    assert 0 <= bounds[0] <= 100 * share <= bounds[1] <= 100
+    for bound in (bound / 100 for bound in bounds):
+        reach = 1.959964 * math.sqrt(bound * (1 - bound) / count)
+        assert abs(share - bound) == pytest.approx(reach, abs=1e-9)
+
+
+@pytest.fixture
+def benchmark(tmp_path):
+    names = ["r", "a", "b", "t"]
+    for name in names:
+        Image.new("RGB", (8, 8)).save(tmp_path / f"{name}.png")
+    query = Query("0", "r", ("is red", "other wording"), ("t",))
+    paths = {name: tmp_path / f"{name}.png" for name in names}
+    return Benchmark("cirr", "val", [query], names, paths, True, ("recall@1",), {})
+
+
+def test_the_target_is_framed_where_it_was_found_and_only_there(benchmark):
+    figure = retrieved_grid(benchmark, {0: Retrieved(["a", "t", "b"], np.zeros(3))})
+    assert [axis.get_xlabel() for axis in figure.axes] == ["reference", "1", "2  target", "3"]
+    framed = [axis for axis in figure.axes if axis.spines["left"].get_visible()]
+    colours = [matplotlib.colors.to_hex(axis.spines["left"].get_edgecolor()) for axis in framed]
+    assert colours == [FRAMES["reference"], FRAMES["target"]]
+    assert figure.axes[0].get_title(loc="left") == "“is red”"
+    with pytest.raises(ValueError, match="found is empty"):
+        retrieved_grid(benchmark, {})
+
+
+def test_the_curve_goes_through_the_means_and_references_without_a_value_have_no_line():
+    runs = {"tau": [0.1, 0.1, 0.5, 0.5], "seed": [0, 1, 0, 1]}
+    curve = pd.DataFrame({**runs, "recall@1": [20.0, 22, 30, 26], "kept area": [40.0, 42, 10, 12]})
+    rows = [("Pic2Word", 0, 18, math.nan), ("Pic2Word", 1, 20, math.nan), ("true masks", 0, 33, 25)]
+    references = pd.DataFrame(rows, columns=["method", "seed", "recall@1", "kept area"])
+    recall, area = tau_curve(curve, references, ["recall@1", "kept area"]).axes
+    assert list(recall.lines[0].get_xdata()) == [0.1, 0.5] and list(recall.lines[0].get_ydata()) == [21, 28]
+    drawn = {line.get_label(): line.get_ydata()[0] for line in recall.lines[2:]}
+    assert drawn == {"Pic2Word": 19, "true masks": 33}
+    assert [line.get_label() for line in area.lines[2:]] == ["true masks"]
+
+
+def test_figures_can_be_written(scores, tmp_path):
+    figure = kind_bars(scores, "recall@1", hard=("negation",))
+    figure.savefig(tmp_path / "bars.png", dpi=100)
+    with Image.open(tmp_path / "bars.png") as image:
+        assert image.width == 700 and len(set(image.convert("L").tobytes())) > 10
+
+
+def test_tables_hold_value_and_interval(scores):
+    table = score_table(scores, ["recall@1"])
+    low, high = scores["masked pairs"].interval("recall@1")
+    assert table.loc["masked pairs", "recall@1"] == f"66.7 [{low:.1f}, {high:.1f}]"
+    gain = difference(scores["masked pairs"], scores["Pic2Word"], "recall@1")
+    assert difference_table({"recall@1": gain}).loc["recall@1", "difference"] == "+50.0"
+
+
+@pytest.mark.parametrize(
+    ("given", "place", "verdict"),
+    [
+        (Difference(2.0, 0.5, 3.5, 0.01), "2.0 points above B", "excludes zero"),
+        (Difference(-2.0, -3.5, -0.5, 0.01), "2.0 points below B", "excludes zero"),
+        (Difference(2.0, -0.5, 4.5, 0.2), "2.0 points above B", "includes zero"),
+        (Difference(0.5, 0.0, 1.0, 0.2), "0.5 points above B", "includes zero"),
+        (Difference(0.0, 0.0, 0.0, 1.0), "is level with B", "includes zero"),
+    ],
+)
+def test_the_sentence_says_what_the_interval_says(given, place, verdict):
+    sentence = difference_sentence(given, "A", "B", "Recall@1")
+    assert place in sentence and verdict in sentence
+
+
+def test_the_curve_in_words_weighs_tau_against_the_seed():
+    runs = {"tau": [0.1, 0.1, 0.5, 0.5], "seed": [0, 1, 0, 1]}
+    clear = pd.DataFrame({**runs, "recall@1": [20.0, 21, 29, 30]})
+    noisy = pd.DataFrame({**runs, "recall@1": [20.0, 30, 21, 30]})
+    assert "τ moves it more than the seed" in curve_sentence(clear, "recall@1", "Recall@1")
+    assert "no more than the seed" in curve_sentence(noisy, "recall@1", "Recall@1")
+    single = clear[clear["seed"] == 0]
+    assert "a single seed" in curve_sentence(single, "recall@1", "Recall@1")
+
+
+def test_the_best_row_is_named_with_those_that_tie():
+    table = pd.DataFrame({"recall@1": [1.0, 3.0, 3.0]}, index=["a", "b", "c"])
+    assert best_row(table, "recall@1") == "b and c" and best_row(table[:2], "recall@1") == "b"

@@ -1,0 +1,221 @@
+"""What chapters 2 and 3 count: nouns against what a scene shows, maps against where its objects are.
+
+Both need pairs that know their own truth, so drawn ones: ``load_pairs("pocket-small")``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image
+from torch import Tensor
+
+from zscir.backbone import Backbone
+from zscir.nouns import Noun
+from zscir.regions import localisation, noun_cams
+from zscir.sources import Pairs
+
+#: What a noun of a caption can be in the drawn picture.
+JUDGEMENTS = ("an object", "the place", "not in the picture", "something else")
+TAUS = tuple(round(0.05 * step, 2) for step in range(21))
+
+
+def judged_nouns(pairs: Pairs, nouns: Sequence[Sequence[Noun]]) -> pd.DataFrame:
+    """What each noun of each caption is in its picture.
+
+    Args:
+        pairs: drawn pairs.
+        nouns: what ``find_nouns(pairs.captions)`` gives.
+
+    Returns:
+        One row a noun: ``row`` of the pair, ``text``, ``lemma``, ``is`` (one of `JUDGEMENTS`: "not in the
+        picture" is a thing of the world that this scene lacks, "something else" any other word).
+
+    Raises:
+        ValueError: pairs without scenes.
+    """
+    _need_scenes(pairs)
+    rows = [
+        {"row": row, "text": noun.text, "lemma": noun.lemma, "is": _judgement(pairs, row, noun.lemma)}
+        for row, found in enumerate(nouns)
+        for noun in found
+    ]
+    return pd.DataFrame(rows, columns=["row", "text", "lemma", "is"])
+
+
+def mentions(pairs: Pairs, nouns: Sequence[Sequence[Noun]]) -> pd.DataFrame:
+    """Every mention of a thing of the world in a caption, and whether ``find_nouns`` found it.
+
+    Mentions are found without any grammar, by looking for the names of the vocabulary, longest first (but
+    "top of" names no garment).
+
+    Returns:
+        One row a mention: ``row``, ``word``, ``found`` ("exactly", "in a longer noun" or "no").
+
+    Raises:
+        ValueError: pairs without scenes.
+    """
+    _need_scenes(pairs)
+    pattern = _names_of_things()
+    rows = [
+        {"row": row, "word": match[0], "found": _found(match.start(), match.end(), nouns[row])}
+        for row, caption in enumerate(pairs.captions)
+        for match in pattern.finditer(caption)
+    ]
+    return pd.DataFrame(rows, columns=["row", "word", "found"])
+
+
+@dataclass
+class DrawnObjects:
+    """R objects of drawn pictures, as the backbone sees them.
+
+    Attributes:
+        rows: the pair of each object. lemmas: its noun.
+        pixels: [R, 3, S, S] normalised. masks: [R, S, S] bool, where the object is seen.
+    """
+
+    rows: list[int]
+    lemmas: list[str]
+    pixels: Tensor
+    masks: Tensor
+
+    def maps(self, backbone: Backbone, **options) -> Tensor:
+        """CAMs [R, S, S] of all objects; options as in ``zscir.regions.noun_cams``."""
+        return torch.cat(noun_cams(backbone, self.pixels, [[lemma] for lemma in self.lemmas], **options))
+
+
+def drawn_objects(backbone: Backbone, pairs: Pairs, rows: Sequence[int]) -> DrawnObjects:
+    """The objects (no garments, which fill their picture) of some drawn pairs, with their true masks.
+
+    Raises:
+        ValueError: pairs without scenes, or no object in these rows.
+    """
+    _need_scenes(pairs)
+    found: list[tuple[int, str, Tensor, Tensor]] = []
+    for row in rows:
+        scene = json.loads(pairs.scenes[row])
+        pixels = backbone.preprocess(pairs.images[row])
+        for noun in dict.fromkeys(thing["noun"] for thing in scene["objects"]):
+            mask = _true_mask(backbone, pairs, row, noun)
+            if scene["place"] != "studio" and mask.any():
+                found.append((row, noun, pixels, mask))
+    if not found:
+        raise ValueError(f"rows {list(rows)[:5]} ... of {pairs.name!r} show no object")
+    numbers, nouns, pixels, masks = zip(*found, strict=True)
+    return DrawnObjects(list(numbers), list(nouns), torch.stack(pixels), torch.stack(masks))
+
+
+def localisation_scores(maps: Tensor, objects: DrawnObjects) -> dict[str, float]:
+    """Means over all objects, for maps [R, S, S]: ``IoU`` (best over thresholds) and ``pointing``, 0 to 1."""
+    found = [localisation(one, mask) for one, mask in zip(maps.cpu(), objects.masks, strict=True)]
+    return {
+        "IoU": float(np.mean([one["best_iou"] for one in found])),
+        "pointing": float(np.mean([one["pointing"] for one in found])),
+    }
+
+
+def localisation_table(
+    backbone: Backbone,
+    objects: DrawnObjects,
+    layers: Mapping[str, str],
+    methods: Sequence[str] = ("gradcam", "layercam", "hirescam"),
+) -> pd.DataFrame:
+    """Mean best IoU and pointing (0 to 1): one row a layer (name -> module path), a column pair a method."""
+    table = {}
+    for name, layer in layers.items():
+        scores = {method: objects.maps(backbone, layer=layer, method=method) for method in methods}
+        scores = {method: localisation_scores(maps, objects) for method, maps in scores.items()}
+        table[name] = {
+            (key, method): scores[method][key] for key in ("IoU", "pointing") for method in methods
+        }
+    return pd.DataFrame.from_dict(table, orient="index").rename_axis("layer")
+
+
+def blind_maps(objects: DrawnObjects, maps: Tensor, seed: int = 0) -> dict[str, Tensor]:
+    """Maps [R, S, S] that know nothing of the noun: what a map must beat.
+
+    "a map of another picture" shuffles ``maps`` [R, S, S]; "a blob in the middle" is one Gaussian for all.
+    """
+    count, side = maps.shape[0], maps.shape[-1]
+    order = np.random.default_rng(seed).permutation(count)
+    away = (torch.arange(side) - (side - 1) / 2) / (side / 4)
+    blob = torch.exp(-(away[:, None] ** 2 + away[None, :] ** 2) / 2)
+    other = torch.empty_like(maps)
+    other[order] = maps[np.roll(order, 1)]
+    return {
+        "a map of another picture": other,
+        "a blob in the middle": (blob / blob.max()).expand(count, -1, -1),
+    }
+
+
+def threshold_table(maps: Tensor, objects: DrawnObjects, taus: Sequence[float] = TAUS) -> pd.DataFrame:
+    """What a threshold keeps of maps [R, S, S].
+
+    Returns:
+        One row a tau and object: ``tau``, ``kept`` (share of the image), ``IoU`` with the true mask,
+        ``coverage`` (share of the object that is kept).
+    """
+    tables = []
+    for tau in taus:
+        kept = maps.cpu() >= tau
+        shared = (kept & objects.masks).sum(dim=(1, 2))
+        columns = {"kept": kept.float().mean(dim=(1, 2)), "coverage": shared / objects.masks.sum(dim=(1, 2))}
+        columns["IoU"] = shared / (kept | objects.masks).sum(dim=(1, 2))
+        tables.append(pd.DataFrame({"tau": tau, **{name: v.numpy() for name, v in columns.items()}}))
+    return pd.concat(tables, ignore_index=True)
+
+
+def block_layers(backbone: Backbone, most: int = 6) -> dict[str, str]:
+    """Layers to compare: the norm at the entrance of each block of the image tower, name -> module path.
+
+    Of towers with more than ``most`` blocks some, evenly spread, the last among them; of an image tower
+    without numbered blocks the backbone's own layer alone.
+    """
+    split = re.fullmatch(r"(.*\.)(\d+)(\..*)", backbone.cam_layer)
+    if split is None:
+        return {"the backbone's own": backbone.cam_layer}
+    blocks = len(backbone.model.get_submodule(split[1].rstrip(".")))
+    chosen = sorted({round(block) for block in np.linspace(0, blocks - 1, min(most, blocks))})
+    return {f"block {block + 1} of {blocks}": f"{split[1]}{block}{split[3]}" for block in chosen}
+
+
+def _need_scenes(pairs: Pairs) -> None:
+    if not pairs.has_true_masks:
+        raise ValueError(f"pairs are {pairs.name!r}, which say nothing of their scenes; legal: pocket-<size>")
+
+
+def _judgement(pairs: Pairs, row: int, lemma: str) -> str:
+    scene = json.loads(pairs.scenes[row])
+    names = set(pairs.synonyms.get(lemma, ()))
+    if names & {thing["noun"] for thing in scene["objects"]}:
+        return "an object"
+    if scene["place"] in names:
+        return "the place"
+    return "not in the picture" if names else "something else"
+
+
+def _names_of_things() -> re.Pattern:
+    """Matches every name of a thing of the pocket world, singular or plural, the longest first."""
+    from zscir.pocket.vocabulary import THINGS
+
+    names = {word for thing in THINGS.values() for word in (*thing.names, thing.plural)}
+    words = sorted(names, key=len, reverse=True)
+    return re.compile(r"\b(?:" + "|".join(f"{re.escape(word)}(?:e?s)?" for word in words) + r")\b(?! of\b)")
+
+
+def _found(start: int, end: int, nouns: Sequence[Noun]) -> str:
+    if any((noun.start, noun.end) == (start, end) for noun in nouns):
+        return "exactly"
+    return "in a longer noun" if any(noun.start <= start and end <= noun.end for noun in nouns) else "no"
+
+
+def _true_mask(backbone: Backbone, pairs: Pairs, row: int, noun: str) -> Tensor:
+    """Where a noun is seen, bool [S, S], resized and cropped as the image is."""
+    mask = Image.fromarray(pairs.true_mask(row, noun).astype(np.uint8) * 255)
+    return backbone.preprocess(mask)[0] * backbone.std[0] + backbone.mean[0] > 0.5

@@ -1,0 +1,58 @@
+"""One look for all figures of the book: white grounds, colour-blind safe colours, 700 px wide.
+
+    use_style()
+    figure, axes = new_figure(1, 2, height=2.8)
+
+Figures made here are unknown to pyplot: a cell that ends with one shows it exactly once.
+"""
+
+from __future__ import annotations
+
+import io
+
+import matplotlib
+import numpy as np
+import pandas
+import seaborn
+from matplotlib.figure import Figure
+
+#: Inches; at the style's resolution 7 inches are 840 px, shown at the width of a page.
+WIDTH = 7.0
+DPI = 120
+#: Roles of pictures in a query, and the colour of their frame. Blue and orange differ for everyone.
+FRAMES = {"reference": "#0173b2", "target": "#de8f05", "kept": "#029e73"}
+#: Colour-blind safe (seaborn's "colorblind"), in the order in which series are drawn.
+PALETTE = ("#0173b2", "#de8f05", "#029e73", "#cc78bc", "#ca9161", "#949494", "#56b4e9", "#d55e00")
+#: Colour map of values from 0 to 1: even in lightness, readable without colour.
+MAP_COLOURS = "viridis"
+
+
+def use_style() -> None:
+    """Set the book's look for what is drawn from here on with seaborn or matplotlib; tables show whole texts."""
+    pandas.set_option("display.max_colwidth", None)
+    look = {"figure.dpi": DPI, "savefig.dpi": DPI, "axes.titlesize": 10, "axes.labelsize": 9.5}
+    look |= {"xtick.labelsize": 9, "ytick.labelsize": 9, "legend.fontsize": 9, "legend.title_fontsize": 9}
+    look |= {"axes.spines.top": False, "axes.spines.right": False, "axes.titlelocation": "left"}
+    look |= {"figure.figsize": (WIDTH, 3.0), "legend.frameon": False, "grid.color": "#e4e4e4"}
+    seaborn.set_theme(style="whitegrid", palette=list(PALETTE), font="DejaVu Sans", rc=look)
+
+
+class PageFigure(Figure):
+    """A figure that notebooks show as a PNG, whatever backend pyplot has, or none."""
+
+    def _repr_png_(self) -> bytes:
+        out = io.BytesIO()
+        self.savefig(out, format="png")
+        return out.getvalue()
+
+
+def new_figure(rows: int = 1, columns: int = 1, height: float = 3.0, **options) -> tuple[Figure, np.ndarray]:
+    """A figure of the book's width and its axes [rows, columns].
+
+    Args:
+        rows, columns: the grid of axes.
+        height: of the whole figure, in inches.
+        **options: passed to ``Figure.subplots``, such as ``sharey=True``.
+    """
+    figure = PageFigure(figsize=(WIDTH, height), dpi=matplotlib.rcParams["figure.dpi"], layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False, **options)

@@ -1,0 +1,95 @@
+"""Results in words and tables: what chapters 5 to 7 print, true whatever the outcome is.
+
+score_table(scores, ["recall@1", "recall@5"])
+difference_sentence(difference(b, a, "recall@1"), "masked pairs", "Pic2Word", "Recall@1")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from zscir.retrieval import Difference, Scores
+
+
+def score_table(scores: Mapping[str, Scores], metrics: Sequence[str]) -> pd.DataFrame:
+    """One row a method, one column a metric: the percentage and its 95 % bootstrap interval, as text."""
+    rows = {
+        name: {
+            metric: "{:.1f} [{:.1f}, {:.1f}]".format(one.metrics[metric], *one.interval(metric))
+            for metric in metrics
+        }
+        for name, one in scores.items()
+    }
+    return pd.DataFrame.from_dict(rows, orient="index", columns=list(metrics)).rename_axis("method")
+
+
+def difference_table(differences: Mapping[str, Difference]) -> pd.DataFrame:
+    """One row a name: the paired difference in points, its 95 % interval and p."""
+    rows = {
+        name: {
+            "difference": f"{one.difference:+.1f}",
+            "95 % interval": f"[{one.low:+.1f}, {one.high:+.1f}]",
+            "p": f"{one.p:.4f}",
+        }
+        for name, one in differences.items()
+    }
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def difference_sentence(one: Difference, first: str, second: str, metric: str) -> str:
+    """What a paired difference says about two methods, with its interval, in Markdown.
+
+    >>> from zscir.retrieval import Difference
+    >>> difference_sentence(Difference(2.0, 0.5, 3.5, 0.01), "A", "B", "Recall@1")
+    'In Recall@1 A is 2.0 points above B (95 % interval +0.5 to +3.5): the interval excludes zero.'
+    >>> difference_sentence(Difference(-1.0, -2.5, 0.5, 0.2), "A", "B", "Recall@1")
+    'In Recall@1 A is 1.0 points below B (95 % interval -2.5 to +0.5): the interval includes zero, so these
+    queries do not decide which is better.'
+    """
+    place = f"{abs(one.difference):.1f} points {'above' if one.difference > 0 else 'below'}"
+    place = place if one.difference else "level with"
+    sure = one.low > 0 or one.high < 0
+    verdict = "excludes zero." if sure else "includes zero, so these queries do not decide which is better."
+    return (
+        f"In {metric} {first} is {place} {second} "
+        f"(95 % interval {one.low:+.1f} to {one.high:+.1f}): the interval {verdict}"
+    )
+
+
+def best_row(table: pd.DataFrame, column: str) -> str:
+    """Name of the row with the highest number in a column; several names when they tie.
+
+    >>> best_row(pd.DataFrame({"recall@1": [1.0, 3.0, 3.0]}, index=["a", "b", "c"]), "recall@1")
+    'b and c'
+    """
+    best = table.index[table[column] == table[column].max()]
+    return " and ".join(map(str, best))
+
+
+def curve_sentence(curve: pd.DataFrame, metric: str, name: str) -> str:
+    """Where the mean of a metric over seeds is highest, and whether tau or the seed moves it more; Markdown.
+
+    >>> runs = {"tau": [0.1, 0.1, 0.5, 0.5], "seed": [0, 1, 0, 1], "recall@1": [20.0, 21.0, 25.0, 24.0]}
+    >>> curve_sentence(pd.DataFrame(runs), "recall@1", "Recall@1")
+    'Mean Recall@1 is highest at τ = 0.5. Over τ the means span 4.0 points, over the seeds of one τ the values
+    span up to 1.0: τ moves it more than the seed does.'
+
+    Args:
+        curve: a row a training, columns ``tau``, ``seed`` and the metric.
+        metric: the column.
+        name: what the sentence calls it.
+    """
+    groups = curve.groupby("tau")[metric]
+    means = groups.mean()
+    across, within = float(means.max() - means.min()), float((groups.max() - groups.min()).max())
+    said = (
+        f"Mean {name} is highest at τ = {float(means.idxmax()):g}. Over τ the means span {across:.1f} points"
+    )
+    if curve["seed"].nunique() < 2:
+        return f"{said}; with a single seed there is nothing to hold against that."
+    verdict = (
+        "τ moves it more than the seed does." if across > within else "no more than the seed alone moves it."
+    )
+    return f"{said}, over the seeds of one τ the values span up to {within:.1f}: {verdict}"

@@ -1,0 +1,132 @@
+"""How good a pocket backbone is: held-out retrieval, and where its maps of single nouns point.
+
+    zscir pocket judge --out zscir/pocket/weights/scores.json
+
+Pictures are drawn for the purpose, from a stream of scenes that no training sees.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from ..backbone import Backbone, load_backbone
+from ..regions import FAST_METHODS, TARGETS, localisation, noun_cams
+from . import captions, scenes
+from .pretrain import HELD_OUT_STREAM, training_scene
+
+#: Objects seen on fewer pixels than this (of 128 x 128) are hidden too far to be found.
+LEAST_PIXELS = 40
+
+
+def retrieval_scores(backbone: Backbone, count: int = 1000, seed: int = 0) -> dict[str, float]:
+    """Recall@1 and @5 in percent, picture -> full caption and back, among `count` held-out scenes."""
+    shown = [training_scene(index, seed, HELD_OUT_STREAM) for index in range(count)]
+    rng = np.random.default_rng([HELD_OUT_STREAM, seed])
+    texts = backbone.encode_texts([captions.caption(scene, rng, full=True) for scene in shown])
+    drawn = [backbone.preprocess(scenes.render(scene)[0]) for scene in shown]
+    images = torch.cat(
+        [backbone.encode_images(torch.stack(drawn[i : i + 200])) for i in range(0, count, 200)]
+    )
+    cosines = images @ texts.T  # [count, count]
+    scores = {}
+    for name, table in (("image_to_text", cosines), ("text_to_image", cosines.T)):
+        rank = (table > table.diagonal()[:, None]).sum(dim=1)
+        scores |= {f"{name}_recall@{k}": round(100 * float((rank < k).float().mean()), 2) for k in (1, 5)}
+    return scores
+
+
+def held_out_objects(
+    backbone: Backbone, count: int, seed: int = 0
+) -> tuple[torch.Tensor, torch.Tensor, list[str]]:
+    """Pictures with several things: pixels [R, 3, S, S], true mask of the first thing [R, S, S], its noun."""
+    pixels, masks, nouns = [], [], []
+    index = 0
+    while len(nouns) < count:
+        scene = training_scene(index, seed, HELD_OUT_STREAM)
+        index += 1
+        if len(scene.objects) < 2:
+            continue
+        picture, labels = scenes.render(scene)
+        if (labels == 1).sum() < LEAST_PIXELS:
+            continue
+        mask = Image.fromarray(((labels == 1) * 255).astype(np.uint8))
+        mask = mask.resize((backbone.image_size,) * 2, Image.Resampling.BILINEAR)
+        pixels.append(backbone.preprocess(picture))
+        masks.append(torch.from_numpy(np.asarray(mask) > 127))
+        nouns.append(scene.objects[0].noun)
+    return torch.stack(pixels), torch.stack(masks), nouns
+
+
+def map_scores(maps: Iterable[torch.Tensor], masks: torch.Tensor) -> dict[str, float]:
+    """Mean over objects of the pointing game (percent) and of the best IoU over thresholds, and the
+    fixed threshold with the best mean IoU."""
+    maps = torch.stack(list(maps)).cpu()
+    found = [localisation(one, mask) for one, mask in zip(maps, masks, strict=True)]
+    ious = {}
+    for tau in np.arange(0.05, 1.0, 0.05):
+        kept = maps >= tau
+        ious[round(float(tau), 2)] = float(((kept & masks).sum((1, 2)) / (kept | masks).sum((1, 2))).mean())
+    best = max(ious, key=ious.get)
+    return {
+        "pointing": round(100 * float(np.mean([f["pointing"] for f in found])), 1),
+        "best_iou": round(float(np.mean([f["best_iou"] for f in found])), 3),
+        "iou_at_one_tau": round(ious[best], 3),
+        "that_tau": best,
+        "iou_at_0.3": round(ious[0.3], 3),
+    }
+
+
+def layers_of(backbone: Backbone) -> list[str]:
+    """Layers whose maps are compared: the norm before each block's attention, and the last norm."""
+    names = [name for name, _ in backbone.model.named_modules()]
+    blocks = [n for n in names if n.startswith("visual.transformer.resblocks.") and n.endswith(".ln_1")]
+    return [*blocks, "visual.ln_post"]
+
+
+def localisation_table(backbone: Backbone, count: int = 300, seed: int = 0) -> list[dict]:
+    """Scores of every layer, method and target; layers no gradient reaches (the patches of a
+    class-token tower's last norm) are left out."""
+    pixels, masks, nouns = held_out_objects(backbone, count, seed)
+    rows = []
+    for layer in layers_of(backbone):
+        for method in FAST_METHODS:
+            for target in TARGETS:
+                how = {"layer": layer, "method": method, "target": target}
+                maps = [one[0] for one in noun_cams(backbone, pixels, [[n] for n in nouns], **how)]
+                if any(one.max() > 0 for one in maps):
+                    rows.append({**how, **map_scores(maps, masks)})
+    return rows
+
+
+def judge(backbone: Backbone, count: int = 1000, objects: int = 300) -> dict:
+    """All scores: retrieval, the backbone's own choice of map, and the table it was chosen from."""
+    table = localisation_table(backbone, objects)
+    own = {"layer": backbone.cam_layer, "method": backbone.cam_method, "target": backbone.cam_target}
+    chosen = [row for row in table if {key: row[key] for key in own} == own]
+    return {
+        "retrieval": {"candidates": count, **retrieval_scores(backbone, count)},
+        "localisation": {"objects": objects, "chosen": chosen[0] if chosen else None, "table": table},
+    }
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of ``zscir pocket judge``."""
+    parser.add_argument("--backbone", default="pocket", help="name or folder of a backbone")
+    parser.add_argument("--out", type=Path, required=True, help="JSON file to write")
+
+
+def main(args: argparse.Namespace) -> None:
+    """Run ``zscir pocket judge``."""
+    scores = judge(load_backbone(args.backbone))
+    part = args.out.with_suffix(".part")
+    part.write_text(json.dumps(scores, indent=1) + "\n", encoding="utf-8")
+    os.replace(part, args.out)
+    print(json.dumps({**scores["retrieval"], **(scores["localisation"]["chosen"] or {})}, indent=1))
