@@ -179,7 +179,7 @@ def test_bf16_is_close_and_returns_float32(tiny_backbone, make_tiny_backbone):
 
 def test_saved_folder_round_trips(tmp_path, make_tiny_config):
     config = make_tiny_config(custom_text=True) | {
-        "cam_layer": "visual.transformer.resblocks.1.ln_1",
+        "cam_layers": ["visual.transformer.resblocks.1.ln_1"],
         "note": 1,
     }
     model = build_model(config["model_cfg"], seed=3)
@@ -188,7 +188,7 @@ def test_saved_folder_round_trips(tmp_path, make_tiny_config):
     assert json.loads((folder / "open_clip_config.json").read_text())["note"] == 1
     loaded = load_backbone(str(folder), device="cpu")
     again = load_backbone(str(folder), device="cpu")
-    assert loaded.cam_layer == config["cam_layer"] and loaded.fingerprint == again.fingerprint
+    assert loaded.cam_layers == tuple(config["cam_layers"]) and loaded.fingerprint == again.fingerprint
     assert {p.dtype for p in loaded.model.parameters()} == {torch.float32}
     for key, value in loaded.model.state_dict().items():
         assert torch.equal(value, model.state_dict()[key].half().float())
@@ -204,7 +204,7 @@ def test_fingerprint_depends_on_all_that_changes_features(make_tiny_backbone, ma
 
     others = [
         name(preprocess_cfg={}),
-        name(cam_layer="visual.transformer.resblocks.0.ln_1"),
+        name(cam_layers=["visual.transformer.resblocks.0.ln_1"]),
         make_tiny_backbone(seed=1).fingerprint,
         make_tiny_backbone(quick_gelu=True).fingerprint,
         make_tiny_backbone().fingerprint,
@@ -230,7 +230,7 @@ def test_saving_refuses_before_it_writes(tmp_path, make_tiny_config):
     with pytest.raises(ValueError, match="preprocess_cfg"):
         save_backbone(model, {"model_cfg": config["model_cfg"]}, tmp_path / "w")
     with pytest.raises(ValueError, match="layer must be"):
-        save_backbone(model, config | {"cam_layer": "visual.nothing"}, tmp_path / "w")
+        save_backbone(model, config | {"cam_layers": ["visual.nothing"]}, tmp_path / "w")
     with torch.no_grad():
         model.visual.proj[0, 0] = 1e6
     with pytest.raises(ValueError, match="visual.proj"):
@@ -265,7 +265,7 @@ def test_bad_names_are_explained(arguments, message):
 def test_architecture_with_random_weights_and_with_a_file(tmp_path):
     first = load_backbone("ViT-S-32-alt", "random", device="cpu")
     assert (first.image_size, first.dim, first.context_length) == (224, 256, 77)
-    assert first.cam_layer == "visual.transformer.resblocks.11.ln_1"
+    assert first.cam_layers == ("visual.transformer.resblocks.11.ln_1",)
     torch.save(first.model.state_dict(), tmp_path / "w.pt")
     from_file = load_backbone("ViT-S-32-alt", str(tmp_path / "w.pt"), device="cpu")
     assert first.fingerprint == from_file.fingerprint

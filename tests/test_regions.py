@@ -126,7 +126,7 @@ def test_methods_differ(tiny_backbone):
 
 def test_resnet_has_reference_maps_of_every_method(towers):
     backbone = towers("resnet")
-    assert backbone.cam_layer == "visual.layer4"
+    assert backbone.cam_layers == ("visual.layer4",)
     for method in METHODS:
         maps = torch.cat(noun_cams(backbone, images(backbone), NOUNS, method=method, engine="reference"))
         assert maps.shape == (6, 96, 96) and maps.max() > 0.9

@@ -28,7 +28,7 @@ from zscir.artifacts import fingerprint
 from zscir.weights import (
     POCKET_WEIGHTS,
     build_model,
-    default_cam_layer,
+    cam_layers_of,
     load_weights,
     read_architecture,
     read_folder,
@@ -58,7 +58,8 @@ class Backbone:
         dim: width of the joint space. token_width: width of a word embedding.
         context_length: longest text, in tokens with start and end.
         fingerprint: 16 characters over weights, architecture, preprocessing, CAM layer and precision.
-        cam_layer: module path whose activations give the class-activation maps; "" when unknown.
+        cam_layers: module paths whose activations give the class-activation maps (the maps of several are
+            averaged); empty when unknown.
         cam_method, cam_target: how `zscir.regions.noun_cams` makes maps unless told otherwise.
         precision: "fp32", or "bf16" (both towers run under autocast; results are float32 either way).
     """
@@ -75,7 +76,7 @@ class Backbone:
     token_width: int
     context_length: int
     fingerprint: str
-    cam_layer: str
+    cam_layers: tuple[str, ...]
     cam_method: str
     cam_target: str
     precision: str = "fp32"
@@ -263,8 +264,8 @@ def make_backbone(
     preprocess = PreprocessCfg(**{**preprocess, "size": width})
     tower = getattr(model, "text", model)
     tokenizer_cfg = config["model_cfg"]["text_cfg"].get("tokenizer_kwargs", {})
-    cam_layer = config.get("cam_layer") or default_cam_layer(model)
-    identity = (weights_hash(model), config["model_cfg"], asdict(preprocess), cam_layer, precision)
+    cam_layers = cam_layers_of(model, config)
+    identity = (weights_hash(model), config["model_cfg"], asdict(preprocess), cam_layers, precision)
     return Backbone(
         name=name,
         model=model,
@@ -278,7 +279,7 @@ def make_backbone(
         token_width=tower.token_embedding.embedding_dim,
         context_length=tower.context_length,
         fingerprint=fingerprint(*identity),
-        cam_layer=cam_layer,
+        cam_layers=cam_layers,
         cam_method=config.get("cam_method", "gradcam"),
         cam_target=config.get("cam_target", "cosine"),
         precision=precision,

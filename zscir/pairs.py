@@ -150,7 +150,7 @@ def build_masked_pairs(
     key = {**draw, "mask_source": mask_source, "keep": keep, "fill": fill}
     masks = _Masks(backbone, pairs, drawn, mask_source, keep, tau=0.5)
     if mask_source != "true":
-        how = {"method": cam_method or backbone.cam_method, "layer": cam_layer or backbone.cam_layer}
+        how = {"method": cam_method or backbone.cam_method, "layer": cam_layer or list(backbone.cam_layers)}
         how["target"] = cam_target or backbone.cam_target
         key |= {"tau": float(tau), **how}
         masks.tau = float(tau)
@@ -218,9 +218,7 @@ def _visibility(backbone: Backbone, whole: Tensor, nouns: Sequence[Sequence[Noun
     }
 
 
-def _cams(
-    backbone: Backbone, pairs: Pairs, drawn: dict, draw: dict, how: dict[str, str], progress: bool
-) -> np.ndarray:
+def _cams(backbone: Backbone, pairs: Pairs, drawn: dict, draw: dict, how: dict, progress: bool) -> np.ndarray:
     """Maps [N, h, w] float16 of the drawn nouns at patch grain (an artifact)."""
 
     def build(folder: Path):

@@ -87,7 +87,7 @@ def noun_cams(
         method: by default ``backbone.cam_method``; "gradcam" (Selvaraju et al. 2017), "hirescam" (gradient
             and activation multiplied cell by cell; Draelos and Carin 2020), "layercam" (Jiang et al. 2021),
             "gradcam++" (Chattopadhay et al. 2018) or "eigengradcam".
-        layer: module path inside the backbone, by default ``backbone.cam_layer``. Maps of several layers
+        layer: module path inside the backbone, by default ``backbone.cam_layers``. Maps of several layers
             are averaged. Take a norm, not a block's output: there hirescam is nearly 0 everywhere, since the
             norm that follows ignores the length of its input.
         target: what a cell should raise, by default ``backbone.cam_target``: "cosine" of the image with the
@@ -301,7 +301,9 @@ def _check_request(
         raise ValueError(f"nouns must be {len(pixels)} lists of nouns, one an image, got {nouns!r:.200}")
     if any(not noun.strip() for row in nouns for noun in row):
         raise ValueError("nouns must not be empty strings")
-    layers = [layer or backbone.cam_layer] if layer is None or isinstance(layer, str) else list(layer)
+    layers = [layer] if isinstance(layer, str) else list(layer or backbone.cam_layers)
+    if not layers:
+        raise ValueError(f"layer must be given: backbone {backbone.name!r} has no default layer for maps")
     for path in layers:
         check_layer(backbone.model, path)
     return layers

@@ -115,7 +115,7 @@ def save_backbone(model: nn.Module, config: dict, folder: str | Path) -> Path:
 
     Args:
         model: an open_clip model.
-        config: open_clip's "model_cfg" and "preprocess_cfg", optionally "cam_layer" (module path),
+        config: open_clip's "model_cfg" and "preprocess_cfg", optionally "cam_layers" (module paths),
             "cam_method" and "cam_target"; other entries, such as how it was trained, are kept.
         folder: created when missing; an older pair of files in it is replaced.
 
@@ -125,7 +125,8 @@ def save_backbone(model: nn.Module, config: dict, folder: str | Path) -> Path:
     """
     if missing := {"model_cfg", "preprocess_cfg"} - set(config):
         raise ValueError(f"config needs 'model_cfg' and 'preprocess_cfg', missing: {sorted(missing)}")
-    check_layer(model, config.get("cam_layer") or default_cam_layer(model))
+    for layer in cam_layers_of(model, config):
+        check_layer(model, layer)
     state = {key: value.detach().cpu().half().contiguous() for key, value in model.state_dict().items()}
     if broken := [key for key, value in state.items() if not value.isfinite().all()]:
         raise ValueError(f"weights too large for float16, or not finite: {broken}")
@@ -153,6 +154,12 @@ def weights_hash(model: nn.Module) -> str:
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).numpy())
     return digest.hexdigest()
+
+
+def cam_layers_of(model: nn.Module, config: dict) -> tuple[str, ...]:
+    """The config's own "cam_layers", else the default layer of the image tower, else none."""
+    default = default_cam_layer(model)
+    return tuple(config.get("cam_layers") or ([default] if default else []))
 
 
 def default_cam_layer(model: nn.Module) -> str:

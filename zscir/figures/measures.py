@@ -123,10 +123,10 @@ def localisation_scores(maps: Tensor, objects: DrawnObjects) -> dict[str, float]
 def localisation_table(
     backbone: Backbone,
     objects: DrawnObjects,
-    layers: Mapping[str, str],
+    layers: Mapping[str, Sequence[str]],
     methods: Sequence[str] = ("gradcam", "layercam", "hirescam"),
 ) -> pd.DataFrame:
-    """Mean best IoU and pointing (0 to 1): one row a layer (name -> module path), a column pair a method."""
+    """Mean best IoU and pointing (0 to 1): one row a layer (name -> module paths), a column pair a method."""
     table = {}
     for name, layer in layers.items():
         scores = {method: objects.maps(backbone, layer=layer, method=method) for method in methods}
@@ -171,18 +171,22 @@ def threshold_table(maps: Tensor, objects: DrawnObjects, taus: Sequence[float] =
     return pd.concat(tables, ignore_index=True)
 
 
-def block_layers(backbone: Backbone, most: int = 6) -> dict[str, str]:
-    """Layers to compare: the norm at the entrance of each block of the image tower, name -> module path.
+def block_layers(backbone: Backbone, most: int = 6) -> dict[str, Sequence[str]]:
+    """Layers to compare: the norm at the entrance of each block of the image tower, name -> module paths;
+    last, when the backbone's own maps are a mean over several layers, those.
 
     Of towers with more than ``most`` blocks some, evenly spread, the last among them; of an image tower
     without numbered blocks the backbone's own layer alone.
     """
-    split = re.fullmatch(r"(.*\.)(\d+)(\..*)", backbone.cam_layer)
+    split = re.fullmatch(r"(.*\.)(\d+)(\..*)", backbone.cam_layers[-1])
     if split is None:
-        return {"the backbone's own": backbone.cam_layer}
+        return {"the backbone's own": backbone.cam_layers}
     blocks = len(backbone.model.get_submodule(split[1].rstrip(".")))
     chosen = sorted({round(block) for block in np.linspace(0, blocks - 1, min(most, blocks))})
-    return {f"block {block + 1} of {blocks}": f"{split[1]}{block}{split[3]}" for block in chosen}
+    layers = {f"block {block + 1} of {blocks}": [f"{split[1]}{block}{split[3]}"] for block in chosen}
+    if len(backbone.cam_layers) > 1:
+        layers[f"the backbone's own (mean of {len(backbone.cam_layers)})"] = backbone.cam_layers
+    return layers
 
 
 def _need_scenes(pairs: Pairs) -> None:

@@ -28,7 +28,7 @@ MAP_COLOURS = "viridis"
 
 
 def use_style() -> None:
-    """Set the book's look for what is drawn from here on with seaborn or matplotlib; tables show whole texts."""
+    """Set the book's look for what seaborn or matplotlib draw from here on; tables show whole texts."""
     pandas.set_option("display.max_colwidth", None)
     look = {"figure.dpi": DPI, "savefig.dpi": DPI, "axes.titlesize": 10, "axes.labelsize": 9.5}
     look |= {"xtick.labelsize": 9, "ytick.labelsize": 9, "legend.fontsize": 9, "legend.title_fontsize": 9}

@@ -84,11 +84,13 @@ def map_scores(maps: Iterable[torch.Tensor], masks: torch.Tensor) -> dict[str, f
     }
 
 
-def layers_of(backbone: Backbone) -> list[str]:
-    """Layers whose maps are compared: the norm before each block's attention, and the last norm."""
+def layers_of(backbone: Backbone) -> list[list[str]]:
+    """Layers whose maps are compared: the norm before each block's attention, the mean of all but the
+    first of these, and the last norm."""
     names = [name for name, _ in backbone.model.named_modules()]
     blocks = [n for n in names if n.startswith("visual.transformer.resblocks.") and n.endswith(".ln_1")]
-    return [*blocks, "visual.ln_post"]
+    single = [[name] for name in (*blocks, "visual.ln_post")]
+    return [*single, blocks[1:]] if len(blocks) > 2 else single
 
 
 def localisation_table(backbone: Backbone, count: int = 300, seed: int = 0) -> list[dict]:
@@ -109,7 +111,7 @@ def localisation_table(backbone: Backbone, count: int = 300, seed: int = 0) -> l
 def judge(backbone: Backbone, count: int = 1000, objects: int = 300) -> dict:
     """All scores: retrieval, the backbone's own choice of map, and the table it was chosen from."""
     table = localisation_table(backbone, objects)
-    own = {"layer": backbone.cam_layer, "method": backbone.cam_method, "target": backbone.cam_target}
+    own = {"layer": list(backbone.cam_layers), "method": backbone.cam_method, "target": backbone.cam_target}
     chosen = [row for row in table if {key: row[key] for key in own} == own]
     return {
         "retrieval": {"candidates": count, **retrieval_scores(backbone, count)},

@@ -65,7 +65,7 @@ class PretrainConfig:
     text_layers: int = 4
     context: int = 40
     pool_type: str = "avg"
-    cam_block: int = 2
+    first_cam_block: int = 1
     cam_method: str = "hirescam"
 
     @property
@@ -282,9 +282,10 @@ def export(run: Run, folder: Path) -> None:
     """Write the trained model, its log and its provenance to `folder` (fp16 safetensors, JSON, CSV)."""
     from ..backbone import save_backbone
 
-    cam_layer = f"visual.transformer.resblocks.{run.config.cam_block}.ln_1"
+    blocks = range(run.config.first_cam_block, run.config.layers)
+    cam_layers = [f"visual.transformer.resblocks.{block}.ln_1" for block in blocks]
     config = {"model_cfg": run.config.model_cfg(), "preprocess_cfg": preprocess_cfg(run.config)}
-    config |= {"cam_layer": cam_layer, "cam_method": run.config.cam_method, "cam_target": "contrast"}
+    config |= {"cam_layers": cam_layers, "cam_method": run.config.cam_method, "cam_target": "contrast"}
     run.model.visual.output_tokens = False
     run.model.eval()
     save_backbone(run.model, config, folder)
