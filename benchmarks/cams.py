@@ -1,6 +1,6 @@
 """Maps of several nouns an image: pytorch-grad-cam against the fast engine, in one run.
 
-python benchmarks/cams.py --backbone ViT-B-32 --pretrained random --images 4 --nouns 3 --out benchmarks/results/cams.json
+python benchmarks/cams.py --images 4 --nouns 3 --out benchmarks/results/cams.json
 """
 
 from __future__ import annotations

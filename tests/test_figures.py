@@ -59,14 +59,6 @@ def pairs() -> Pairs:
     )
 
 
-def shown_texts(figure) -> list[str]:
-    """All words on a figure."""
-    figure.canvas.draw()
-    return [
-        one.get_text() for axis in figure.axes for one in (axis.title, axis._left_title, axis.xaxis.label)
-    ]
-
-
 def framed(figure) -> list[bool]:
     return [axis.spines["left"].get_visible() for axis in figure.axes]
 
@@ -125,9 +117,10 @@ def test_query_examples_name_kind_and_caption(benchmark):
 
 def test_rankings_frame_the_target_where_it_was_found(benchmark):
     figure = figures.rankings(benchmark, 0, {"good": ["dev-1", "dev-2"], "bad": ["dev-4"]})
-    assert [axis.get_xlabel() for axis in figure.axes] == ["", "target", "", "", "", ""]
-    assert [axis.get_ylabel() for axis in figure.axes[::3]] == ["good", "bad"]
-    assert framed(figure)[:5] == [True, True, False, True, False]
+    assert [axis.get_title() for axis in figure.axes[:4]] == ["reference", "1", "2", "target"]
+    assert [axis.get_ylabel() for axis in figure.axes[::4]] == ["good", "bad"]
+    assert framed(figure)[:6] == [True, True, False, True, True, False]
+    assert int(figure.axes[3].images[0].get_array()[0, 0, 0]) == 40
 
 
 def test_judged_nouns_tell_objects_places_and_absent_things(pairs):

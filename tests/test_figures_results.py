@@ -150,7 +150,7 @@ def test_figures_can_be_written(scores, tmp_path):
 def test_tables_hold_value_and_interval(scores):
     table = score_table(scores, ["recall@1"])
     low, high = scores["masked pairs"].interval("recall@1")
-    assert table.loc["masked pairs", "recall@1"] == f"66.7 [{low:.1f}, {high:.1f}]"
+    assert table.loc["masked pairs", "recall@1"] == f"66.7\u00a0[{low:.1f},\u00a0{high:.1f}]"
     gain = difference(scores["masked pairs"], scores["Pic2Word"], "recall@1")
     assert difference_table({"recall@1": gain}).loc["recall@1", "difference"] == "+50.0"
 

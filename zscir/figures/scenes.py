@@ -102,25 +102,29 @@ def query_examples(benchmark: Benchmark, rows: Sequence[int], columns: int = 3) 
 def rankings(benchmark: Benchmark, query_index: int, found: Mapping[str, Sequence[str]]) -> Figure:
     """What one query finds by several methods: a row a method, best first, targets framed.
 
+    The reference stands before each row, the (first) target behind the first row.
+
     Args:
         benchmark: from `load_benchmark`.
         query_index: row of the query.
-        found: method -> image ids in the order of its ranking, the same number each.
+        found: method -> image ids in the order of its ranking.
     """
     query = benchmark.queries[query_index]
-    most = max(len(ids) for ids in found.values())
-    figure, axes = new_figure(len(found), most + 1, height=len(found) * (WIDTH / (most + 1) + 0.2) + 0.3)
-    for row, (method, ids) in enumerate(found.items()):
-        first = axes[row, 0]
-        show_picture(first, benchmark_picture(benchmark, query.reference), role="reference")
-        first.set_ylabel(method, fontsize=9.5)
-        for place, axis in enumerate(axes[row, 1:]):
+    columns = max(len(ids) for ids in found.values()) + 2
+    figure, axes = new_figure(len(found), columns, height=len(found) * (WIDTH / columns + 0.2) + 0.4)
+    for row, (method, ids) in zip(axes, found.items(), strict=True):
+        show_picture(row[0], benchmark_picture(benchmark, query.reference), role="reference")
+        row[0].set_ylabel(method, fontsize=9)
+        for place, axis in enumerate(row[1:]):
             if place >= len(ids):
                 axis.set_axis_off()
                 continue
             role = "target" if ids[place] in query.targets else ""
-            show_picture(axis, benchmark_picture(benchmark, ids[place]), role, role, size=8)
-            axis.set_title(str(place + 1) if row == 0 else "", fontsize=9, loc="center")
+            show_picture(axis, benchmark_picture(benchmark, ids[place]), role=role)
+    for axis, title in zip(axes[0], ["reference", *range(1, columns - 1), "target"], strict=True):
+        axis.set_title(str(title), fontsize=9, loc="center")
+    axes[0, -1].set_axis_on()
+    show_picture(axes[0, -1], benchmark_picture(benchmark, query.targets[0]), role="target")
     figure.suptitle(f"“{' / '.join(query.text)}”", fontsize=10)
     return figure
 

@@ -12,17 +12,21 @@ import pandas as pd
 
 from zscir.retrieval import Difference, Scores
 
+NBSP = "\u00a0"  # a space at which no line is broken
+
 
 def score_table(scores: Mapping[str, Scores], metrics: Sequence[str]) -> pd.DataFrame:
     """One row a method, one column a metric: the percentage and its 95 % bootstrap interval, as text."""
     rows = {
         name: {
-            metric: "{:.1f} [{:.1f}, {:.1f}]".format(one.metrics[metric], *one.interval(metric))
+            metric: "{:.1f} [{:.1f}, {:.1f}]".format(one.metrics[metric], *one.interval(metric)).replace(
+                " ", NBSP
+            )
             for metric in metrics
         }
         for name, one in scores.items()
     }
-    return pd.DataFrame.from_dict(rows, orient="index", columns=list(metrics)).rename_axis("method")
+    return pd.DataFrame.from_dict(rows, orient="index", columns=list(metrics))
 
 
 def difference_table(differences: Mapping[str, Difference]) -> pd.DataFrame:

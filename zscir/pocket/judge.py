@@ -22,8 +22,8 @@ from ..regions import FAST_METHODS, TARGETS, localisation, noun_cams
 from . import captions, scenes
 from .pretrain import HELD_OUT_STREAM, training_scene
 
-#: Objects seen on fewer pixels than this (of 128 x 128) are hidden too far to be found.
-LEAST_PIXELS = 40
+#: Objects seen on less than a hundredth of the picture (pixels of 128 x 128) are hidden too far to be judged.
+LEAST_PIXELS = 164
 
 
 def retrieval_scores(backbone: Backbone, count: int = 1000, seed: int = 0) -> dict[str, float]:
@@ -85,12 +85,12 @@ def map_scores(maps: Iterable[torch.Tensor], masks: torch.Tensor) -> dict[str, f
 
 
 def layers_of(backbone: Backbone) -> list[list[str]]:
-    """Layers whose maps are compared: the norm before each block's attention, the mean of all but the
-    first of these, and the last norm."""
+    """Layers whose maps are compared: the norm before each block's attention, the means over the
+    last two and three of these, and the last norm."""
     names = [name for name, _ in backbone.model.named_modules()]
     blocks = [n for n in names if n.startswith("visual.transformer.resblocks.") and n.endswith(".ln_1")]
     single = [[name] for name in (*blocks, "visual.ln_post")]
-    return [*single, blocks[1:]] if len(blocks) > 2 else single
+    return [*single, blocks[-2:], blocks[-3:]] if len(blocks) > 2 else single
 
 
 def localisation_table(backbone: Backbone, count: int = 300, seed: int = 0) -> list[dict]:

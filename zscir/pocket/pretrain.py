@@ -65,7 +65,7 @@ class PretrainConfig:
     text_layers: int = 4
     context: int = 40
     pool_type: str = "avg"
-    first_cam_block: int = 1
+    first_cam_block: int = 2
     cam_method: str = "hirescam"
 
     @property

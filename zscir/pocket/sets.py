@@ -21,7 +21,7 @@ from .scenes import Object, Scene, held_out, held_out_garment, sample_object, sa
 from .vocabulary import COLOURS, OUTDOORS, PATTERNS, SCENE_NOUNS, WHERE
 
 #: Which of the six members are reference and target of a query (see `six`).
-QUERY_PATTERN = ((0, 1), (0, 2), (0, 3), (0, 4), (0, 5), (3, 1), (2, 5))
+QUERY_PATTERN = ((0, 1), (0, 2), (0, 3), (0, 4), (0, 5), (1, 0), (1, 4))
 
 
 @dataclass(frozen=True)
