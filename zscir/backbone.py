@@ -41,6 +41,7 @@ __all__ = ["Backbone", "build_model", "load_backbone", "make_backbone", "save_ba
 PLACEHOLDER = "*"
 PRECISIONS = ("fp32", "bf16")
 TEXT_BATCH = 256
+TEXT_PART = 64
 
 
 @dataclass(eq=False)
@@ -194,6 +195,17 @@ class Backbone:
         return self.text_tower.attn_mask is not None
 
     def _encode_ids(self, ids: Tensor, pseudo_words: Tensor | None = None) -> Tensor:
+        """Features [B, D]; a large batch runs in parts of like length, each as short as it may be."""
+        if not self._causal or len(ids) < 2 * TEXT_PART:
+            return self._encode_part(ids, pseudo_words)
+        order = ids.argmax(dim=1).argsort(stable=True)  # by the place of the end token
+        parts = []
+        for rows in order.split(TEXT_PART):
+            words = None if pseudo_words is None else pseudo_words[rows.to(pseudo_words.device)]
+            parts.append(self._encode_part(ids[rows], words))
+        return torch.cat(parts)[order.argsort().to(self.device)]
+
+    def _encode_part(self, ids: Tensor, pseudo_words: Tensor | None) -> Tensor:
         tower = self.text_tower
         end = ids.argmax(dim=1)  # [B]: the end token has the highest id
         length = int(end.max()) + 1 if self._causal else ids.shape[1]
