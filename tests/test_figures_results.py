@@ -183,3 +183,4 @@ def test_the_curve_in_words_weighs_tau_against_the_seed():
 def test_the_best_row_is_named_with_those_that_tie():
     table = pd.DataFrame({"recall@1": [1.0, 3.0, 3.0]}, index=["a", "b", "c"])
     assert best_row(table, "recall@1") == "b and c" and best_row(table[:2], "recall@1") == "b"
+    assert best_row(table.assign(level=1), "level") == "a, b and c"

@@ -68,8 +68,8 @@ def best_row(table: pd.DataFrame, column: str) -> str:
     >>> best_row(pd.DataFrame({"recall@1": [1.0, 3.0, 3.0]}, index=["a", "b", "c"]), "recall@1")
     'b and c'
     """
-    best = table.index[table[column] == table[column].max()]
-    return " and ".join(map(str, best))
+    *others, last = map(str, table.index[table[column] == table[column].max()])
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def curve_sentence(curve: pd.DataFrame, metric: str, name: str) -> str:
