@@ -192,7 +192,7 @@ def test_of_a_deep_tower_some_blocks_are_compared_the_last_among_them(make_tiny_
     deep = make_tiny_backbone(vision={"layers": 9})
     layers = figures.block_layers(deep, most=4)
     assert len(layers) == 4 and list(layers)[-1] == "block 9 of 9"
-    assert all(deep.model.get_submodule(path) for path in layers.values())
+    assert all(deep.model.get_submodule(path) for paths in layers.values() for path in paths)
 
 
 def test_masked_panels_say_what_is_kept(tiny_backbone):

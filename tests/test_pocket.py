@@ -288,10 +288,11 @@ def test_best_patches_finds_the_fitting_patches():
     assert pretrain.best_patches(patches, torch.eye(4)[:1], 2).item() == 0.5
 
 
-def test_judge_scores_a_backbone(tiny_backbone):
+def test_judge_scores_a_backbone(make_tiny_backbone):
     from zscir.pocket import judge
 
-    scores = judge.judge(tiny_backbone, count=40, objects=6)
+    backbone = make_tiny_backbone(text={"context_length": 40})
+    scores = judge.judge(backbone, count=40, objects=6)
     found, maps = scores["retrieval"], scores["localisation"]
     assert 0 <= found["image_to_text_recall@1"] <= found["image_to_text_recall@5"] <= 100
     assert maps["table"] and maps["chosen"] in maps["table"]
