@@ -17,7 +17,7 @@ READY   := .venv/.installed
 
 book: $(READY)
 	@echo "== Running the chapters and building the book, profile $(PROFILE)."
-	@echo "   quick: a few minutes; default: longer the first time, since it trains; then only what changed is run."
+	@echo "   quick: two or three minutes; default: about a quarter of an hour the first time; then only what changed is run."
 	@$(BIN)/zscir book --profile $(PROFILE)
 
 test: $(READY)
