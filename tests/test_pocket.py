@@ -6,11 +6,11 @@ import json
 
 import numpy as np
 import pytest
-import torch
 
-from zscir.pocket import SIZES, captions, drawing, make_pocket, pretrain, relative, sets
+from zscir.pocket import SIZES, captions, drawing, make_pocket, relative, sets
 from zscir.pocket.backgrounds import PLACES, background_svg
 from zscir.pocket.layouts import pair
+from zscir.pocket.pool import training_scene
 from zscir.pocket.scenes import Object, Scene, held_out, held_out_garment, render
 from zscir.pocket.vocabulary import COLOURS, PATTERNS, SCENE_NOUNS, THINGS
 
@@ -40,13 +40,13 @@ def test_scenes_and_captions_are_pinned():
 
 def test_pixels_are_pinned():
     pictures = [render(pair(i, 0)[0]) for i in range(12)]
-    assert digest(*(np.asarray(p).tobytes() for p, _ in pictures)) == "2f0fe4be49c207dd"
-    assert digest(*(labels.tobytes() for _, labels in pictures)) == "d9c8ef4a90768132"
+    assert digest(*(np.asarray(p).tobytes() for p, _ in pictures)) == "8e21e2624d48c5a2"
+    assert digest(*(labels.tobytes() for _, labels in pictures)) == "088fb9ce005de5ae"
 
 
 def test_queries_are_pinned(tiny):
     texts = [q["caption"] for q in cirr(tiny)]
-    assert digest(*texts) == "09be7118130ecba7"
+    assert digest(*texts) == "d967f49f6f478160"
 
 
 def test_two_worlds_of_one_seed_are_the_same_files(tiny, tmp_path):
@@ -93,7 +93,7 @@ def test_every_label_is_where_its_thing_was_drawn():
 
 def test_training_never_shows_a_held_out_combination():
     for index in range(400):
-        scene = pretrain.training_scene(index, 0)
+        scene = training_scene(index, 0)
         if scene.is_fashion:
             assert not held_out_garment(scene.objects[0])
         else:
@@ -180,7 +180,7 @@ def test_nothing_to_say_is_an_error():
 def test_full_captions_name_everything():
     rng = np.random.default_rng(0)
     for index in range(200):
-        scene = pretrain.training_scene(index, 3)
+        scene = training_scene(index, 3)
         if scene.is_fashion:
             continue
         text = captions.caption(scene, rng, full=True)
@@ -198,7 +198,7 @@ def test_partial_captions_name_only_what_is_shown_or_denied():
     rng = np.random.default_rng(1)
     contrast = ("instead of", "not ", "no ", "without", "replace", "in place of", "change")
     for index in range(300):
-        scene = pretrain.training_scene(index, 4)
+        scene = training_scene(index, 4)
         if scene.is_fashion:
             continue
         text = f" {captions.caption(scene, rng)} "
@@ -232,78 +232,3 @@ def test_unknown_words_are_named():
 def test_sets_come_from_their_seed_alone():
     first, again = (sets.six(np.random.default_rng(11)) for _ in range(2))
     assert first == again and first != sets.six(np.random.default_rng(12))
-
-
-SMALL = pretrain.PretrainConfig(
-    images=96,
-    batch=16,
-    pool=32,
-    warmup=2,
-    image_size=20,
-    patch=10,
-    layers=2,
-    width=48,
-    text_layers=1,
-    top_patches=2,
-    first_cam_block=1,
-)
-
-
-@pytest.fixture
-def one_worker(monkeypatch):
-    monkeypatch.setattr("os.cpu_count", lambda: 1)
-
-
-def test_pretraining_resumes_to_the_same_weights(tmp_path, monkeypatch, one_worker):
-    monkeypatch.setenv("ZSCIR_ARTIFACTS", str(tmp_path))
-    whole = pretrain.train(SMALL, tmp_path / "whole.pt")
-    torch.manual_seed(123)
-    halted = pretrain.Run(SMALL)
-    for _ in range(2):
-        halted.step()
-    halted.save(tmp_path / "half.pt")
-    torch.manual_seed(5)
-    resumed = pretrain.train(SMALL, tmp_path / "half.pt")
-    assert resumed.done == whole.done == SMALL.steps
-    for name, tensor in whole.model.state_dict().items():
-        assert torch.equal(tensor, resumed.model.state_dict()[name]), name
-    with pytest.raises(ValueError, match="another configuration"):
-        pretrain.Run(dataclasses.replace(SMALL, seed=1)).resume(tmp_path / "half.pt")
-
-
-def test_pretrained_export_is_a_backbone(tmp_path, monkeypatch, one_worker):
-    from zscir.backbone import load_backbone
-
-    monkeypatch.setenv("ZSCIR_ARTIFACTS", str(tmp_path))
-    run = pretrain.Run(SMALL)
-    pretrain.export(run, tmp_path / "weights")
-    backbone = load_backbone(str(tmp_path / "weights"))
-    assert backbone.dim == 48 and backbone.image_size == 20
-    assert json.loads((tmp_path / "weights" / "training.json").read_text())["steps_done"] == 0
-
-
-def test_best_patches_finds_the_fitting_patches():
-    patches = torch.eye(4)[None]  # one picture whose four patches point four ways
-    assert pretrain.best_patches(patches, torch.eye(4)[:1], 1).item() == 1.0
-    assert pretrain.best_patches(patches, torch.eye(4)[:1], 2).item() == 0.5
-
-
-def test_judge_scores_a_backbone(make_tiny_backbone):
-    from zscir.pocket import judge
-
-    backbone = make_tiny_backbone(text={"context_length": 40})
-    scores = judge.judge(backbone, count=40, objects=6)
-    found, maps = scores["retrieval"], scores["localisation"]
-    assert 0 <= found["image_to_text_recall@1"] <= found["image_to_text_recall@5"] <= 100
-    assert maps["table"] and maps["chosen"] in maps["table"]
-
-
-def test_map_scores_of_perfect_and_blind_maps():
-    from zscir.pocket.judge import map_scores
-
-    masks = torch.zeros(2, 8, 8, dtype=torch.bool)
-    masks[:, 2:5, 2:5] = True
-    perfect = map_scores(masks.float(), masks)
-    assert perfect["pointing"] == 100 and perfect["best_iou"] == perfect["iou_at_0.3"] == 1
-    blind = map_scores((~masks).float(), masks)
-    assert blind["pointing"] == 0 and blind["iou_at_0.3"] == 0

@@ -20,7 +20,7 @@ from PIL import Image
 from ..backbone import Backbone, load_backbone
 from ..regions import FAST_METHODS, TARGETS, localisation, noun_cams
 from . import captions, scenes
-from .pretrain import HELD_OUT_STREAM, training_scene
+from .pool import HELD_OUT_STREAM, training_scene
 
 #: Objects seen on less than a hundredth of the picture (pixels of 128 x 128) are hidden too far to be judged.
 LEAST_PIXELS = 164

@@ -19,7 +19,7 @@ from PIL import Image
 
 from ..artifacts import artifact, fingerprint
 from . import captions, sets
-from .pretrain import training_scene
+from .pool import training_scene
 from .scenes import Object, Scene, render
 from .vocabulary import GARMENTS
 
@@ -110,7 +110,7 @@ NOTICE = (
 
 def source_fingerprint() -> str:
     """Fingerprint of the code that decides what a pocket world holds."""
-    skipped = {"__init__.py"}
+    skipped = {"__init__.py", "pretrain.py", "losses.py", "locality.py", "judge.py"}  # they only look
     files = [f for f in sorted(Path(__file__).parent.glob("*.py")) if f.name not in skipped]
     return fingerprint([(f.name, f.read_text()) for f in files])
 

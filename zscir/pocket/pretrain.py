@@ -1,14 +1,13 @@
 """Train the pocket backbone: a small open_clip model, from pocket pictures and captions alone.
 
-    zscir pocket pretrain --images 900000 --out zscir/pocket/weights
+    zscir pocket pretrain --out zscir/pocket/weights
 
 Scenes come from a pool of drawn pictures; captions are drawn anew every time a picture is
-seen, one that tells everything and one that leaves things out. Two losses: CLIP's own, and
-the same with the mean cosine of a text's best `top_patches` patches in place of the pooled
-feature's (multiple-instance learning), which keeps what a patch shows in that patch: without
-it so small a tower localises no better than chance. The first part of the training drops
-patches at random (as FLIP does), so that the tower is used to pictures of which a part is
-missing. Training stops and resumes at its checkpoints.
+seen, one that tells everything and one that leaves things out, and beside them short texts
+that name one thing or place. The losses are in `losses`; `locality` keeps what a patch shows
+in that patch, without which so small a tower localises no better than chance. In most steps
+patches are dropped at random (as FLIP does) or blanked, so that the tower is used to pictures
+of which a part is missing. Training stops and resumes at its checkpoints.
 """
 
 from __future__ import annotations
@@ -16,47 +15,50 @@ from __future__ import annotations
 import argparse
 import csv
 import dataclasses
-import hashlib
 import json
 import math
 import os
 import time
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import open_clip
 import torch
-from PIL import Image
 from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from ..artifacts import artifact, fingerprint
+from ..artifacts import fingerprint
 from ..paths import artifacts_root
-from . import captions, scenes
+from . import captions
+from .locality import image_tokens, start_local
+from .losses import clip_loss, named_in, patch_losses, short_texts
+from .pool import draw_pool, world_sample
 
-#: Share of garment pictures among the training scenes.
-FASHION_SHARE = 0.12
-#: First entries of the random seeds, so that no two uses share a stream.
-TRAIN_STREAM, HELD_OUT_STREAM, CAPTION_STREAM = 101, 102, 103
+#: First entry of the random seed that captions are drawn from.
+CAPTION_STREAM = 103
 
 
 @dataclass(frozen=True)
 class PretrainConfig:
     """How the pocket backbone is trained. `images` counts pictures seen, `pool` distinct pictures."""
 
-    images: int = 300_000
-    batch: int = 256
-    pool: int = 100_000
+    images: int = 250_000
+    batch: int = 128
+    pool: int = 80_000
     lr: float = 1e-3
     muon_lr: float = 2e-3
     weight_decay: float = 0.1
-    warmup: int = 200
+    warmup: int = 100
     patch_dropout: float = 0.3
-    whole_share: float = 0.5
-    patch_weight: float = 0.5
-    patch_scale: float = 25.0
-    top_patches: int = 4
+    blank_share: float = 0.2
+    whole_share: float = 0.3
+    inside_weight: float = 0.5
+    found_weight: float = 0.7
+    local_weight: float = 1.0
+    patch_scale: float = 20.0
+    thing_patches: int = 5
+    place_share: float = 0.25
     seed: int = 0
     image_size: int = 100
     patch: int = 10
@@ -64,8 +66,7 @@ class PretrainConfig:
     width: int = 192
     text_layers: int = 4
     context: int = 40
-    pool_type: str = "avg"
-    first_cam_block: int = 2
+    cam_layers: str = "visual.ln_post"
     cam_method: str = "hirescam"
 
     @property
@@ -76,64 +77,10 @@ class PretrainConfig:
     def model_cfg(self) -> dict:
         """open_clip's model description."""
         vision = {"layers": self.layers, "width": self.width, "head_width": 48, "patch_size": self.patch}
-        vision |= {"image_size": self.image_size, "pool_type": self.pool_type}
+        vision |= {"image_size": self.image_size, "pool_type": "avg"}
         text = {"context_length": self.context, "vocab_size": 49408, "width": self.width}
         text |= {"heads": self.width // 48, "layers": self.text_layers}
         return {"embed_dim": self.width, "vision_cfg": vision, "text_cfg": text}
-
-
-def training_scene(index: int, seed: int, stream: int = TRAIN_STREAM) -> scenes.Scene:
-    """The scene of one training (or held-out) picture."""
-    rng = np.random.default_rng([stream, seed, index])
-    return scenes.sample_garment(rng) if rng.random() < FASHION_SHARE else scenes.sample_scene(rng)
-
-
-def _draw(job: tuple[int, int, int, int, int]) -> tuple[np.ndarray, list[str]]:
-    start, stop, seed, size, stream = job
-    pixels = np.empty((stop - start, size, size, 3), dtype=np.uint8)
-    told = []
-    for row, index in enumerate(range(start, stop)):
-        scene = training_scene(index, seed, stream)
-        picture = scenes.render(scene)[0].resize((size, size), Image.Resampling.BICUBIC)
-        pixels[row] = np.asarray(picture)
-        told.append(scene.to_json())
-    return pixels, told
-
-
-def draw_pool(
-    count: int, seed: int, size: int, stream: int = TRAIN_STREAM
-) -> tuple[np.ndarray, list[scenes.Scene]]:
-    """Pictures uint8 [count, size, size, 3] (a memory map) and their scenes; drawn once, then reused."""
-    key = {"count": count, "seed": seed, "size": size, "stream": stream, "world": world_fingerprint()}
-
-    def build(folder: Path) -> None:
-        pixels = np.lib.format.open_memmap(folder / "pixels.npy", "w+", np.uint8, (count, size, size, 3))
-        jobs = [(i, min(i + 500, count), seed, size, stream) for i in range(0, count, 500)]
-        with ProcessPoolExecutor(os.cpu_count()) as workers, open(folder / "scenes.jsonl", "w") as lines:
-            for job, (drawn, told) in zip(jobs, workers.map(_draw, jobs), strict=True):
-                pixels[job[0] : job[1]] = drawn
-                lines.writelines(line + "\n" for line in told)
-        pixels.flush()
-
-    folder = artifact("pretrain-pool", key, build)
-    told = (folder / "scenes.jsonl").read_text().splitlines()
-    return np.load(folder / "pixels.npy", mmap_mode="r"), [scenes.Scene.from_json(line) for line in told]
-
-
-def world_sample(seed: int = 0) -> str:
-    """Fingerprint of the first 64 training scenes and 8 training pictures: what the backbone was shown."""
-    shown = [training_scene(index, seed) for index in range(64)]
-    pixels = [hashlib.sha256(scenes.render(scene)[0].tobytes()).hexdigest() for scene in shown[:8]]
-    return fingerprint([scene.to_json() for scene in shown], pixels)
-
-
-def world_fingerprint() -> str:
-    """Fingerprint of what the pocket world draws and says: its source files."""
-    files = sorted(Path(__file__).parent.glob("*.py"))
-    return fingerprint([(f.name, f.read_text()) for f in files if f.name in _WORLD_FILES])
-
-
-_WORLD_FILES = {"vocabulary.py", "backgrounds.py", "_canvas.py", "drawing.py", "garments.py", "scenes.py"}
 
 
 class Run:
@@ -143,8 +90,7 @@ class Run:
         torch.manual_seed(config.seed)
         self.config, self.device, self.done, self.log = config, device, 0, []
         self.model = open_clip.CLIP(**config.model_cfg()).to(device)
-        self.model.visual.output_tokens = True
-        self.model.visual.patch_dropout = open_clip.transformer.PatchDropout(config.patch_dropout)
+        start_local(self.model.visual)
         self.tokenizer = open_clip.SimpleTokenizer(context_length=config.context)
         self.pixels, self.scenes = draw_pool(config.pool, config.seed, config.image_size)
         hidden = [p for n, p in self.model.named_parameters() if p.ndim == 2 and ".resblocks." in n]
@@ -171,51 +117,87 @@ class Run:
         batch = torch.from_numpy(np.ascontiguousarray(pixels)).to(self.device).permute(0, 3, 1, 2).float()
         return (batch - self.mean) / self.std
 
-    def text_features(self, said: list[str]) -> torch.Tensor:
-        """L2-normalised features [B, dim]; the tower runs on as many tokens as the longest text has."""
-        ids = self.tokenizer(said)
-        ids = ids[:, : int((ids != 0).sum(dim=1).max())].to(self.device)
-        model, length = self.model, ids.shape[1]
-        x = model.token_embedding(ids) + model.positional_embedding[:length]
-        x = model.ln_final(model.transformer(x, attn_mask=model.attn_mask[:length, :length]))
-        x = x[torch.arange(len(said)), ids.argmax(dim=1)] @ model.text_projection
-        return functional.normalize(x.float(), dim=1)
+    def text_features(self, *sets: list[str]) -> list[torch.Tensor]:
+        """L2-normalised features [B, dim] of each set, run on as many tokens as its longest text has."""
+        model = self.model
+        ids = [tokens[:, : int((tokens != 0).sum(dim=1).max())] for tokens in map(self.tokenizer, sets)]
+        used, place = (
+            torch.cat([tokens.flatten() for tokens in ids]).to(self.device).unique(return_inverse=True)
+        )
+        words = model.token_embedding(used)[place].split([tokens.numel() for tokens in ids])
+        features = []
+        for tokens, x in zip(ids, words, strict=True):
+            length = tokens.shape[1]
+            x = x.view(*tokens.shape, -1) + model.positional_embedding[:length]
+            x = model.transformer(x, attn_mask=model.attn_mask[:length, :length])
+            x = model.ln_final(x[torch.arange(len(tokens)), tokens.argmax(dim=1)]) @ model.text_projection
+            features.append(functional.normalize(x.float(), dim=1))
+        return features
+
+    def thinned(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """The pictures of this step, perhaps with blanked patches, and the patches to run on (None: all)."""
+        config = self.config
+        if self.done >= (1 - config.whole_share) * config.steps:
+            return pixels, None
+        side = config.image_size // config.patch
+        chance = torch.rand(len(pixels), side * side)
+        if torch.rand(()) < config.blank_share:
+            seen = chance > 0.8 * torch.rand(len(pixels), 1)
+            seen = (
+                seen.view(-1, 1, side, side)
+                .repeat_interleave(config.patch, 2)
+                .repeat_interleave(config.patch, 3)
+            )
+            return pixels * seen.to(pixels.device), None
+        count = round(side * side * (1 - config.patch_dropout))
+        return pixels, chance.argsort(dim=1)[:, :count].to(pixels.device)
+
+    def losses(self) -> dict[str, torch.Tensor]:
+        """The losses of this step, by name."""
+        config, rows = self.config, self.rows(self.done)
+        rng = np.random.default_rng([CAPTION_STREAM, config.seed, self.done])
+        shown = [self.scenes[row] for row in rows]
+        said = [[captions.caption(scene, rng, full) for scene in shown] for full in (True, False)]
+        with torch.autocast(self.device, torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
+            pixels, kept = self.thinned(self.prepared(self.pixels[rows]))
+            pooled, patches, far = image_tokens(self.model.visual, pixels, kept)
+            full, partial, short = self.text_features(*said, short_texts(rng))
+        images = self.model.logit_scale.exp() * functional.normalize(pooled.float(), dim=1)
+        cosines = functional.normalize(patches.float(), dim=2) @ short.T
+        named = named_in(shown).to(self.device)
+        inside, found = patch_losses(
+            cosines, named, config.patch_scale, config.thing_patches, config.place_share
+        )
+        losses = {"full": clip_loss(images @ full.T), "partial": clip_loss(images @ partial.T)}
+        return losses | {"inside": inside, "found": found, "far": far}
 
     def step(self) -> dict:
         """One optimiser step; returns what is logged."""
         config = self.config
         torch.manual_seed(config.seed * 1_000_003 + self.done)  # which patches are dropped
-        whole = self.done >= (1 - config.whole_share) * config.steps
-        self.model.visual.patch_dropout.prob = 0.0 if whole else config.patch_dropout
         rate = min(1.0, (self.done + 1) / config.warmup)
         rate *= 0.5 * (1 + math.cos(math.pi * self.done / config.steps)) * 0.98 + 0.02
         for optimiser, peak in zip(self.optimisers, (config.lr, config.muon_lr), strict=True):
             optimiser.param_groups[0]["lr"] = peak * rate
-        rows = self.rows(self.done)
-        rng = np.random.default_rng([CAPTION_STREAM, config.seed, self.done])
-        said = [[captions.caption(self.scenes[r], rng, full) for r in rows] for full in (True, False)]
-        with torch.autocast(self.device, torch.bfloat16):
-            pooled, tokens = self.model.visual(self.prepared(self.pixels[rows]))
-            images = functional.normalize(pooled.float(), dim=1)
-            patches = functional.normalize((tokens @ self.model.visual.proj).float(), dim=2)
-            texts = [self.text_features(s) for s in said]
-        scale = self.model.logit_scale.exp()
-        losses = [_clip_loss(scale * images @ text.T) for text in texts]
-        losses.append(_clip_loss(config.patch_scale * best_patches(patches, texts[1], config.top_patches)))
-        ((losses[0] + losses[1]) / 2 + config.patch_weight * losses[2]).backward()
+        losses = self.losses()
+        total = (losses["full"] + losses["partial"]) / 2 + config.inside_weight * losses["inside"]
+        total = total + config.found_weight * losses["found"] + config.local_weight * losses["far"]
+        total.backward()
         for optimiser in self.optimisers:
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
         with torch.no_grad():
             self.model.logit_scale.clamp_(0, math.log(100))
         self.done += 1
-        full, partial, patch = (float(value.detach()) for value in losses)
-        if not math.isfinite(full + partial + patch):
+        if not math.isfinite(float(total.detach())):
             raise FloatingPointError(
-                f"a loss is not finite at step {self.done}; the last checkpoint is whole"
+                f"the loss is not finite at step {self.done}; the last checkpoint is whole"
             )
-        entry = {"step": self.done, "loss_full": full, "loss_partial": partial, "loss_patch": patch}
-        return entry | {"lr": rate * config.lr}
+        return {
+            "step": self.done,
+            **{k: float(v.detach()) for k, v in losses.items()},
+            "lr": rate * config.lr,
+        }
 
     def save(self, path: Path) -> None:
         """Write a checkpoint, atomically."""
@@ -233,19 +215,6 @@ class Run:
         self.model.load_state_dict(state["model"])
         for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
             optimiser.load_state_dict(saved)
-
-
-def best_patches(patches: torch.Tensor, texts: torch.Tensor, count: int) -> torch.Tensor:
-    """Mean cosine [B, T] of each text with those `count` patches of each image that fit it best.
-
-    Patches [B, P, dim] and texts [T, dim] are L2-normalised.
-    """
-    return (patches @ texts.T).topk(min(count, patches.shape[1]), dim=1).values.mean(dim=1)
-
-
-def _clip_loss(logits: torch.Tensor) -> torch.Tensor:
-    labels = torch.arange(len(logits), device=logits.device)
-    return (functional.cross_entropy(logits, labels) + functional.cross_entropy(logits.T, labels)) / 2
 
 
 def preprocess_cfg(config: PretrainConfig) -> dict:
@@ -282,11 +251,9 @@ def export(run: Run, folder: Path) -> None:
     """Write the trained model, its log and its provenance to `folder` (fp16 safetensors, JSON, CSV)."""
     from ..backbone import save_backbone
 
-    blocks = range(run.config.first_cam_block, run.config.layers)
-    cam_layers = [f"visual.transformer.resblocks.{block}.ln_1" for block in blocks]
+    cam_layers = run.config.cam_layers.split(",")
     config = {"model_cfg": run.config.model_cfg(), "preprocess_cfg": preprocess_cfg(run.config)}
     config |= {"cam_layers": cam_layers, "cam_method": run.config.cam_method, "cam_target": "contrast"}
-    run.model.visual.output_tokens = False
     run.model.eval()
     save_backbone(run.model, config, folder)
     about = {
@@ -297,9 +264,7 @@ def export(run: Run, folder: Path) -> None:
     about |= {"torch": torch.__version__.split("+")[0], "open_clip": open_clip.__version__}
     (folder / "training.json").write_text(json.dumps(about, indent=1) + "\n")
     with open(folder / "training_log.csv", "w", newline="") as out:
-        writer = csv.DictWriter(
-            out, fieldnames=["step", "loss_full", "loss_partial", "loss_patch", "lr", "images_per_second"]
-        )
+        writer = csv.DictWriter(out, fieldnames=list(run.log[-1]) if run.log else ["step"])
         writer.writeheader()
         writer.writerows({k: f"{v:.5g}" for k, v in entry.items()} for entry in run.log)
 

@@ -152,7 +152,7 @@ def _background(place: str, variant: int, size: int) -> np.ndarray:
 def _boxes(scene: Scene, rng: np.random.Generator, size: int) -> list[tuple[int, Image.Image, int, int]]:
     """(label, sprite, left, top) of every thing, in drawing order (far ones first)."""
     things = [(label, o) for label, o in enumerate(scene.objects, start=1) for _ in range(o.count)]
-    side = size * {1: 0.48, 2: 0.38, 3: 0.32, 4: 0.27}[len(things)]
+    side = size * {1: 0.58, 2: 0.47, 3: 0.37, 4: 0.30}[len(things)]
     slots = (np.arange(len(things)) + 0.5) / len(things)
     order = {label: k for k, label in enumerate(rng.permutation(len(scene.objects)) + 1)}
     things.sort(key=lambda item: order[item[0]])

@@ -54,7 +54,7 @@ def _scene(
 
 def _changed_thing(rng: np.random.Generator, thing: Object) -> Object:
     """`thing` with another colour, pattern, size or number."""
-    what = str(rng.choice(["colour", "colour", "pattern", "size", "count"]))
+    what = str(rng.choice(["colour", "colour", "pattern", "size", "size", "count", "count"]))
     if what == "colour":
         return dataclasses.replace(thing, colour=str(rng.choice([c for c in COLOURS if c != thing.colour])))
     if what == "pattern":
@@ -85,7 +85,7 @@ def six(rng: np.random.Generator) -> SetOfSix:
     company = (third,) if rng.random() < 0.35 else ()
     fourth = _scene(rng, place, main) if company else _scene(rng, place, main, third)
     where = elsewhere if rng.random() < 0.4 else place
-    change = str(rng.choice(["thing", "thing", "style", "light"]))
+    change = str(rng.choice(["thing", "thing", "thing", "style", "light"]))
     if change == "light" and where not in OUTDOORS:
         change = "style"
     fifth = _scene(rng, where, _changed_thing(rng, main) if change == "thing" else main, *company)
