@@ -95,17 +95,33 @@ def check_submission(path: str | Path, benchmark: Benchmark | None = None) -> st
         raise FileNotFoundError(f"no such file: {path}")
     problems = Problems(f"{path}")
     content = _content(path, problems)
-    problems.raise_if_any()
-    if "version" in content or "metric" in content:
-        said = _check_cirr(content, benchmark, problems)
-    elif any(name.removeprefix("-").isdigit() for name in content):
-        said = _check_circo(content, benchmark, problems)
-    else:
-        raise ValueError(
-            f"{path} is no submission: it has neither CIRR's 'version' and 'metric' nor query ids as keys"
-        )
+    kind = _kind(path, content)
+    said = (_check_cirr if kind == "cirr" else _check_circo)(content, benchmark, problems)
     problems.raise_if_any()
     return f"{path.name}: {said}"
+
+
+def submission_kind(path: str | Path) -> str:
+    """Whose server a file is for, by its content: "cirr" or "circo".
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: it is no JSON object, or neither of the two.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no such file: {path}")
+    return _kind(path, _content(path, Problems(str(path))))
+
+
+def _kind(path: Path, content: dict) -> str:
+    if "version" in content or "metric" in content:
+        return "cirr"
+    if any(name.isdigit() for name in content):
+        return "circo"
+    raise ValueError(
+        f"{path} is no submission: it has neither CIRR's 'version' and 'metric' nor query ids as keys"
+    )
 
 
 def _content(path: Path, problems: Problems) -> dict:

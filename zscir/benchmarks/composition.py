@@ -35,7 +35,7 @@ def _rows(path: Path, problems: Problems) -> list[dict[str, str]]:
         reader = csv.DictReader(file)
         absent = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
         for name in absent:
-            problems.add(f"columns missing in {path.name}", name)
+            problems.add(f"columns that {path.name} lacks", name)
         rows = [] if absent else list(reader)
     good = []
     for number, row in enumerate(rows, start=2):
