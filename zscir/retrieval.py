@@ -134,7 +134,7 @@ def query_features(
     Args:
         backbone: the frozen CLIP.
         benchmark: from `load_benchmark`.
-        method, inversion, prompt, **options: as in `Composition`.
+        method, inversion, prompt, options: as in `Composition`.
 
     Raises:
         ValueError: what `Composition` refuses, or an image that cannot be read.
@@ -192,7 +192,7 @@ def retrieve_files(
         image: file of the reference image.
         text: the relative caption, such as "is on the beach".
         gallery: a folder, searched with its subfolders, or a list of files.
-        method, inversion, prompt, **options: as in `Composition`.
+        method, inversion, prompt, options: as in `Composition`.
         k: how many; fewer come back from a smaller gallery.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Sphinx extension: ``{published} cirr`` shows a table of published results out of the library's data file."""
+"""Sphinx extension: ``{published} cirr`` shows a table of published results from the library's data file."""
 
 from docutils import nodes
 from docutils.statemachine import StringList

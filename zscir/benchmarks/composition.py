@@ -7,7 +7,7 @@ object is white.
 
 The query is the region, cut out of the masked image, with the words *dog and bench and kite*: the class of
 the region, then the other classes. The target is the whole image; the gallery is all images of the list.
-The prompt is Pic2Word's *a photo of \\* and {caption}*. A region is no image of the gallery, so no
+The prompt is Pic2Word's ``a photo of * and {caption}``. A region is no image of the gallery, so no
 reference is removed.
 """
 

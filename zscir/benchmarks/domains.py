@@ -4,7 +4,7 @@ Files, as Pic2Word keeps them in ``data/imgnet``: ``imgnet_real_query.txt`` and 
 image a line, ``imgnet/real/n02268443/ILSVRC2012_val_00036578.JPEG 5``, the number being the class plus
 1,000 times the domain; the paths start at the root. The lists lie in the root or in its ``imgnet``.
 
-Every query image is asked for in each domain (*a cartoon of \\**); all images of its class in that domain
+Every query image is asked for in each domain (``a cartoon of *``); all images of its class in that domain
 are right answers, and all of ``imgnet_targets.txt`` is the gallery. The measure of the papers is the share
 of the right answers among the first k, here ``recall_all@k``. Real images are in the gallery too, the
 query's own where it is listed.
