@@ -29,11 +29,13 @@ def _composition_options(parser: Parser) -> None:
     parser.add_argument("--pretrained", help="open_clip tag or file of weights")
     parser.add_argument("--precision", default="fp32", help="fp32 or bf16")
     parser.add_argument(
-        "--inversion", metavar="PATH", help="a trained network or a checkpoint; default: train, or reuse, one"
+        "--inversion",
+        metavar="NAME",
+        default="paper",
+        help="a trained network or a checkpoint, or a preset (paper, pic2word, ...), then trained, or reused",
     )
     parser.add_argument("--tau", type=float, help="threshold of the network to train or reuse")
     parser.add_argument("--lam", type=float, help="share of the query-target loss in it")
-    parser.add_argument("--preset", help="preset of its training: paper, pic2word, ...")
     parser.add_argument(
         "--prompt", help="pic2word, searle or a template with * and {caption}; default: the benchmark's"
     )
@@ -105,16 +107,18 @@ def _composition(args: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
 
 def _network(args: argparse.Namespace, backbone: Any) -> Any:
     """The inversion network to evaluate: the stored one, or one fitted to the same backbone."""
-    from zscir.training import TrainConfig, fit, load_inversion
+    from zscir.training import PRESETS, TrainConfig, fit, load_inversion
 
-    given = {name: getattr(args, name) for name in ("tau", "lam", "preset")}
-    given = {name: value for name, value in given.items() if value is not None}
-    if args.inversion:
-        if given:
-            raise ValueError(f"--inversion brings its own settings; leave out --{', --'.join(given)}")
-        return load_inversion(args.inversion, backbone)
-    config = TrainConfig(backbone=args.backbone, pretrained=args.pretrained, **given)
-    return fit(config, backbone=backbone)
+    given = {name: getattr(args, name) for name in ("tau", "lam") if getattr(args, name) is not None}
+    if args.inversion in PRESETS:
+        settings = {"preset": args.inversion, "backbone": args.backbone, "pretrained": args.pretrained}
+        return fit(TrainConfig(**settings, **given), backbone=backbone)
+    network = load_inversion(args.inversion, backbone)
+    for name, value in given.items():
+        own = getattr(network.config, name, None)
+        if own != value:
+            raise ValueError(f"--{name} {value} does not fit {args.inversion}, which was trained with {own}")
+    return network
 
 
 def _print_scores(scores: Any) -> None:

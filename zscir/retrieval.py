@@ -170,7 +170,8 @@ def evaluate(
     require_targets(benchmark)
     queries = query_features(backbone, benchmark, method, inversion, prompt, **options)
     gallery = gallery_features(backbone, benchmark, how.preprocessing)
-    scores = score_features(benchmark, queries, gallery)
+    place = None if backbone.device.type == "cpu" else str(backbone.device)
+    scores = score_features(benchmark, queries, gallery, device=place)
     return replace(scores, protocol={**scores.protocol, **how.words(backbone, benchmark)})
 
 

@@ -110,7 +110,10 @@ def _folder(name: str, root: str | Path) -> Path:
     """The folder to read; "pocket-..." draws (or finds) the embedded world in that layout."""
     if isinstance(root, str) and root.startswith("pocket-"):
         from zscir.pocket import make_pocket
+        from zscir.pocket.beyond import BENCHMARKS, make_beyond
 
+        if name in BENCHMARKS:
+            return make_beyond(root.removeprefix("pocket-")) / name
         return Path(make_pocket(root.removeprefix("pocket-")).root(name))
     folder = Path(root).expanduser()
     if not folder.is_dir():

@@ -3,6 +3,7 @@
 Files, as Pic2Word keeps them in ``data/imgnet``: ``imgnet_real_query.txt`` and ``imgnet_targets.txt``, one
 image a line, ``imgnet/real/n02268443/ILSVRC2012_val_00036578.JPEG 5``, the number being the class plus
 1,000 times the domain; the paths start at the root. The lists lie in the root or in its ``imgnet``.
+A file ``domains.txt`` beside them, one name a line, replaces Pic2Word's four domains in that order.
 
 Every query image is asked for in each domain (``a cartoon of *``); all images of its class in that domain
 are right answers, and all of ``imgnet_targets.txt`` is the gallery. The measure of the papers is the share
@@ -55,13 +56,19 @@ def _read(root: Path, split: str, options: dict[str, str], problems: Problems) -
     folder = inner if (inner / "imgnet_targets.txt").is_file() else root
     real = _listed(folder / "imgnet_real_query.txt", problems)
     targets = _listed(folder / "imgnet_targets.txt", problems)
+    named = folder / "domains.txt"
+    domains = tuple(named.read_text(encoding="utf-8").split("\n")) if named.is_file() else DOMAINS
+    domains = tuple(name.strip() for name in domains if name.strip())
     answers = defaultdict(list)
     for name, label in targets.items():
         answers[label].append(name)
-    asked = DOMAINS if options["domain"] == "all" else (options["domain"],)
+    asked = domains if options["domain"] == "all" else (options["domain"],)
+    if options["domain"] not in ("all", *domains):
+        problems.add("domains that are not among those of domains.txt", options["domain"])
+        asked = ()
     queries, without = [], 0
     for domain in asked:
-        shift = CLASSES * DOMAINS.index(domain)
+        shift = CLASSES * domains.index(domain)
         for name, label in real.items():
             right = tuple(answers.get(label + shift, ()))
             without += not right
