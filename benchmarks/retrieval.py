@@ -1,9 +1,10 @@
-"""Ranking and scoring from cached features: a slow sort against the library, in one run; and a gallery of 123,403.
+"""Scoring cached features: a full sort against the library, in one run; and a gallery of 123,403 images.
 
 python benchmarks/retrieval.py --root /data/cirr --out benchmarks/results/retrieval.json
 
-The slow side sorts the whole gallery for every query (NumPy, float64), as published evaluation code does; both must
-agree in every metric. The large gallery is scored in a process of its own, whose peak memory is recorded.
+The slow side sorts the whole gallery for every query (NumPy, float64), as published evaluation code does;
+both must agree in every metric. The large gallery is scored in a process of its own, whose peak memory is
+recorded.
 """
 
 from __future__ import annotations
@@ -100,11 +101,12 @@ def main() -> None:
         print(json.dumps(large()))
         return
     alone = [sys.executable, __file__, "--large"]
+    threads = int(os.environ.get("OMP_NUM_THREADS", os.cpu_count()))
     record = {
         "date": datetime.date.today().isoformat(),
         "machine": {
             "processor": processor(),
-            "threads": int(os.environ.get("OMP_NUM_THREADS", os.cpu_count())),
+            "threads": threads,
         },
         "versions": {name: importlib.metadata.version(name) for name in ("numpy", "zscir")},
         "CIRR val": compared(args.root, args.repeats),

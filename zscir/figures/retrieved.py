@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from PIL import ImageOps
 
 from zscir.benchmarks import Benchmark
 from zscir.benchmarks.images import open_image
@@ -46,7 +47,10 @@ def _grid_row(row: np.ndarray, benchmark: Benchmark, number: int, one: Retrieved
     query = benchmark.queries[number]
     title = textwrap.fill(f"“{query.text[0]}”", 92)
     rank = said or (f"rank {one.rank}" if one.rank else "reference")
-    show_picture(row[0], benchmark.open_image(query.reference), rank, "reference")
+    picture = benchmark.open_image(query.reference)
+    if query.reference in benchmark.regions:  # a cut-out of any shape
+        picture = ImageOps.pad(picture, (max(picture.size),) * 2, color="white")
+    show_picture(row[0], picture, rank, "reference")
     row[0].set_title(title, fontsize=9, loc="left").set_in_layout(False)  # it runs over the whole row
     for place, axis in enumerate(row[1:]):
         if place >= len(one.ids):
