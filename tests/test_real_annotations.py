@@ -35,24 +35,26 @@ def slow_cirr(root, queries, gallery):
     """Recall and Recall_subset of CIRR val, straight from its files."""
     pairs = json.loads((root / "captions" / "cap.rc2.val.json").read_text())
     names = list(json.loads((root / "image_splits" / "split.rc2.val.json").read_text()))
+    row = {name: number for number, name in enumerate(names)}
     hits = {f"recall@{k}": 0 for k in (1, 5, 10, 50)} | {f"recall_subset@{k}": 0 for k in (1, 2, 3)}
     for pair, order in zip(pairs, slow_orders(queries, gallery), strict=True):
-        ranked = [names[i] for i in order if names[i] != pair["reference"]]
-        within = [name for name in ranked if name in pair["img_set"]["members"]]
+        ranked = order[order != row[pair["reference"]]]
+        members = [row[name] for name in pair["img_set"]["members"]]
+        within = ranked[np.isin(ranked, members)]
         assert len(within) == 5
         for metric in hits:
             kind, k = metric.split("@")
-            found = ranked if kind == "recall" else within
-            hits[metric] += pair["target_hard"] in found[: int(k)]
+            hits[metric] += row[pair["target_hard"]] in (ranked if kind == "recall" else within)[: int(k)]
     return {metric: 100 * count / len(pairs) for metric, count in hits.items()}
 
 
 def slow_fashioniq(root, category, names, queries, gallery):
     """Recall of one FashionIQ category; the reference stays."""
     pairs = json.loads((root / "captions" / f"cap.{category}.val.json").read_text())
+    row = {name: number for number, name in enumerate(names)}
     hits = {f"recall@{k}": 0 for k in (1, 5, 10, 50)}
     for pair, order in zip(pairs, slow_orders(queries, gallery), strict=True):
-        place = [names[i] for i in order].index(pair["target"])
+        place = int(np.flatnonzero(order == row[pair["target"]])[0])
         for metric in hits:
             hits[metric] += place < int(metric.partition("@")[2])
     return {metric: 100 * count / len(pairs) for metric, count in hits.items()}

@@ -205,12 +205,8 @@ def retrieve_files(
     """
     from zscir.benchmarks import Benchmark, Query
 
-    image, paths = Path(image), image_files(gallery)
-    if not image.is_file():
-        raise FileNotFoundError(f"image missing: {image}")
-    files = {str(path): path for path in paths}
-    own = {name for name, path in files.items() if path.resolve() == image.resolve()}
-    names = [name for name in files if name not in own]
+    image, files = Path(image), {str(path): path for path in image_files(gallery)}
+    names = [name for name, path in files.items() if path.resolve() != image.resolve()]
     if not names:
         raise FileNotFoundError(f"gallery: nothing is left of {len(files)} files without the image itself")
     query = Query("0", str(image), (text,))

@@ -58,17 +58,13 @@ def load_benchmark(
     """Read a benchmark and check all of it: files, keys, ids and every image, before any encoding.
 
     Args:
-        name: "cirr", "fashioniq", "circo", "genecis", "composition" (Pic2Word's COCO) or "domains"
-            (Pic2Word's ImageNet-R).
+        name: "cirr", "fashioniq", "circo", "genecis", "composition" (COCO) or "domains" (ImageNet-R).
         root: the folder with the official files, or "pocket-tiny", "pocket-small", "pocket-large".
-        split: "val", the only one of most; also "test1" (cirr) and "test" (circo), which have no targets.
+        split: "val", the only one of most; also "test1" (cirr) and "test" (circo), without targets.
         require_images: False to work from the annotations alone (to score stored features).
-        allow_missing: True to drop the queries that need a missing or broken image; `protocol`, which is
-            printed under every table, then says so.
-        **protocol: ``reference="removed"|"kept"`` (CIRR: removed unless asked otherwise; FashionIQ and CIRCO:
-            kept); CIRR also ``captions="original"|"extended"``; FashionIQ also category, gallery and
-            captions; GeneCIS ``task``; the module of each benchmark explains them (the first legal value is
-            the default).
+        allow_missing: True to drop the queries that need a missing or broken image; `protocol` then says so.
+        **protocol: options that the module of each benchmark explains, such as ``reference="removed"`` or
+            FashionIQ's ``category="dress"``, ``gallery="original"``, ``captions="second-first"``.
 
     Returns:
         The benchmark; `protocol` states how it is scored, and its size beside the published one.

@@ -27,6 +27,7 @@ LOOKS = {
 }
 _LINE = 13 / 72  # inches of one line of text
 _MOST_KINDS = 20
+_HATCHES = {"D": "////", "P": "...."}  # of bars whose methods share a colour, by marker
 
 
 def look(name: str, number: int = 0) -> tuple[str, str]:
@@ -153,7 +154,9 @@ def _bars_of_kinds(axis: Axes, scores: Mapping[str, Scores], metric: str, counts
         bounds = np.array([wilson_interval(values.sum(), len(values)) for values in members])
         places = np.arange(len(counts)) + (number - (len(scores) - 1) / 2) * height
         error = np.abs(bounds.T - shares)
-        style = {"color": look(name, number)[0], "label": name, "height": height * 0.92}
+        colour, marker = look(name, number)
+        style = {"color": colour, "hatch": _HATCHES.get(marker, ""), "edgecolor": "white", "linewidth": 0}
+        style |= {"label": name, "height": height * 0.92}
         axis.barh(places, shares, xerr=error, error_kw={"elinewidth": 1, "ecolor": "#333333"}, **style)
     labels = [f"{kind} ({count})" for kind, count in counts.items()]
     axis.set(yticks=range(len(counts)), yticklabels=labels, ylim=(len(counts) - 0.4, -0.6))
