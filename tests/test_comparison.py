@@ -57,7 +57,10 @@ def test_other_queries_give_no_star():
 
 def test_the_protocol_is_shown_below_the_table(tmp_path):
     table = compare([circo_scores(write_circo(tmp_path), [3, 0])])
-    for shown in (repr(table), table._repr_html_(), table[["map@5"]]._repr_html_()):
+    scores = circo_scores(tmp_path, [3, 0])
+    every = [repr(table), table._repr_html_(), table[["map@5"]]._repr_html_()]
+    every += [repr(scores.summary().round(1)), scores.per_group("aspect")._repr_html_()]
+    for shown in every:
         assert "reference: kept" in shown and "2 queries, 8 gallery images" in shown
 
 

@@ -7,7 +7,6 @@ pool([seed0, seed1, seed2])                      # one method, several seeds
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -15,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from zscir.scores import SAMPLES, Scores, bootstrap, percentiles, values_of, weights_of
+from zscir.tables import Table, protocol_line
 
 #: what describes a row of a table; any other difference in protocol gets a column of its own
 METHOD_KEYS = ("method", "prompt", "inversion", "weight", "ties", "seeds")
@@ -28,27 +28,6 @@ class Difference(NamedTuple):
     low: float
     high: float
     p: float
-
-
-class Table(pd.DataFrame):
-    """A DataFrame with a note that is shown below it: the protocol that its numbers hold for."""
-
-    _metadata = ["note"]
-
-    @property
-    def _constructor(self) -> type:
-        return Table
-
-    def __repr__(self) -> str:
-        """The table, then the note."""
-        note = getattr(self, "note", "")
-        return super().__repr__() + (f"\n{note}" if note else "")
-
-    def _repr_html_(self) -> str | None:
-        shown, note = super()._repr_html_(), getattr(self, "note", "")
-        return (
-            f'{shown}<p class="protocol"><small>{html.escape(note)}</small></p>' if shown and note else shown
-        )
 
 
 def compare(
@@ -130,8 +109,7 @@ def named_scores(scores: Mapping[str, Scores] | Sequence[Scores]) -> dict[str, S
 def protocol_note(scores: Mapping[str, Scores]) -> str:
     """What the scores say of their protocol, as far as they agree, in one line."""
     said = _protocol_values(scores)
-    same = {key: column[0] for key, column in said.items() if len(set(map(str, column))) == 1}
-    return "Protocol: " + "; ".join(f"{key}: {value}" for key, value in same.items()) if same else ""
+    return protocol_line({key: column[0] for key, column in said.items() if len(set(map(str, column))) == 1})
 
 
 def _cell(one: Scores, base: Scores, metric: str, level: float) -> str:

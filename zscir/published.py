@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from zscir.comparison import Table
+from zscir.tables import Table
 
 _FILE = Path(__file__).with_name("published.json")
 

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from zscir.tables import Table, protocol_line
+
 #: mean of two metrics that papers print beside the others: benchmark -> the two
 AVERAGES = {"cirr": ("recall@5", "recall_subset@1"), "fashioniq": ("recall@10", "recall@50")}
 SAMPLES = 10_000
@@ -69,7 +71,7 @@ class Scores:
         table = pd.DataFrame(parts).melt(["query", "group", "rank"], var_name="metric")
         return table[["query", "group", "metric", "value", "rank"]]
 
-    def summary(self, level: float = 0.95) -> pd.DataFrame:
+    def summary(self, level: float = 0.95) -> Table:
         """One row a metric: value in percent, low and high of its interval over queries, number of queries n.
 
         Where seeds were pooled, also their number and the standard deviation over them.
@@ -81,14 +83,14 @@ class Scores:
             if self.seeds:
                 row |= {"seeds": len(self.seeds[name]), "sd": float(np.std(self.seeds[name], ddof=1))}
             rows.append(row)
-        return pd.DataFrame(rows)
+        return self._noted(pd.DataFrame(rows))
 
     def __repr__(self) -> str:
         """The percentages, on one line."""
         shown = ", ".join(f"{name} {value:.2f}" for name, value in self.metrics.items())
         return f"Scores({len(self.query_ids):,} queries: {shown})"
 
-    def per_group(self, by: str = "group") -> pd.DataFrame:
+    def per_group(self, by: str = "group") -> Table:
         """One row a group: its name, the number of queries n, and each metric in percent.
 
         Args:
@@ -105,7 +107,13 @@ class Scores:
             {by: name, "n": len(own), **{m: 100 * v[own].mean() for m, v in self.values.items()}}
             for name, own in members.items()
         ]
-        return pd.DataFrame(rows, columns=[by, "n", *self.values])
+        return self._noted(pd.DataFrame(rows, columns=[by, "n", *self.values]))
+
+    def _noted(self, frame: pd.DataFrame) -> Table:
+        """The frame with the protocol below."""
+        table = Table(frame)
+        table.note = protocol_line(self.protocol)
+        return table
 
     def interval(
         self, metric: str, level: float = 0.95, samples: int = SAMPLES, seed: int = 0

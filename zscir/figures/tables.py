@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from zscir.comparison import Table, protocol_note
+from zscir.comparison import protocol_note
 from zscir.retrieval import Difference, Scores
+from zscir.tables import Table
 
 NBSP = "\u00a0"  # a space at which no line is broken
 
