@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from zscir.benchmarks import load_benchmark
 from zscir.comparison import Difference, average, compare, difference, pool
 from zscir.gallery import batches, encode_files, gallery_features, reference_features
 from zscir.protocols import (
@@ -57,6 +58,7 @@ __all__ = [
     "encode_files",
     "evaluate",
     "gallery_features",
+    "load_benchmark",
     "pool",
     "query_features",
     "retrieve",
