@@ -105,12 +105,14 @@ def _options(name: str, reader: Reader, given: dict[str, str]) -> dict[str, str]
 def _folder(name: str, root: str | Path) -> Path:
     """The folder to read; "pocket-..." draws (or finds) the embedded world in that layout."""
     if isinstance(root, str) and root.startswith("pocket-"):
-        from zscir.pocket import make_pocket
-        from zscir.pocket.beyond import BENCHMARKS, make_beyond
+        size = root.removeprefix("pocket-")
+        if name in ("genecis", "composition", "domains"):
+            from zscir.pocket.beyond import make_beyond
 
-        if name in BENCHMARKS:
-            return make_beyond(root.removeprefix("pocket-")) / name
-        return Path(make_pocket(root.removeprefix("pocket-")).root(name))
+            return make_beyond(size) / name
+        from zscir.pocket import make_pocket
+
+        return Path(make_pocket(size).root(name))
     folder = Path(root).expanduser()
     if not folder.is_dir():
         raise FileNotFoundError(f"root={str(root)!r}: there is no such folder")

@@ -20,7 +20,6 @@ from .vocabulary import COLOURS, SCENE_NOUNS
 
 #: World size -> queries of each GeneCIS task, composition queries, nouns of the domain conversion.
 SIZES = {"tiny": (8, 12, 4), "small": (150, 300, 40), "large": (400, 600, 60)}
-BENCHMARKS = ("genecis", "composition", "domains")
 DISTRACTORS = 9
 STREAM = 205
 #: Style of a scene -> the words that ask for it.
