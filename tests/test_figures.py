@@ -258,6 +258,10 @@ def test_the_stored_method_picture_is_made_by_its_script(tiny_backbone):
         ("taus", [0.1, 3], "taus is 3; legal: numbers from 0 to 1"),
         ("backbone", "", "backbone is ''"),
         ("pairs", None, "pairs is None"),
+        ("weight", 1.5, "weight is 1.5; legal: numbers from 0 to 1"),
+        ("prompt", "a photo of *", "legal: pic2word, searle, or a template with one * and one {caption}"),
+        ("cleaning", "soap", "cleaning is 'soap'; legal: none, strip, lower"),
+        ("preprocessing", "crop", "preprocessing is 'crop'; legal: clip, targetpad"),
     ],
 )
 def test_an_illegal_parameter_is_named_with_its_value_and_what_is_legal(name, value, said):
@@ -276,4 +280,5 @@ def test_legal_parameters_pass(tmp_path):
     check_parameters(
         tau=0, lam=1, seed=2**32 - 1, steps=1, batch=2, limit=None, world="tiny", root=str(tmp_path)
     )
+    check_parameters(prompt="a * , {caption}", cleaning="strip", preprocessing="targetpad", weight=0)
     check_parameters(pairs="", pretrained="", backbone="pocket", taus=[0.2, 0.4], seeds=[0, 1], root="")

@@ -8,7 +8,6 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from zscir.benchmarks import Benchmark, Query
 from zscir.figures.results import (
     LOOKS,
     kind_bars,
@@ -16,13 +15,11 @@ from zscir.figures.results import (
     loss_curves,
     readings,
     recall_intervals,
-    retrieved_grid,
     tau_curve,
     wilson_interval,
 )
-from zscir.figures.style import FRAMES
 from zscir.figures.tables import best_row, curve_sentence, difference_sentence, difference_table, score_table
-from zscir.retrieval import Difference, Retrieved, Scores, difference
+from zscir.retrieval import Difference, Scores, difference
 
 KINDS = ("place", "place", "place", "place", "negation", "negation")
 
@@ -105,27 +102,6 @@ def test_wilson_interval_solves_its_equation(hits, count):
     for bound in (bound / 100 for bound in bounds):
         reach = 1.959964 * math.sqrt(bound * (1 - bound) / count)
         assert abs(share - bound) == pytest.approx(reach, abs=1e-9)
-
-
-@pytest.fixture
-def benchmark(tmp_path):
-    names = ["r", "a", "b", "t"]
-    for name in names:
-        Image.new("RGB", (8, 8)).save(tmp_path / f"{name}.png")
-    query = Query("0", "r", ("is red", "other wording"), ("t",))
-    paths = {name: tmp_path / f"{name}.png" for name in names}
-    return Benchmark("cirr", "val", [query], names, paths, True, ("recall@1",), {})
-
-
-def test_the_target_is_framed_where_it_was_found_and_only_there(benchmark):
-    figure = retrieved_grid(benchmark, {0: Retrieved(["a", "t", "b"], np.zeros(3))})
-    assert [axis.get_xlabel() for axis in figure.axes] == ["reference", "1", "2  target", "3"]
-    framed = [axis for axis in figure.axes if axis.spines["left"].get_visible()]
-    colours = [matplotlib.colors.to_hex(axis.spines["left"].get_edgecolor()) for axis in framed]
-    assert colours == [FRAMES["reference"], FRAMES["target"]]
-    assert figure.axes[0].get_title(loc="left") == "“is red”"
-    with pytest.raises(ValueError, match="found is empty"):
-        retrieved_grid(benchmark, {})
 
 
 def test_the_curve_goes_through_the_means_and_references_without_a_value_have_no_line():

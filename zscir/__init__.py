@@ -22,7 +22,10 @@ _HOME = {
     "pairs": ("MaskedPairs", "Pairs", "build_masked_pairs", "load_pairs"),
     "training": ("Inversion", "TrainConfig", "fit", "load_inversion"),
     "benchmarks": ("Benchmark", "Query", "load_benchmark"),
-    "retrieval": ("Scores", "compare", "compose_prompt", "evaluate", "retrieve", "write_submission"),
+    "retrieval": (
+        *("Scores", "check_submission", "compare", "compose_prompt", "evaluate", "retrieve"),
+        *("retrieve_files", "score_features", "write_submission"),
+    ),
     "pocket": ("make_pocket",),
     "book": ("run_chapter", "sweep"),
 }

@@ -6,6 +6,8 @@
     zscir pocket make --size small
     zscir train --tau 0.3 --seed 1
     zscir evaluate cirr --root ~/data/cirr --method inversion
+    zscir retrieve dog.jpg "is on the beach" --gallery ~/photos
+    zscir submission check cirr_test1_recall.json
 
 A mistake of the caller (a value, a name, a file) is told in one line on stderr, with exit status 2; a chapter
 or a page that fails, with exit status 1.
@@ -194,62 +196,15 @@ def _train(args: argparse.Namespace) -> None:
     print(f"the network: {inversion.path}")
 
 
-def _evaluate_options(parser: Parser, words: list[str]) -> None:
-    parser.add_argument("benchmark", help="cirr, fashioniq or circo")
-    parser.add_argument("--root", required=True, help="the benchmark's folder, or pocket-tiny|small|large")
-    parser.add_argument("--split", default="val")
-    parser.add_argument("--method", default="inversion", help="inversion, image, text or image+text")
-    parser.add_argument("--backbone", default="pocket", help="pocket, a folder, or an open_clip architecture")
-    parser.add_argument("--pretrained", help="open_clip tag or file of weights")
-    parser.add_argument(
-        "--inversion", metavar="FOLDER", help="a trained network; default: train, or reuse, one"
-    )
-    parser.add_argument(
-        "--prompt", default="pic2word", help="pic2word, searle or a template with * and {caption}"
-    )
-    parser.add_argument("--tau", type=float, help="threshold of the network to train or reuse")
-    parser.add_argument("--submission", metavar="FOLDER", help="write the test server's files, do not score")
-    _add_pairs(parser, "protocol option of the benchmark, such as -p category dress", "-p", "--protocol")
-    parser.set_defaults(command=_evaluate)
+def _from(name: str) -> typing.Callable[[Parser, list[str]], None]:
+    """The function of `zscir.cli_retrieval` that adds a command's options, imported when it is called."""
 
+    def add_options(parser: Parser, words: list[str]) -> None:
+        from zscir import cli_retrieval
 
-def _evaluate(args: argparse.Namespace) -> None:
-    from zscir import retrieval
-    from zscir.backbone import load_backbone
-    from zscir.benchmarks import load_benchmark
+        getattr(cli_retrieval, name)(parser, words)
 
-    options = _pairs(args.protocol, str)
-    every = args.benchmark == "fashioniq" and "category" not in options and not args.submission
-    parts = [{"category": one} for one in ("dress", "shirt", "toptee")] if every else [{}]
-    benchmarks = [load_benchmark(args.benchmark, args.root, args.split, **options, **part) for part in parts]
-    backbone = load_backbone(args.backbone, args.pretrained)
-    how = (args.method, _network(args, backbone) if args.method == "inversion" else None, args.prompt)
-    if args.submission:
-        queries = retrieval.query_features(backbone, benchmarks[0], *how)
-        gallery = retrieval.gallery_features(backbone, benchmarks[0])
-        for path in retrieval.write_submission(args.submission, benchmarks[0], queries, gallery):
-            print(path)
-        return
-    scores = [retrieval.evaluate(backbone, one, *how) for one in benchmarks]
-    _print_scores(retrieval.average(scores) if every else scores[0])
-
-
-def _print_scores(scores: Any) -> None:
-    """Metrics in percent with 95 % intervals, then the protocol they hold for."""
-    for metric, value in scores.metrics.items():
-        low, high = scores.interval(metric)
-        print(f"{metric:20s} {value:6.2f}   [{low:.2f}, {high:.2f}]")
-    print("\n".join(f"{name}: {value}" for name, value in scores.protocol.items()))
-
-
-def _network(args: argparse.Namespace, backbone: Any) -> Any:
-    """The inversion network to evaluate: the stored one, or one fitted to the same backbone."""
-    from zscir.training import TrainConfig, fit, load_inversion
-
-    if args.inversion:
-        return load_inversion(args.inversion, backbone)
-    tau = {} if args.tau is None else {"tau": args.tau}
-    return fit(TrainConfig(backbone=args.backbone, pretrained=args.pretrained, **tau), backbone=backbone)
+    return add_options
 
 
 _COMMANDS = {
@@ -258,5 +213,7 @@ _COMMANDS = {
     "sweep": (_sweep_options, "run one chapter for several values of a parameter"),
     "pocket": (_pocket_options, "make the embedded data, or train its backbone"),
     "train": (_train_options, "fit a textual inversion network"),
-    "evaluate": (_evaluate_options, "score a method on a benchmark"),
+    "evaluate": (_from("evaluate_options"), "score a method on a benchmark"),
+    "retrieve": (_from("retrieve_options"), "find the images of a folder that an image and a wish mean"),
+    "submission": (_from("submission_options"), "check files for the test servers of CIRR and CIRCO"),
 }

@@ -1,21 +1,23 @@
 """Exact ranks and retrieval metrics from two feature matrices: numbers in, numbers out.
 
 Letters in shapes: Q queries, N gallery images, D feature width, T most targets of a query, M members
-of a subset. A row number of -1 stands for "none". Scores are cosines computed in float64 and rounded to
-float32, so that equal features tie exactly, whatever the order or the size of the chunks.
+of a subset. A row number of -1 stands for "none". Scores are cosines: rows of any length are normalised
+first. They are computed in float64 and rounded to float32, so that equal features tie exactly, whatever the
+order or the size of the chunks.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 #: bytes of one chunk of scores; bounds the memory whatever the gallery
 CHUNK_BYTES = 64 * 2**20
-_METRIC = re.compile(r"(recall|recall_subset|map)@([1-9]\d*)")
+KINDS = ("recall", "recall_subset", "map", "recall_all", "precision")
+_METRIC = re.compile(rf"({'|'.join(KINDS)})@([1-9]\d*)")
 
 
 @dataclass(frozen=True)
@@ -26,11 +28,13 @@ class Ranks:
         targets: int64 [Q, T], the rank of every target, -1 where a query has fewer targets.
         subset: int64 [Q], the rank of the first target within its subset, -1 without a subset.
         tied: bool [Q], whether a target had the very score of an image that is not one.
+        tied_subset: bool [Q], the same for the first target within the subset.
     """
 
     targets: np.ndarray
     subset: np.ndarray
     tied: np.ndarray
+    tied_subset: np.ndarray | None = None
 
 
 def unit_rows(features: object, names: Sequence[str], role: str) -> np.ndarray:
@@ -45,7 +49,10 @@ def unit_rows(features: object, names: Sequence[str], role: str) -> np.ndarray:
         ValueError: a wrong shape, or a row that is not finite or zero (it is named).
     """
     if hasattr(features, "detach"):
-        features = features.detach().cpu().double().numpy()
+        features = features.detach().cpu()
+        features = (
+            features.float() if features.dtype.itemsize < 4 else features
+        ).numpy()  # NumPy has no bfloat16
     rows = np.array(features, dtype=np.float64)
     if rows.ndim != 2 or len(rows) != len(names):
         shape = list(rows.shape)
@@ -62,7 +69,7 @@ def unit_rows(features: object, names: Sequence[str], role: str) -> np.ndarray:
 
 
 def similarity_chunks(
-    queries: np.ndarray, gallery: np.ndarray, excluded: np.ndarray
+    queries: np.ndarray, gallery: np.ndarray, excluded: np.ndarray, device: str | None = None
 ) -> Iterator[tuple[slice, np.ndarray]]:
     """Score rows a chunk at a time: (rows of the queries, float32 [rows, N]).
 
@@ -70,6 +77,7 @@ def similarity_chunks(
         queries: float64 [Q, D], rows of length 1.
         gallery: float64 [N, D], rows of length 1.
         excluded: int [Q], the gallery row that a query must not find (score -inf), or -1.
+        device: where the products are computed, such as "cuda"; None for NumPy on the CPU.
 
     Raises:
         ValueError: the widths of queries and gallery differ.
@@ -77,12 +85,23 @@ def similarity_chunks(
     if queries.shape[1] != gallery.shape[1]:
         raise ValueError(f"query features are {queries.shape[1]} wide, gallery features {gallery.shape[1]}")
     step = max(1, CHUNK_BYTES // (8 * max(1, len(gallery))))
+    product = _product(gallery, device)
     for start in range(0, len(queries), step):
         rows = slice(start, min(start + step, len(queries)))
-        scores = (queries[rows] @ gallery.T).astype(np.float32)  # [rows, N]
+        scores = product(queries[rows])  # [rows, N]
         hidden = np.flatnonzero(excluded[rows] >= 0)
         scores[hidden, excluded[rows][hidden]] = -np.inf
         yield rows, scores
+
+
+def _product(gallery: np.ndarray, device: str | None) -> Callable[[np.ndarray], np.ndarray]:
+    """The function that gives the float32 cosines [rows, N] of query rows, computed in float64."""
+    if device is None:
+        return lambda rows: (rows @ gallery.T).astype(np.float32)
+    import torch
+
+    there = torch.from_numpy(gallery).to(device)
+    return lambda rows: (torch.from_numpy(rows).to(device) @ there.T).float().cpu().numpy()
 
 
 def rank_targets(
@@ -91,6 +110,7 @@ def rank_targets(
     targets: np.ndarray,
     excluded: np.ndarray,
     members: np.ndarray,
+    device: str | None = None,
 ) -> Ranks:
     """Exact ranks of the targets, without sorting.
 
@@ -103,11 +123,12 @@ def rank_targets(
         targets: int [Q, T], gallery rows; the first is a target, later ones may be -1.
         excluded: int [Q], gallery row left out of a query's ranking, or -1.
         members: int [Q, M], gallery rows of a query's subset (the target among them), or -1.
+        device: as in `similarity_chunks`.
     """
     ranks = np.full(targets.shape, -1, dtype=np.int64)
     subset = np.full(len(targets), -1, dtype=np.int64)
-    tied = np.zeros(len(targets), dtype=bool)
-    for rows, scores in similarity_chunks(queries, gallery, excluded):
+    tied, tied_subset = np.zeros((2, len(targets)), dtype=bool)
+    for rows, scores in similarity_chunks(queries, gallery, excluded, device):
         own = _taken(scores, targets[rows])  # [rows, T]
         for column in range(targets.shape[1]):
             has = np.flatnonzero(targets[rows, column] >= 0)
@@ -119,8 +140,10 @@ def rank_targets(
         grouped = np.flatnonzero((members[rows] >= 0).any(axis=1))
         within = members[rows][grouped]  # [grouped, M]
         wanted, score = targets[rows][grouped, :1], own[grouped, :1]
-        subset[rows.start + grouped] = _ahead(_taken(scores[grouped], within), within, wanted, score)
-    return Ranks(ranks, subset, tied)
+        inside = _taken(scores[grouped], within)
+        subset[rows.start + grouped] = _ahead(inside, within, wanted, score)
+        tied_subset[rows.start + grouped] = (inside == score).sum(axis=1) > 1
+    return Ranks(ranks, subset, tied, tied_subset)
 
 
 def _taken(scores: np.ndarray, columns: np.ndarray) -> np.ndarray:
@@ -142,6 +165,8 @@ def metric_values(name: str, ranks: Ranks) -> np.ndarray:
     * ``recall_subset@k``: the same within the query's subset.
     * ``map@k``: average precision: the precision at every target among the first k, summed and
       divided by min(number of targets, k) (Baldrati et al., ICCV 2023).
+    * ``recall_all@k``: the share of the targets that are among the first k; ``precision@k``: the share of
+      the first k that are targets (both as Pic2Word's code has them for ImageNet-R).
 
     A k beyond the gallery counts the whole gallery.
 
@@ -156,7 +181,8 @@ def metric_values(name: str, ranks: Ranks) -> np.ndarray:
     """
     match = _METRIC.fullmatch(name)
     if match is None:
-        raise ValueError(f"metric {name!r} is not one of recall@k, recall_subset@k, map@k with k >= 1")
+        legal = ", ".join(f"{kind}@k" for kind in KINDS)
+        raise ValueError(f"metric {name!r} is not one of {legal} with k >= 1")
     kind, k = match[1], int(match[2])
     if kind == "recall":
         return (ranks.targets[:, 0] < k).astype(np.float64)
@@ -165,6 +191,9 @@ def metric_values(name: str, ranks: Ranks) -> np.ndarray:
             raise ValueError(f"{name} needs a subset for every query")
         return (ranks.subset < k).astype(np.float64)
     count = (ranks.targets >= 0).sum(axis=1)  # [Q]
+    if kind in ("recall_all", "precision"):
+        found = ((ranks.targets >= 0) & (ranks.targets < k)).sum(axis=1)
+        return found / (count if kind == "recall_all" else k)
     order = np.sort(np.where(ranks.targets >= 0, ranks.targets, np.iinfo(np.int64).max - 1), axis=1)
     precision = np.arange(1, order.shape[1] + 1) / (order + 1)  # [Q, T], at each target found
     return np.where(order < k, precision, 0).sum(axis=1) / np.minimum(count, k)

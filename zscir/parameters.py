@@ -32,7 +32,9 @@ def check_parameters(**parameters: object) -> None:
             * ``limit``: whole numbers from 1 (None: all);
             * ``world``: a size of the pocket world;
             * ``root``: an existing folder (empty: the pocket world's);
-            * ``pairs``, ``pretrained``: text (empty: the default); ``backbone``: text.
+            * ``pairs``, ``pretrained``: text (empty: the default); ``backbone``: text;
+            * ``weight``: numbers from 0 to 1;
+            * ``prompt``, ``cleaning``, ``preprocessing``: as `zscir.protocols` names them.
 
             The plurals ``taus``, ``lams`` and ``seeds`` are non-empty lists of such values without repeats.
 
@@ -76,6 +78,18 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str)
 
 
+def _is_prompt(value: object) -> bool:
+    from zscir.protocols import PROMPTS
+
+    return _is_text(value) and all(PROMPTS.get(value, value).count(mark) == 1 for mark in ("*", "{caption}"))
+
+
+def _names(group: str) -> tuple[str, ...]:
+    from zscir import protocols
+
+    return tuple(getattr(protocols, group))
+
+
 def _worlds() -> tuple[str, ...]:
     with warnings.catch_warnings():  # of `datasets`, which misses the progress bars of Jupyter; we draw none
         warnings.filterwarnings("ignore", message="IProgress not found")
@@ -88,6 +102,13 @@ def _worlds() -> tuple[str, ...]:
 _RULES: dict[str, tuple[str | Callable[[], str], Callable[[object], bool]]] = {
     "tau": ("numbers from 0 to 1", _is_share),
     "lam": ("numbers from 0 to 1", _is_share),
+    "weight": ("numbers from 0 to 1", _is_share),
+    "prompt": ("pic2word, searle, or a template with one * and one {caption}", _is_prompt),
+    "cleaning": (lambda: ", ".join(_names("CLEANINGS")), lambda value: value in _names("CLEANINGS")),
+    "preprocessing": (
+        lambda: ", ".join(_names("PREPROCESSINGS")),
+        lambda value: value in _names("PREPROCESSINGS"),
+    ),
     "seed": ("whole numbers from 0 to 2**32 - 1", _whole_from(0, 2**32 - 1)),
     "steps": ("whole numbers from 1", _whole_from(1)),
     "batch": ("whole numbers from 2", _whole_from(2)),

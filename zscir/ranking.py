@@ -1,18 +1,15 @@
-"""Score, look at, or submit features on a benchmark; where the features came from does not matter.
+"""Score or look at features on a benchmark; where the features came from does not matter.
 
     benchmark = load_benchmark("cirr", root, require_images=False)
     score_features(benchmark, query_features, gallery_features).metrics["recall@1"]
 
-Rows stand in the order of ``benchmark.queries`` and ``benchmark.gallery``; ranking is by cosine.
+Rows stand in the order of ``benchmark.queries`` and ``benchmark.gallery``; ranking is by cosine, and images
+with equal cosines rank in gallery order.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import uuid
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -21,40 +18,50 @@ from zscir.benchmarks import Benchmark
 from zscir.metrics import Ranks, metric_values, rank_targets, similarity_chunks, top_k, unit_rows
 from zscir.scores import Scores
 
-SUBMITTED = 50
-SUBMITTED_SUBSET = 3
-SERVER_LIMIT_BYTES = 5_000_000
-
 
 class Retrieved(NamedTuple):
-    """What a query finds: gallery image ids, best first, and their cosines (float32)."""
+    """What a query finds: gallery image ids, best first, and their cosines (float32).
+
+    ``rank`` is the place of the query's (first) target in the whole ranking, from 1; 0 where it has none.
+    """
 
     ids: list[str]
     scores: np.ndarray
+    rank: int = 0
 
 
-def score_features(benchmark: Benchmark, query_features: object, gallery_features: object) -> Scores:
+def score_features(
+    benchmark: Benchmark, query_features: object, gallery_features: object, device: str | None = None
+) -> Scores:
     """Rank the gallery for every query and score the result by the benchmark's protocol.
 
     Args:
         benchmark: from `load_benchmark`.
-        query_features: torch tensor or array [Q, D], rows in the order of ``benchmark.queries``.
-        gallery_features: torch tensor or array [N, D], rows in the order of ``benchmark.gallery``.
+        query_features: torch tensor or array [Q, D], one row for each of ``benchmark.queries``, in that
+            order (also where a query has several wordings: average their features first).
+        gallery_features: torch tensor or array [N, D], one row for each of ``benchmark.gallery``.
+        device: where the products are computed, such as "cuda"; None for the CPU. Results are the same.
+
+    Features may have any float type and any length of rows: they are normalised here, in float64, so the
+    ranking is by cosine.
 
     Returns:
-        Scores; ``protocol["ties"]`` counts the queries in which a target had the same score as another
-        image (gallery order decides).
+        Scores, in percent in ``.metrics``; ``protocol["ties"]`` counts the queries in which a target had
+        the same score as another image (gallery order decides).
 
     Raises:
         ValueError: wrong shapes, rows that are zero or not finite, or a split without targets.
     """
     require_targets(benchmark)
     ranks = rank_targets(
-        *_features(benchmark, query_features, gallery_features),
-        targets=_rows(benchmark, [query.targets for query in benchmark.queries]),
-        excluded=_excluded(benchmark),
-        members=_rows(benchmark, [query.subset for query in benchmark.queries]),
+        *feature_rows(benchmark, query_features, gallery_features),
+        targets=gallery_rows(benchmark, [query.targets for query in benchmark.queries]),
+        excluded=excluded_rows(benchmark),
+        members=gallery_rows(benchmark, [query.subset for query in benchmark.queries]),
+        device=device,
     )
+    if benchmark.ranked == "subset":
+        ranks = Ranks(ranks.subset[:, None], ranks.subset, ranks.tied_subset, ranks.tied_subset)
     return _scores(benchmark, ranks)
 
 
@@ -83,53 +90,24 @@ def retrieve(
     """
     if not 0 <= query_index < len(benchmark.queries):
         raise ValueError(f"query_index={query_index} is not one of 0 to {len(benchmark.queries) - 1}")
-    queries, gallery = _features(benchmark, query_features, gallery_features)
+    queries, gallery = feature_rows(benchmark, query_features, gallery_features)
     row = slice(query_index, query_index + 1)
-    _, scores = next(similarity_chunks(queries[row], gallery, _excluded(benchmark)[row]))
-    best = top_k(scores[0], k)
-    return Retrieved([benchmark.gallery[i] for i in best], scores[0, best])
+    _, scores = next(similarity_chunks(queries[row], gallery, excluded_rows(benchmark)[row]))
+    query, found = benchmark.queries[query_index], scores[0]
+    if benchmark.ranked == "subset":
+        candidates = gallery_rows(benchmark, [query.subset])[0]
+        others = np.ones(len(found), dtype=bool)
+        others[candidates] = False
+        found[others] = -np.inf
+    best = top_k(found, k)
+    rank = 0
+    if query.targets:
+        own = benchmark.row[query.targets[0]]
+        rank = 1 + int((found > found[own]).sum() + (found[:own] == found[own]).sum())
+    return Retrieved([benchmark.gallery[i] for i in best], found[best], rank)
 
 
-def write_submission(
-    path: str | Path, benchmark: Benchmark, query_features: object, gallery_features: object
-) -> list[Path]:
-    """Write what the benchmark's server accepts into the folder `path`.
-
-    CIRR: ``cirr_{split}_recall.json`` (50 names a query) and ``cirr_{split}_recall_subset.json`` (3
-    names), the reference in neither. CIRCO: ``circo_{split}.json`` (50 integer ids a query). A gallery
-    smaller than 50 gives shorter lists.
-
-    Returns:
-        The files written.
-
-    Raises:
-        ValueError: a benchmark without a server, dropped queries (the servers want every one), or
-            a file larger than the server takes.
-    """
-    if benchmark.name not in ("cirr", "circo"):
-        raise ValueError(f"{benchmark.name} has no test server; submissions exist for 'cirr' and 'circo'")
-    if benchmark.protocol.get("dropped", "none") != "none":
-        raise ValueError(f"the server wants every query, but {benchmark.protocol['dropped']}")
-    if benchmark.name == "cirr" and not benchmark.exclude_reference:
-        raise ValueError(
-            "CIRR submissions leave the reference out; load the benchmark with reference='removed'"
-        )
-    features = _features(benchmark, query_features, gallery_features)
-    contents = (
-        _cirr_lists(benchmark, *features) if benchmark.name == "cirr" else _circo_lists(benchmark, *features)
-    )
-    texts = {name: json.dumps(content, separators=(",", ":")) for name, content in contents.items()}
-    for name, text in texts.items():
-        if len(text) > SERVER_LIMIT_BYTES:
-            raise ValueError(
-                f"{name} would have {len(text):,} bytes; the server takes {SERVER_LIMIT_BYTES:,}"
-            )
-    folder = Path(path)
-    folder.mkdir(parents=True, exist_ok=True)
-    return [_write_whole(folder / f"{name}.json", text) for name, text in texts.items()]
-
-
-def _features(benchmark: Benchmark, queries: object, gallery: object) -> tuple[np.ndarray, np.ndarray]:
+def feature_rows(benchmark: Benchmark, queries: object, gallery: object) -> tuple[np.ndarray, np.ndarray]:
     """Both matrices as float64 rows of length 1, checked against the benchmark."""
     return (
         unit_rows(queries, [query.id for query in benchmark.queries], "query_features"),
@@ -137,19 +115,22 @@ def _features(benchmark: Benchmark, queries: object, gallery: object) -> tuple[n
     )
 
 
-def _rows(benchmark: Benchmark, names: Sequence[Sequence[str]]) -> np.ndarray:
+def gallery_rows(benchmark: Benchmark, names: Sequence[Sequence[str]]) -> np.ndarray:
     """Gallery rows of image ids: int64 [Q, longest], -1 behind the shorter ones."""
     rows = np.full((len(names), max(map(len, names), default=0)), -1, dtype=np.int64)
-    for number, image_ids in enumerate(names):
-        rows[number, : len(image_ids)] = [benchmark.row[image_id] for image_id in image_ids]
+    try:
+        for number, image_ids in enumerate(names):
+            rows[number, : len(image_ids)] = [benchmark.row[image_id] for image_id in image_ids]
+    except KeyError as error:
+        raise ValueError(f"image {error} of query number {number} is not in the gallery") from error
     return rows
 
 
-def _excluded(benchmark: Benchmark) -> np.ndarray:
+def excluded_rows(benchmark: Benchmark) -> np.ndarray:
     """Gallery row of each query's reference where it is removed, else -1: int64 [Q]."""
     if not benchmark.exclude_reference:
         return np.full(len(benchmark.queries), -1, dtype=np.int64)
-    return np.array([benchmark.row[query.reference] for query in benchmark.queries], dtype=np.int64)
+    return np.array([benchmark.row.get(query.reference, -1) for query in benchmark.queries], dtype=np.int64)
 
 
 def _scores(benchmark: Benchmark, ranks: Ranks) -> Scores:
@@ -164,39 +145,3 @@ def _scores(benchmark: Benchmark, ranks: Ranks) -> Scores:
         protocol={**benchmark.protocol, "ties": int(ranks.tied.sum())},
         strata=np.zeros(len(benchmark.queries), dtype=np.int64),
     )
-
-
-def _cirr_lists(benchmark: Benchmark, queries: np.ndarray, gallery: np.ndarray) -> dict[str, dict]:
-    recall: dict[str, object] = {"version": "rc2", "metric": "recall"}
-    subset: dict[str, object] = {"version": "rc2", "metric": "recall_subset"}
-    members = _rows(benchmark, [query.subset for query in benchmark.queries])
-    for rows, scores in similarity_chunks(queries, gallery, _excluded(benchmark)):
-        for number, row in enumerate(scores, start=rows.start):
-            query = benchmark.queries[number]
-            recall[query.id] = [benchmark.gallery[i] for i in top_k(row, SUBMITTED)]
-            within = np.sort(members[number])
-            best = within[top_k(row[within], SUBMITTED_SUBSET)]
-            subset[query.id] = [benchmark.gallery[i] for i in best]
-    return {f"cirr_{benchmark.split}_recall": recall, f"cirr_{benchmark.split}_recall_subset": subset}
-
-
-def _circo_lists(benchmark: Benchmark, queries: np.ndarray, gallery: np.ndarray) -> dict[str, dict]:
-    if sorted(int(query.id) for query in benchmark.queries) != list(range(len(benchmark.queries))):
-        raise ValueError("the CIRCO server wants query ids 0, 1, 2, ... without gaps")
-    lists = {}
-    for rows, scores in similarity_chunks(queries, gallery, _excluded(benchmark)):
-        for number, row in enumerate(scores, start=rows.start):
-            best = top_k(row, SUBMITTED)
-            lists[benchmark.queries[number].id] = [int(benchmark.gallery[i]) for i in best]
-    return {f"circo_{benchmark.split}": lists}
-
-
-def _write_whole(path: Path, text: str) -> Path:
-    """Write beside the place and move in, so that no half-written file is ever seen."""
-    scratch = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        scratch.write_text(text, encoding="utf-8")
-        os.replace(scratch, path)
-    finally:
-        scratch.unlink(missing_ok=True)
-    return path

@@ -8,98 +8,116 @@ Features of your own need no backbone: `score_features(benchmark, query_features
 
 from __future__ import annotations
 
-import hashlib
-import os
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
-from functools import lru_cache
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor
 
-from zscir.artifacts import artifact, fingerprint
-from zscir.ranking import Retrieved, require_targets, retrieve, score_features, write_submission
-from zscir.scores import Difference, Scores, average, compare, difference
+from zscir.benchmarks import load_benchmark
+from zscir.comparison import Difference, average, compare, difference, pool
+from zscir.gallery import batches, encode_files, gallery_features, reference_features
+from zscir.protocols import (
+    CLEANINGS,
+    METHODS,
+    PREPROCESSINGS,
+    PROMPTS,
+    check_preprocessing,
+    clean_caption,
+    compose_prompt,
+    method_name,
+    slerp,
+)
+from zscir.ranking import Retrieved, require_targets, retrieve, score_features
+from zscir.scores import Scores
+from zscir.submission import check_submission, write_submission
+from zscir.weights import weights_hash
 
 if TYPE_CHECKING:
     from zscir.backbone import Backbone
-    from zscir.benchmarks import Benchmark, Query
+    from zscir.benchmarks import Benchmark
     from zscir.training import Inversion
 
 __all__ = [
+    "CLEANINGS",
     "METHODS",
+    "PREPROCESSINGS",
     "PROMPTS",
+    "Composition",
     "Difference",
     "Retrieved",
     "Scores",
     "average",
+    "check_submission",
     "compare",
     "compose_prompt",
     "difference",
     "encode_files",
     "evaluate",
     "gallery_features",
+    "load_benchmark",
+    "pool",
     "query_features",
     "retrieve",
+    "retrieve_files",
     "score_features",
     "write_submission",
 ]
 
-#: image: the reference alone; text: the relative caption alone; image+text: the sum of both features;
-#: inversion: the prompt with the pseudo-word of the reference
-METHODS = ("image", "text", "image+text", "inversion")
-#: Pic2Word's prompt (Saito et al., CVPR 2023), the paper's too, and SEARLE's (Baldrati et al., ICCV 2023)
-PROMPTS = {"pic2word": "a photo of * , {caption}", "searle": "a photo of * that {caption}"}
-BATCH = 128
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
 
 
-def compose_prompt(caption: str, style: str = "pic2word") -> str:
-    """The prompt of a relative caption, with ``*`` where the pseudo-word goes.
+@dataclass(frozen=True)
+class Composition:
+    """How image and words become one query; checked when it is made.
 
-    Args:
-        caption: the relative caption; a ``*`` of its own becomes a space.
-        style: "pic2word", "searle", or a template with one ``*`` and one ``{caption}``.
-
-    Raises:
-        ValueError: the style is neither a known name nor such a template.
-
-    >>> compose_prompt("is red")
-    'a photo of * , is red'
-    >>> compose_prompt("has 5* written on it", "the * which {caption}")
-    'the * which has 5  written on it'
-    """
-    template = PROMPTS.get(style, style)
-    if template.count("*") != 1 or template.count("{caption}") != 1:
-        known = ", ".join(map(repr, PROMPTS))
-        raise ValueError(
-            f"prompt style {style!r} is not one of {known} nor a template with one '*' and one '{{caption}}'"
-        )
-    return template.replace("{caption}", caption.replace("*", " "))
-
-
-def gallery_features(backbone: Backbone, benchmark: Benchmark) -> Tensor:
-    """Features of the gallery [N, D], float32 on the CPU, rows of length 1 in gallery order.
-
-    Computed once and stored as an artifact, named by the backbone's fingerprint and the bytes of the
-    image files: a changed image is encoded anew, a moved or renamed one is not.
+    Attributes:
+        method: one of METHODS; "sum" is another name of "image+text".
+        inversion: the trained network, for "inversion": anything with a ``phi``, as `zscir.training`
+            returns it.
+        prompt: for "inversion": a style or template of `compose_prompt`; None for the benchmark's own.
+        cleaning: of the relative captions, a name in CLEANINGS.
+        preprocessing: of the images, a name in PREPROCESSINGS.
+        weight: for "slerp": the share of the text, from 0 (the image alone) to 1 (the text alone).
 
     Raises:
-        FileNotFoundError: an image is missing (the benchmark was loaded with require_images=False).
-        ValueError: a file that is not a whole image; it is named.
+        ValueError: an unknown name, a missing inversion, or a weight outside 0 to 1.
     """
-    paths = [benchmark.image_path(image_id) for image_id in benchmark.gallery]
-    key = {"backbone": backbone.fingerprint, "images": _content_hash(paths)}
 
-    def build(folder: Path) -> None:
-        np.save(folder / "features.npy", encode_files(backbone, paths).numpy())
+    method: str
+    inversion: Inversion | None = None
+    prompt: str | None = None
+    cleaning: str = "none"
+    preprocessing: str = "clip"
+    weight: float = 0.5
 
-    return torch.from_numpy(np.load(artifact("gallery-features", key, build) / "features.npy"))
+    def __post_init__(self):
+        object.__setattr__(self, "method", method_name(self.method))
+        if self.method == "inversion" and self.inversion is None:
+            raise ValueError("method='inversion' needs inversion=, as fit or load_inversion return it")
+        compose_prompt("", self.prompt or "pic2word")
+        clean_caption("", self.cleaning)
+        check_preprocessing(self.preprocessing)
+        slerp(torch.ones(1, 1), torch.ones(1, 1), self.weight)
+
+    def words(self, backbone: Backbone, benchmark: Benchmark) -> dict[str, object]:
+        """What was chosen, in words, for the protocol."""
+        said = {
+            "method": self.method,
+            "backbone": f"{backbone.name} ({backbone.fingerprint})",
+            "precision": backbone.precision,
+            "preprocessing": f"{self.preprocessing}, {backbone.image_size} px",
+            "cleaning": self.cleaning,
+        }
+        if self.method == "slerp":
+            said["weight"] = self.weight
+        if self.method == "inversion":
+            said["prompt"] = compose_prompt("{caption}", self.prompt or benchmark.prompt)
+            said["inversion"] = network_words(self.inversion)
+        return said
 
 
 def query_features(
@@ -107,7 +125,8 @@ def query_features(
     benchmark: Benchmark,
     method: str,
     inversion: Inversion | None = None,
-    prompt: str = "pic2word",
+    prompt: str | None = None,
+    **options: object,
 ) -> Tensor:
     """Features of the queries [Q, D], float32 on the CPU, rows of length 1 in query order.
 
@@ -117,23 +136,23 @@ def query_features(
     Args:
         backbone: the frozen CLIP.
         benchmark: from `load_benchmark`.
-        method: one of METHODS.
-        inversion: the trained network, for "inversion".
-        prompt: for "inversion": a style or template of `compose_prompt`.
+        method, inversion, prompt, options: as in `Composition`.
 
     Raises:
-        ValueError: an unknown method, a missing inversion, or a prompt without ``*``.
+        ValueError: what `Composition` refuses, or an image that cannot be read.
     """
-    _check_method(method, inversion, prompt)
-    if method == "text":
-        return _text_features(backbone, benchmark.queries)
-    gallery = gallery_features(backbone, benchmark)
-    reference = gallery[[benchmark.row[query.reference] for query in benchmark.queries]]  # [Q, D]
-    if method == "image":
+    how = Composition(method, inversion, prompt, **options)
+    if how.method == "text":
+        return _text_features(backbone, benchmark, how)
+    reference = reference_features(backbone, benchmark, how.preprocessing)  # [Q, D]
+    if how.method == "image":
         return reference
-    if method == "image+text":
-        return F.normalize(reference + _text_features(backbone, benchmark.queries), dim=-1)
-    return _inversion_features(backbone, benchmark.queries, reference, inversion, prompt)
+    if how.method == "inversion":
+        return _inversion_features(backbone, benchmark, reference, how)
+    text = _text_features(backbone, benchmark, how)
+    if how.method == "slerp":
+        return slerp(reference, text, how.weight)
+    return F.normalize(reference + text, dim=-1)
 
 
 def evaluate(
@@ -141,55 +160,94 @@ def evaluate(
     benchmark: Benchmark,
     method: str,
     inversion: Inversion | None = None,
-    prompt: str = "pic2word",
+    prompt: str | None = None,
+    **options: object,
 ) -> Scores:
     """Encode, rank and score one method on one benchmark; the protocol says all that was chosen.
 
     Arguments and errors are those of `query_features`; a split without targets is refused before
     anything is encoded.
     """
-    _check_method(method, inversion, prompt)
+    how = Composition(method, inversion, prompt, **options)
     require_targets(benchmark)
-    queries = query_features(backbone, benchmark, method, inversion, prompt)
-    gallery = gallery_features(backbone, benchmark)
-    scores = score_features(benchmark, queries, gallery)
-    chosen = {
-        "method": method,
-        "backbone": f"{backbone.name} ({backbone.fingerprint})",
-        "preprocessing": f"the backbone's own, {backbone.image_size} px",
-    }
-    if method == "inversion":
-        chosen |= {"prompt": compose_prompt("{caption}", prompt), "inversion": fingerprint(inversion.config)}
-    return replace(scores, protocol={**scores.protocol, **chosen})
+    queries = query_features(backbone, benchmark, method, inversion, prompt, **options)
+    gallery = gallery_features(backbone, benchmark, how.preprocessing)
+    place = None if backbone.device.type == "cpu" else str(backbone.device)
+    scores = score_features(benchmark, queries, gallery, device=place)
+    return replace(scores, protocol={**scores.protocol, **how.words(backbone, benchmark)})
 
 
-def encode_files(backbone: Backbone, paths: Sequence[Path]) -> Tensor:
-    """Image features [len(paths), D] of image files, float32 on the CPU, a batch at a time."""
-    features = [torch.empty(0, backbone.dim)]
-    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-        for batch in _batches(paths):
-            pixels = torch.stack(list(pool.map(lambda path: backbone.preprocess(_open_image(path)), batch)))
-            features.append(backbone.encode_images(pixels).float().cpu())
-    return torch.cat(features)
+def retrieve_files(
+    backbone: Backbone,
+    image: str | Path,
+    text: str,
+    gallery: str | Path | Sequence[str | Path],
+    method: str = "inversion",
+    inversion: Inversion | None = None,
+    prompt: str | None = None,
+    k: int = 10,
+    **options: object,
+) -> Retrieved:
+    """The k files of a folder that an image and a wish find; the image itself is left out.
+
+    Args:
+        backbone: the frozen CLIP.
+        image: file of the reference image.
+        text: the relative caption, such as "is on the beach".
+        gallery: a folder, searched with its subfolders, or a list of files.
+        method, inversion, prompt, options: as in `Composition`.
+        k: how many; fewer come back from a smaller gallery.
+
+    Returns:
+        Paths, as strings, best first, and their cosines.
+
+    Raises:
+        FileNotFoundError: the image or the folder is missing, or holds no images.
+        ValueError: what `Composition` refuses, or a file that is not a whole image.
+    """
+    from zscir.benchmarks import Benchmark, Query
+
+    image, files = Path(image), {str(path): path for path in image_files(gallery)}
+    names = [name for name, path in files.items() if path.resolve() != image.resolve()]
+    if not names:
+        raise FileNotFoundError(f"gallery: nothing is left of {len(files)} files without the image itself")
+    query = Query("0", str(image), (text,))
+    wish = Benchmark("files", "", [query], names, {**files, str(image): image}, False, (), {})
+    features = query_features(backbone, wish, method, inversion, prompt, **options)
+    return retrieve(
+        wish, features, gallery_features(backbone, wish, options.get("preprocessing", "clip")), 0, k
+    )
 
 
-def _check_method(method: str, inversion: Inversion | None, prompt: str) -> None:
-    if method not in METHODS:
-        raise ValueError(f"method={method!r} is not one of {', '.join(map(repr, METHODS))}")
-    if method == "inversion" and inversion is None:
-        raise ValueError("method='inversion' needs inversion=, as fit or load_inversion return it")
-    compose_prompt("", prompt)
+def image_files(gallery: str | Path | Sequence[str | Path]) -> list[Path]:
+    """Image files of a folder and its subfolders, sorted; a list is taken as it is.
+
+    Raises:
+        FileNotFoundError: no such folder, or no file with one of IMAGE_SUFFIXES in it.
+    """
+    if not isinstance(gallery, (str, Path)):
+        return [Path(path) for path in gallery]
+    folder = Path(gallery).expanduser()
+    if not folder.is_dir():
+        raise FileNotFoundError(f"gallery={str(gallery)!r}: there is no such folder")
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+    if not found:
+        raise FileNotFoundError(f"gallery={str(gallery)!r} holds no image ({', '.join(IMAGE_SUFFIXES)})")
+    return found
 
 
-def _batches(items: Sequence) -> Iterator[Sequence]:
-    for start in range(0, len(items), BATCH):
-        yield items[start : start + BATCH]
+def network_words(inversion: Inversion) -> str:
+    """An inversion network in words: its settings where it has some, and a hash of its weights."""
+    config = getattr(inversion, "config", None)
+    shown = ("preset", "tau", "lam", "steps", "seed")
+    known = [f"{name} {getattr(config, name)}" for name in shown if getattr(config, name, None) is not None]
+    return f"{', '.join(known) or 'imported'} ({weights_hash(inversion.phi)[:16]})"
 
 
-def _wordings(queries: Sequence[Query]) -> tuple[list[str], Tensor]:
-    """All wordings of all queries, and the query number of each [W]."""
-    texts = [text for query in queries for text in query.text]
-    owners = [number for number, query in enumerate(queries) for _ in query.text]
+def _wordings(benchmark: Benchmark, cleaning: str) -> tuple[list[str], Tensor]:
+    """All wordings of all queries, cleaned, and the query number of each [W]."""
+    texts = [clean_caption(text, cleaning) for query in benchmark.queries for text in query.text]
+    owners = [number for number, query in enumerate(benchmark.queries) for _ in query.text]
     return texts, torch.tensor(owners, dtype=torch.long)
 
 
@@ -199,54 +257,23 @@ def _mean_of_wordings(features: Tensor, owners: Tensor, count: int) -> Tensor:
     return F.normalize(summed, dim=-1)
 
 
-def _text_features(backbone: Backbone, queries: Sequence[Query]) -> Tensor:
-    texts, owners = _wordings(queries)
-    features = torch.cat([backbone.encode_texts(batch).float().cpu() for batch in _batches(texts)])
-    return _mean_of_wordings(features, owners, len(queries))
+def _text_features(backbone: Backbone, benchmark: Benchmark, how: Composition) -> Tensor:
+    texts, owners = _wordings(benchmark, how.cleaning)
+    features = torch.cat([backbone.encode_texts(batch).float().cpu() for _, batch in batches(texts)])
+    return _mean_of_wordings(features, owners, len(benchmark.queries))
 
 
 @torch.no_grad()
 def _inversion_features(
-    backbone: Backbone, queries: Sequence[Query], reference: Tensor, inversion: Inversion, prompt: str
+    backbone: Backbone, benchmark: Benchmark, reference: Tensor, how: Composition
 ) -> Tensor:
-    texts, owners = _wordings(queries)
-    phi = inversion.phi.eval()
+    texts, owners = _wordings(benchmark, how.cleaning)
+    phi = how.inversion.phi.eval()
     place = next(phi.parameters()).device
-    words = torch.cat([phi(batch.to(place)) for batch in _batches(reference)])  # [Q, token width]
-    prompts = [compose_prompt(text, prompt) for text in texts]
-    features = [
-        backbone.encode_composed(batch, words[rows.to(place)].to(backbone.device)).float().cpu()
-        for batch, rows in zip(_batches(prompts), _batches(owners), strict=True)
-    ]
-    return _mean_of_wordings(torch.cat(features), owners, len(queries))
-
-
-def _open_image(path: Path) -> Image.Image:
-    """The whole image in memory. Raises an error that names the file when it cannot be decoded."""
-    if not path.is_file():
-        raise FileNotFoundError(f"image missing: {path}")
-    try:
-        with Image.open(path) as image:
-            if "transparency" in image.info:
-                image = image.convert("RGBA")  # a palette's transparency, which PIL would warn of
-            return image.convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path} cannot be decoded as an image: {error}") from error
-
-
-def _content_hash(paths: Sequence[Path]) -> str:
-    """One hash over the bytes of files, in order."""
-    hashes = []
-    for path in paths:
-        if not path.is_file():
-            raise FileNotFoundError(f"image missing: {path}")
-        stat = path.stat()
-        hashes.append(_file_hash(path, stat.st_size, stat.st_mtime_ns))
-    return fingerprint(hashes)
-
-
-@lru_cache(maxsize=2**18)
-def _file_hash(path: Path, size: int, modified_ns: int) -> str:
-    """SHA-256 of a file's bytes; read once in a process as long as size and time stay."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    words = torch.cat([phi(batch.to(place)) for _, batch in batches(reference)])  # [Q, token width]
+    prompts = [compose_prompt(text, how.prompt or benchmark.prompt) for text in texts]
+    features = []
+    for start, batch in batches(prompts):
+        rows = owners[start : start + len(batch)].to(place)
+        features.append(backbone.encode_composed(batch, words[rows].to(backbone.device)).float().cpu())
+    return _mean_of_wordings(torch.cat(features), owners, len(benchmark.queries))

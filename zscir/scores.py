@@ -1,33 +1,25 @@
 """What an evaluation returns: percentages, ranks, the protocol, and how sure one may be of them.
 
-Everything is kept for every query, so that two methods can be compared on the same queries:
+Everything is kept for every query, so that two methods can be compared on the same queries
+(`zscir.comparison`):
 
-    low, high = scores.interval("recall@1")
-    compare({"Pic2Word": a, "masked pairs": b})
-    difference(b, a, "recall@1")
+    scores.metrics["recall@1"]                  # percent
+    low, high = scores.interval("recall@1")     # 95 %, over queries
+    scores.frame()                              # tidy: a row for each query and metric
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-#: what describes a row of a table; any other difference in protocol gets a column of its own
-METHOD_KEYS = ("method", "prompt", "backbone", "inversion", "preprocessing", "ties")
+from zscir.tables import Table, protocol_line
+
+#: mean of two metrics that papers print beside the others: benchmark -> the two
+AVERAGES = {"cirr": ("recall@5", "recall_subset@1"), "fashioniq": ("recall@10", "recall@50")}
 SAMPLES = 10_000
-
-
-class Difference(NamedTuple):
-    """How much better one method is than another, in percentage points, on the same queries."""
-
-    difference: float
-    low: float
-    high: float
-    p: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +35,7 @@ class Scores:
         subset_ranks: int64 [Q], from 0: the rank within the subset, -1 without one.
         protocol: how it was scored: reference kept or removed, gallery, captions, prompt, ties, ...
         strata: int [Q]; a metric is the unweighted mean over strata (one but in `average`).
+        seeds: metric -> its percentage with each seed, where several were pooled.
     """
 
     query_ids: tuple[str, ...]
@@ -53,18 +46,51 @@ class Scores:
     subset_ranks: np.ndarray = field(repr=False)
     protocol: dict[str, object]
     strata: np.ndarray = field(repr=False)
+    seeds: dict[str, tuple[float, ...]] = field(default_factory=dict, repr=False)
 
     @property
     def metrics(self) -> dict[str, float]:
         """Metric -> percentage."""
-        return {name: 100 * float(_parts(self, name).sum()) for name in self.values}
+        return {name: 100 * float((value * weights_of(self)).sum()) for name, value in self.values.items()}
+
+    @property
+    def averages(self) -> dict[str, float]:
+        """The mean of two metrics that papers print for the benchmark, by name; {} where there is none."""
+        pair = AVERAGES.get(str(self.protocol.get("benchmark")), ())
+        if not pair or any(name not in self.values for name in pair):
+            return {}
+        return {f"({pair[0]} + {pair[1]}) / 2": sum(self.metrics[name] for name in pair) / 2}
+
+    def frame(self) -> pd.DataFrame:
+        """Tidy: one row for each query and metric.
+
+        Columns: query, group, metric, value (percent: 0 or 100 for recall), rank of the best target (from 1).
+        """
+        parts = {"query": self.query_ids, "group": self.groups, "rank": self.ranks + 1}
+        parts |= {name: 100 * value for name, value in self.values.items()}
+        table = pd.DataFrame(parts).melt(["query", "group", "rank"], var_name="metric")
+        return table[["query", "group", "metric", "value", "rank"]]
+
+    def summary(self, level: float = 0.95) -> Table:
+        """One row a metric: value in percent, low and high of its interval over queries, number of queries n.
+
+        Where seeds were pooled, also their number and the standard deviation over them.
+        """
+        rows = []
+        for name, value in self.metrics.items():
+            low, high = self.interval(name, level)
+            row = {"metric": name, "value": value, "low": low, "high": high, "n": len(self.query_ids)}
+            if self.seeds:
+                row |= {"seeds": len(self.seeds[name]), "sd": float(np.std(self.seeds[name], ddof=1))}
+            rows.append(row)
+        return self._noted(pd.DataFrame(rows))
 
     def __repr__(self) -> str:
         """The percentages, on one line."""
         shown = ", ".join(f"{name} {value:.2f}" for name, value in self.metrics.items())
         return f"Scores({len(self.query_ids):,} queries: {shown})"
 
-    def per_group(self, by: str = "group") -> pd.DataFrame:
+    def per_group(self, by: str = "group") -> Table:
         """One row a group: its name, the number of queries n, and each metric in percent.
 
         Args:
@@ -81,115 +107,40 @@ class Scores:
             {by: name, "n": len(own), **{m: 100 * v[own].mean() for m, v in self.values.items()}}
             for name, own in members.items()
         ]
-        return pd.DataFrame(rows, columns=[by, "n", *self.values])
+        return self._noted(pd.DataFrame(rows, columns=[by, "n", *self.values]))
+
+    def _noted(self, frame: pd.DataFrame) -> Table:
+        """The frame with the protocol below."""
+        table = Table(frame)
+        table.note = protocol_line(self.protocol)
+        return table
 
     def interval(
         self, metric: str, level: float = 0.95, samples: int = SAMPLES, seed: int = 0
     ) -> tuple[float, float]:
         """Percentile bootstrap interval of a metric over queries: (low, high) in percent.
 
-        Queries are drawn again with replacement, within each category of an average.
+        Queries are drawn again with replacement, within each category of an average;
+        `scipy.stats.bootstrap` with method="percentile" gives the same, in seconds instead of milliseconds.
         """
-        means = _bootstrap(self, _values(self, metric), samples, seed)
-        return _percentiles(means, level)
+        means = bootstrap(self, values_of(self, metric), samples, seed)
+        return percentiles(means, level)
 
 
-def compare(scores: dict[str, Scores]) -> pd.DataFrame:
-    """The table of a paper: one row a method, one column a metric, in percent.
-
-    Where the rows were not scored alike (another gallery, reference kept or removed, queries
-    dropped, ...), a column says so: such rows must not be read as better or worse methods.
-
-    Raises:
-        ValueError: no scores, or scores of different benchmarks or metrics.
-    """
-    if not scores:
-        raise ValueError("scores is empty: give at least one name -> Scores")
-    first = next(iter(scores.values()))
-    for name, other in scores.items():
-        benchmark = (other.protocol.get("benchmark"), list(other.values))
-        if benchmark != (first.protocol.get("benchmark"), list(first.values)):
-            raise ValueError(f"{name!r} is scored on {benchmark}, which is not what the first is scored on")
-    table = pd.DataFrame({name: one.metrics for name, one in scores.items()}).T
-    keys = dict.fromkeys(key for one in scores.values() for key in one.protocol if key not in METHOD_KEYS)
-    for key in keys:
-        column = [one.protocol.get(key, "not said") for one in scores.values()]
-        if len({str(value) for value in column}) > 1:
-            table[key] = column
-    return table.rename_axis("method")
-
-
-def average(scores: Sequence[Scores]) -> Scores:
-    """The unweighted mean over categories, as FashionIQ results are published, as Scores.
-
-    Intervals and differences of the mean work as for one category; `per_group` lists the categories.
-
-    Raises:
-        ValueError: no scores, other metrics, or a query that occurs twice (the same category).
-    """
-    if not scores:
-        raise ValueError("scores is empty: give the Scores of each category")
-    if any(list(one.values) != list(scores[0].values) for one in scores):
-        raise ValueError(f"all scores must have the metrics {list(scores[0].values)}")
-    query_ids = tuple(name for one in scores for name in one.query_ids)
-    if len(set(query_ids)) < len(query_ids):
-        raise ValueError("the same queries occur twice: give each category once")
-    if any(one.strata.any() for one in scores):
-        raise ValueError("an average cannot be averaged again: give the Scores of each category")
-    return Scores(
-        query_ids=query_ids,
-        groups=tuple(group for one in scores for group in one.groups),
-        aspects=tuple(names for one in scores for names in one.aspects),
-        values={name: np.concatenate([one.values[name] for one in scores]) for name in scores[0].values},
-        ranks=np.concatenate([one.ranks for one in scores]),
-        subset_ranks=np.concatenate([one.subset_ranks for one in scores]),
-        protocol=_joined_protocol(scores),
-        strata=np.repeat(np.arange(len(scores)), [len(one.query_ids) for one in scores]),
-    )
-
-
-def difference(
-    a: Scores, b: Scores, metric: str, level: float = 0.95, samples: int = SAMPLES, seed: int = 0
-) -> Difference:
-    """How much better `a` is than `b`, paired by query: points, interval and p.
-
-    The interval is a percentile bootstrap over queries; p comes from a two-sided permutation test
-    that swaps the two methods' results on a query at random.
-
-    Raises:
-        ValueError: the two were not scored on the same queries, or have no such metric.
-    """
-    if a.query_ids != b.query_ids or not np.array_equal(a.strata, b.strata):
-        raise ValueError("a and b must be scored on the same queries in the same order")
-    gain = _values(a, metric) - _values(b, metric)  # [Q]
-    low, high = _percentiles(_bootstrap(a, gain, samples, seed), level)
-    weighted = gain * _weights(a)
-    observed = weighted.sum()
-    sizes, counts = np.unique(np.abs(weighted[weighted != 0]), return_counts=True)
-    rng = np.random.default_rng(seed)
-    positive = rng.binomial(counts, 0.5, size=(samples, len(counts)))
-    swapped = (2 * positive - counts) @ sizes  # [samples]
-    extreme = (np.abs(swapped) >= abs(observed) - 1e-12).sum()
-    return Difference(100 * float(observed), low, high, float((extreme + 1) / (samples + 1)))
-
-
-def _values(scores: Scores, metric: str) -> np.ndarray:
+def values_of(scores: Scores, metric: str) -> np.ndarray:
+    """What each query contributes to a metric [Q], from 0 to 1. Raises ValueError for a metric it lacks."""
     if metric not in scores.values:
         raise ValueError(f"metric={metric!r} is not one of {', '.join(scores.values)}")
     return scores.values[metric]
 
 
-def _weights(scores: Scores) -> np.ndarray:
+def weights_of(scores: Scores) -> np.ndarray:
     """Weight of each query [Q], summing to 1: equal within a stratum, strata equal."""
     sizes = np.bincount(scores.strata)
     return 1 / (sizes[scores.strata] * len(sizes))
 
 
-def _parts(scores: Scores, metric: str) -> np.ndarray:
-    return scores.values[metric] * _weights(scores)
-
-
-def _bootstrap(scores: Scores, values: np.ndarray, samples: int, seed: int) -> np.ndarray:
+def bootstrap(scores: Scores, values: np.ndarray, samples: int, seed: int) -> np.ndarray:
     """Means of resampled queries [samples].
 
     A resample is known by how often each distinct value occurs in it, which is multinomial; so
@@ -205,19 +156,9 @@ def _bootstrap(scores: Scores, values: np.ndarray, samples: int, seed: int) -> n
     return means / len(strata)
 
 
-def _percentiles(means: np.ndarray, level: float) -> tuple[float, float]:
+def percentiles(means: np.ndarray, level: float) -> tuple[float, float]:
+    """The middle ``level`` of bootstrap means, in percent. Raises ValueError for a level outside 0 to 1."""
     if not 0 < level < 1:
         raise ValueError(f"level={level} must lie between 0 and 1")
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return 100 * float(low), 100 * float(high)
-
-
-def _joined_protocol(scores: Sequence[Scores]) -> dict[str, object]:
-    """What all say, once; what they say differently, one after the other; ties added up."""
-    joined: dict[str, object] = {}
-    for key in dict.fromkeys(key for one in scores for key in one.protocol):
-        said = list(dict.fromkeys(str(one.protocol.get(key, "not said")) for one in scores))
-        joined[key] = scores[0].protocol[key] if len(said) == 1 else "; ".join(said)
-    if all("ties" in one.protocol for one in scores):
-        joined["ties"] = sum(one.protocol["ties"] for one in scores)
-    return joined

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from zscir.benchmarks import circo, cirr, fashioniq
+from zscir.benchmarks import circo, cirr, composition, domains, fashioniq, genecis
 from zscir.benchmarks.base import (
     Benchmark,
     Query,
@@ -23,10 +23,27 @@ from zscir.benchmarks.base import (
     size_note,
 )
 from zscir.benchmarks.files import Problems
+from zscir.benchmarks.images import Region
 
-__all__ = ["READERS", "Benchmark", "Query", "load_benchmark"]
+__all__ = ["READERS", "Benchmark", "Query", "Region", "load_benchmark", "score_features"]
 
-READERS: dict[str, Reader] = {"cirr": cirr.READER, "fashioniq": fashioniq.READER, "circo": circo.READER}
+READERS: dict[str, Reader] = {
+    "cirr": cirr.READER,
+    "fashioniq": fashioniq.READER,
+    "circo": circo.READER,
+    "genecis": genecis.READER,
+    "composition": composition.READER,
+    "domains": domains.READER,
+}
+
+
+def __getattr__(name: str):
+    """`score_features`, which lives in `zscir.retrieval`, can be had here too."""
+    if name != "score_features":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from zscir.ranking import score_features
+
+    return score_features
 
 
 def load_benchmark(
@@ -41,13 +58,13 @@ def load_benchmark(
     """Read a benchmark and check all of it: files, keys, ids and every image, before any encoding.
 
     Args:
-        name: "cirr", "fashioniq" or "circo".
+        name: "cirr", "fashioniq", "circo", "genecis", "composition" (COCO) or "domains" (ImageNet-R).
         root: the folder with the official files, or "pocket-tiny", "pocket-small", "pocket-large".
-        split: "val"; also "test1" (cirr) and "test" (circo), which have no targets.
+        split: "val", the only one of most; also "test1" (cirr) and "test" (circo), without targets.
         require_images: False to work from the annotations alone (to score stored features).
-        allow_missing: True to drop the queries that need a missing image; `protocol` then says so.
-        **protocol: ``reference="removed"|"kept"``; FashionIQ also category, gallery and captions, whose
-            values `zscir.benchmarks.fashioniq` explains (the first legal value is the default).
+        allow_missing: True to drop the queries that need a missing or broken image; `protocol` then says so.
+        **protocol: options that the module of each benchmark explains, such as ``reference="removed"`` or
+            FashionIQ's ``category="dress"``, ``gallery="original"``, ``captions="second-first"``.
 
     Returns:
         The benchmark; `protocol` states how it is scored, and its size beside the published one.
@@ -63,6 +80,7 @@ def load_benchmark(
     problems = Problems(f"{name} {split} under {folder}")
     benchmark = reader.read(folder, split, options, problems)
     check_consistency(benchmark, problems)
+    problems.counts.append(f"read: {size_note(benchmark, reader.published(split, options))}")
     benchmark.protocol = {"benchmark": name, "split": split, "dropped": "none"} | options | benchmark.protocol
     if require_images:
         benchmark = check_images(benchmark, allow_missing, problems)
@@ -75,7 +93,9 @@ def _options(name: str, reader: Reader, given: dict[str, str]) -> dict[str, str]
     """Every protocol option of the benchmark with its value, given or default."""
     for option in given:
         if option not in reader.options:
-            raise ValueError(f"{name} has no option {option!r}; its options are {', '.join(reader.options)}")
+            raise ValueError(
+                f"{name} has no option {option!r}; its options are {', '.join(reader.options) or 'none'}"
+            )
     return {
         option: legal_value(option, given.get(option, legal[0]), legal)
         for option, legal in reader.options.items()
@@ -85,9 +105,14 @@ def _options(name: str, reader: Reader, given: dict[str, str]) -> dict[str, str]
 def _folder(name: str, root: str | Path) -> Path:
     """The folder to read; "pocket-..." draws (or finds) the embedded world in that layout."""
     if isinstance(root, str) and root.startswith("pocket-"):
+        size = root.removeprefix("pocket-")
+        if name in ("genecis", "composition", "domains"):
+            from zscir.pocket.beyond import make_beyond
+
+            return make_beyond(size) / name
         from zscir.pocket import make_pocket
 
-        return Path(make_pocket(root.removeprefix("pocket-")).root(name))
+        return Path(make_pocket(size).root(name))
     folder = Path(root).expanduser()
     if not folder.is_dir():
         raise FileNotFoundError(f"root={str(root)!r}: there is no such folder")

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from PIL import Image
+
 from zscir.benchmarks.files import Problems, missing_files
+from zscir.benchmarks.images import Region, broken_images, open_image
 
 
 @dataclass(frozen=True)
@@ -18,9 +21,11 @@ class Query:
     Attributes:
         id: unique within the benchmark; the benchmark's own id where it has one.
         reference: image id of the reference.
-        text: the relative caption in each wording to be encoded; several are averaged as features.
+        text: the relative caption, as a tuple of its wordings: one, or several whose *features* are averaged
+            into one row (FashionIQ in both orders). There is one row of query features for each query.
         targets: image ids of the right answers, the one that recall counts first; () on test splits.
-        subset: image ids that Recall_subset ranks (CIRR: the other five of the set), else ().
+        subset: image ids that Recall_subset ranks (CIRR: the other five of the set; GeneCIS: the candidates),
+            else ().
         group: what `Scores.per_group` groups by (CIRR set, FashionIQ category, pocket kind).
         aspects: semantic aspects of the query (CIRCO val), else ().
         concept: what reference and targets share, in words (CIRCO), else "".
@@ -41,14 +46,17 @@ class Benchmark:
     """Queries over a gallery, and the protocol they are scored by.
 
     Attributes:
-        name: "cirr", "fashioniq" or "circo".
+        name: "cirr", "fashioniq", "circo", "genecis", "composition" or "domains".
         split: the split as the benchmark names it.
         queries: in the order of the rows of query features.
         gallery: image ids in the order of the rows of gallery features; ties are broken by it.
-        paths: image id -> file.
+        paths: image id -> file, for the gallery and for references that are not in it.
         exclude_reference: whether a query's reference is removed from its ranking.
-        metrics: "recall@k", "recall_subset@k" and "map@k" names, in the order of a table.
+        metrics: names as in `zscir.metrics.metric_values`, in the order of a table.
         protocol: what a reader must know to compare a score, as words; copied into every Scores.
+        regions: image id -> the part of its file that is meant, where it is not the whole file.
+        ranked: "gallery", or "subset" where a query ranks its own candidates only (GeneCIS).
+        prompt: the benchmark's own prompt for composed queries, unless another is asked for.
     """
 
     name: str
@@ -59,6 +67,9 @@ class Benchmark:
     exclude_reference: bool
     metrics: tuple[str, ...]
     protocol: dict[str, object]
+    regions: dict[str, Region] = field(default_factory=dict)
+    ranked: str = "gallery"
+    prompt: str = "pic2word"
 
     def image_path(self, image_id: str) -> Path:
         """File of an image. Raises ValueError for an id the benchmark does not have."""
@@ -66,6 +77,14 @@ class Benchmark:
             known = ", ".join(self.gallery[:3])
             raise ValueError(f"{self.name} {self.split} has no image id {image_id!r} (it has {known}, ...)")
         return self.paths[image_id]
+
+    def open_image(self, image_id: str) -> Image.Image:
+        """The image in RGB, cut to its region where it has one.
+
+        Raises:
+            FileNotFoundError, ValueError: the file is missing, or is not a whole image; it is named.
+        """
+        return open_image(self.image_path(image_id), self.regions.get(image_id))
 
     @cached_property
     def row(self) -> dict[str, int]:
@@ -88,13 +107,13 @@ class Reader:
         splits: legal splits.
         options: protocol option -> legal values, the default first.
         read: (root, split, options, problems) -> Benchmark; records in `problems` what is wrong.
-        published: (split, options) -> published numbers of (queries, gallery images), or None.
+        published: (split, options) -> published numbers of (queries, gallery images), None where unknown.
     """
 
     splits: tuple[str, ...]
     options: dict[str, tuple[str, ...]]
     read: Callable[[Path, str, dict[str, str], Problems], Benchmark]
-    published: Callable[[str, dict[str, str]], tuple[int, int] | None]
+    published: Callable[[str, dict[str, str]], tuple[int, int | None] | None]
 
 
 def legal_value(parameter: str, value: object, legal: tuple[str, ...]) -> str:
@@ -105,7 +124,7 @@ def legal_value(parameter: str, value: object, legal: tuple[str, ...]) -> str:
 
 
 def check_consistency(benchmark: Benchmark, problems: Problems) -> None:
-    """Record ids that are double, and references, targets and set members outside the gallery."""
+    """Record ids that are double, targets and set members outside the gallery, references without a file."""
     for image_id, times in Counter(benchmark.gallery).items():
         if times > 1:
             problems.add("image ids listed twice in the gallery", image_id)
@@ -114,8 +133,9 @@ def check_consistency(benchmark: Benchmark, problems: Problems) -> None:
             problems.add("query ids used twice", query_id)
     known = set(benchmark.gallery)
     for query in benchmark.queries:
-        named = {"reference": (query.reference,), "target": query.targets, "set member": query.subset}
-        for role, image_ids in named.items():
+        if query.reference not in known and query.reference not in benchmark.paths:
+            problems.add("references not in the gallery", f"{query.reference} (query {query.id})")
+        for role, image_ids in {"target": query.targets, "set member": query.subset}.items():
             for image_id in image_ids:
                 if image_id not in known:
                     problems.add(f"{role}s not in the gallery", f"{image_id} (query {query.id})")
@@ -124,39 +144,52 @@ def check_consistency(benchmark: Benchmark, problems: Problems) -> None:
 
 
 def check_images(benchmark: Benchmark, allow_missing: bool, problems: Problems) -> Benchmark:
-    """Look for every image file; record what is missing, or drop the queries that need it.
+    """Look at every image file; record what is missing or broken, or drop the queries that need it.
 
-    A query is dropped when its reference, any of its targets or any member of its set is
-    missing, since its score would otherwise mean something else.
+    A query is dropped when its reference, any of its targets or any member of its set cannot be had, since
+    its score would otherwise mean something else.
     """
     missing = missing_files(benchmark.paths)
-    if not missing:
+    broken = broken_images({name: path for name, path in benchmark.paths.items() if name not in missing})
+    unusable = missing.keys() | broken.keys()
+    if not unusable:
         return benchmark
     needs = [{q.reference, *q.targets, *q.subset} for q in benchmark.queries]
-    kept = [q for q, ids in zip(benchmark.queries, needs, strict=True) if not ids & missing.keys()]
+    kept = [q for q, ids in zip(benchmark.queries, needs, strict=True) if not ids & unusable]
     lost = len(benchmark.queries) - len(kept)
     if not allow_missing or not kept:
-        for path in missing.values():
+        for path in dict.fromkeys(missing.values()):
             problems.add("images missing or empty", path)
+        for trouble in dict.fromkeys(broken.values()):
+            problems.add("images that cannot be read", trouble)
         dropping = f"allow_missing=True would drop the {lost:,} queries that need them"
         if not kept:
             dropping = "no query can do without them"
         problems.advice.append(f"{dropping}; require_images=False works from the annotations alone.")
         return benchmark
+    gone = len(unusable.intersection(benchmark.gallery))
     benchmark.protocol["dropped"] = (
         f"{lost:,} of {len(benchmark.queries):,} queries and "
-        f"{len(missing):,} of {len(benchmark.gallery):,} gallery images, missing on disk"
+        f"{gone:,} of {len(benchmark.gallery):,} gallery images, {_reasons(missing, broken)}"
     )
     benchmark.queries = kept
-    benchmark.gallery = [image_id for image_id in benchmark.gallery if image_id not in missing]
-    benchmark.paths = {image_id: benchmark.paths[image_id] for image_id in benchmark.gallery}
+    benchmark.gallery = [image_id for image_id in benchmark.gallery if image_id not in unusable]
+    benchmark.paths = {name: path for name, path in benchmark.paths.items() if name not in unusable}
     return benchmark
 
 
-def size_note(benchmark: Benchmark, published: tuple[int, int] | None) -> str:
-    """Numbers of queries and gallery images, beside the published ones where they differ."""
+def _reasons(missing: dict, broken: dict) -> str:
+    """Why images were dropped: missing, unreadable, or both with their numbers."""
+    if missing and broken:
+        return f"{len(missing):,} missing on disk and {len(broken):,} unreadable"
+    return "missing on disk" if missing else "unreadable"
+
+
+def size_note(benchmark: Benchmark, published: tuple[int, int | None] | None) -> str:
+    """Numbers of queries and gallery images, beside the published ones (None: unknown) if they differ."""
     here = (len(benchmark.queries), len(benchmark.gallery))
     words = f"{here[0]:,} queries, {here[1]:,} gallery images"
-    if published is None or published == here:
+    if published is None or published in (here, (here[0], None)):
         return words
-    return f"{words} (published: {published[0]:,} and {published[1]:,})"
+    known = " and ".join(f"{number:,}" for number in published if number is not None)
+    return f"{words} (published: {known})"

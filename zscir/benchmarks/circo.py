@@ -19,7 +19,7 @@ METRICS = (*(f"map@{k}" for k in CUTS), *(f"recall@{k}" for k in CUTS))
 GALLERY_SIZE = 123_403
 QUERIES = {"val": 220, "test": 800}
 _FIELDS = {"id": INTEGER, "reference_img_id": INTEGER, "relative_caption": NAME, "shared_concept": NAME}
-_ANSWERS = {"target_img_id": INTEGER, "gt_img_ids": INTEGERS, "semantic_aspects": NAMES}
+_ANSWERS = {"target_img_id": INTEGER, "gt_img_ids": INTEGERS}
 
 
 def _targets(entry: dict, problems: Problems) -> tuple[str, ...]:
@@ -30,6 +30,15 @@ def _targets(entry: dict, problems: Problems) -> tuple[str, ...]:
     if entry["reference_img_id"] in answers:
         problems.add("queries whose reference is one of their right answers", f"id {entry['id']}")
     return tuple(str(name) for name in [target, *(other for other in answers if other != target)])
+
+
+def _aspects(entry: dict, problems: Problems) -> tuple[str, ...]:
+    """The semantic aspects; () where there are none, as in the first edition of the annotations."""
+    aspects = entry.get("semantic_aspects", [])
+    if NAMES.accepts(aspects):
+        return tuple(aspects)
+    problems.add(f"queries whose 'semantic_aspects' are not {NAMES.words}", f"id {entry['id']}")
+    return ()
 
 
 def _read(root: Path, split: str, options: dict[str, str], problems: Problems) -> Benchmark:
@@ -50,7 +59,7 @@ def _read(root: Path, split: str, options: dict[str, str], problems: Problems) -
             reference=str(entry["reference_img_id"]),
             text=(entry["relative_caption"],),
             targets=_targets(entry, problems) if split == "val" else (),
-            aspects=tuple(entry["semantic_aspects"]) if split == "val" else (),
+            aspects=_aspects(entry, problems),
             concept=entry["shared_concept"],
         )
         for entry in entries

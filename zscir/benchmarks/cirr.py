@@ -5,16 +5,24 @@ Files, as the Cuberick-Orion/CIRR repository publishes them: ``captions/cap.rc2.
 the paths that the split file gives, under the root, under ``img_raw`` or beside the annotations.
 The gallery is all images of the split; the reference is removed from every ranking; Recall_subset
 ranks the five other members of the reference's set.
+
+``captions="extended"`` asks with the four auxiliary annotations of ``captions_ext/cap.ext.rc2.{split}.json``
+instead: each is a query of its own (id ``pairid-number``), with the pair's reference, target and set. An
+annotation that is empty or carries one of the marks ``[cr0]``, ``[cr1]``, ``[c]`` says that there was nothing
+to write; these are skipped, and ``protocol["captions"]`` counts them.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from zscir.benchmarks.base import Benchmark, Query, Reader
 from zscir.benchmarks.files import INTEGER, NAME, Field, Problems, checked_entries, read_json
 
 SET_SIZE = 6
+AUXILIARY = ("0", "1", "2", "3")
+MARKS = ("[cr0]", "[cr1]", "[c]")
 METRICS = (
     *(f"recall@{k}" for k in (1, 5, 10, 50)),
     *(f"recall_subset@{k}" for k in (1, 2, 3)),
@@ -34,6 +42,15 @@ _FIELDS = {
     "reference": NAME,
     "caption": NAME,
     "img_set": Field(_is_set, f"a set with an id and {SET_SIZE} different members"),
+}
+
+
+_EXTENDED = {
+    "pairid": INTEGER,
+    "caption_extend": Field(
+        lambda value: isinstance(value, dict) and all(isinstance(value.get(key), str) for key in AUXILIARY),
+        "a text for each of " + ", ".join(map(repr, AUXILIARY)),
+    ),
 }
 
 
@@ -66,11 +83,36 @@ def _query(entry: dict, split: str, problems: Problems) -> Query:
     )
 
 
+def _extended(folder: Path, split: str, pairs: list[Query], problems: Problems) -> tuple[list[Query], str]:
+    """One query for each auxiliary annotation of the pairs, and the protocol's words for them."""
+    path = folder / "captions_ext" / f"cap.ext.rc2.{split}.json"
+    entries = checked_entries(read_json(path, problems, list), _EXTENDED, path.name, problems)
+    by_id = {query.id: query for query in pairs}
+    queries, skipped = [], 0
+    for entry in entries:
+        pair = by_id.get(str(entry["pairid"]))
+        if pair is None:
+            problems.add(f"pairs of {path.name} that are not among the captions", entry["pairid"])
+            continue
+        for number in AUXILIARY:
+            text = entry["caption_extend"][number].strip()
+            if not text or text.startswith(MARKS):
+                skipped += 1
+                continue
+            about = (f"annotation {number}",)
+            queries.append(replace(pair, id=f"{pair.id}-{number}", text=(text,), aspects=about))
+    return queries, f"extended: auxiliary annotations, {skipped:,} marked ones skipped"
+
+
 def _read(root: Path, split: str, options: dict[str, str], problems: Problems) -> Benchmark:
     folder = _annotations(root)
     captions = folder / "captions" / f"cap.rc2.{split}.json"
     fields = _FIELDS | ({"target_hard": NAME} if split == "val" else {})
     entries = checked_entries(read_json(captions, problems, list), fields, captions.name, problems)
+    queries = [_query(entry, split, problems) for entry in entries]
+    said = "original"
+    if options["captions"] == "extended":
+        queries, said = _extended(folder, split, queries, problems)
     splits = folder / "image_splits" / f"split.rc2.{split}.json"
     images = read_json(splits, problems, dict)
     for name, path in images.items():
@@ -81,18 +123,22 @@ def _read(root: Path, split: str, options: dict[str, str], problems: Problems) -
     return Benchmark(
         name="cirr",
         split=split,
-        queries=[_query(entry, split, problems) for entry in entries],
+        queries=queries,
         gallery=list(images),
         paths={name: base / path for name, path in images.items()},
         exclude_reference=options["reference"] == "removed",
         metrics=METRICS,
-        protocol={"gallery": "all images of the split", "subset": "the five other members of the set"},
+        protocol={
+            "gallery": "all images of the split",
+            "subset": "the five other members of the set",
+            "captions": said,
+        },
     )
 
 
 READER = Reader(
     splits=("val", "test1"),
-    options={"reference": ("removed", "kept")},
+    options={"reference": ("removed", "kept"), "captions": ("original", "extended")},
     read=_read,
-    published=lambda split, options: PUBLISHED[split],
+    published=lambda split, options: PUBLISHED[split] if options["captions"] == "original" else None,
 )

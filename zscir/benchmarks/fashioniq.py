@@ -1,7 +1,8 @@
 """FashionIQ (Wu et al., CVPR 2021), one category at a time: dress, shirt or toptee.
 
-Files, as the XiaoxiaoGuo/fashion-iq repository publishes them: ``captions/cap.{category}.val.json``,
-``image_splits/split.{category}.val.json`` and ``images/{id}.png`` or ``.jpg``. A published result is
+Files, as the XiaoxiaoGuo/fashion-iq repository publishes them: ``captions/cap.{category}.val.json`` (or in
+``json/``, as Pic2Word keeps them), ``image_splits/split.{category}.val.json`` and ``images/{id}.png`` or
+``.jpg``. A published result is
 the unweighted mean of the three categories: `zscir.retrieval.average`. The reference stays in the
 ranking.
 
@@ -53,6 +54,8 @@ def _image_paths(folder: Path, image_ids: list[str]) -> dict[str, Path]:
 def _read(root: Path, split: str, options: dict[str, str], problems: Problems) -> Benchmark:
     category = options["category"]
     captions = root / "captions" / f"cap.{category}.{split}.json"
+    if not captions.is_file() and (root / "json" / captions.name).is_file():
+        captions = root / "json" / captions.name
     entries = checked_entries(read_json(captions, problems, list), _FIELDS, captions.name, problems)
     splits = root / "image_splits" / f"split.{category}.{split}.json"
     gallery = read_json(splits, problems, list)

@@ -16,13 +16,17 @@ _MISSING = "missing"
 class Problems:
     """Everything wrong with a data root, named in one error instead of one at a time.
 
-    Args:
+    Attributes:
         title: what was being read, for the first line of the error.
+        found: kind of problem -> its examples, all of them.
+        advice: what to do, for the end.
+        counts: what was found beside what is published, for the beginning.
     """
 
     title: str
     found: dict[str, list[str]] = field(default_factory=dict)
     advice: list[str] = field(default_factory=list)
+    counts: list[str] = field(default_factory=list)
 
     def add(self, kind: str, example: object) -> None:
         """Record one problem; problems of one kind are counted and their first examples named."""
@@ -38,6 +42,7 @@ class Problems:
         if not self.found:
             return
         lines = [f"{self.title}: cannot be used."]
+        lines += [f"  {line}" for line in self.counts]
         for kind, examples in self.found.items():
             shown = "; ".join(examples[:_EXAMPLES])
             more = ", ..." if len(examples) > _EXAMPLES else ""

@@ -26,8 +26,10 @@ _HOME = {
     ),
     "results": (
         *("kind_bars", "loss_curves", "readings", "recall_intervals"),
-        *("retrieved_grid", "tau_curve"),
+        "tau_curve",
     ),
+    "retrieved": ("found_files", "largest_changes", "retrieved_grid", "wins_and_losses"),
+    "curves": ("conflict_curves", "conflict_table", "recall_curves", "recall_table"),
     "tables": ("best_row", "difference_sentence", "difference_table", "score_table"),
     "method": ("method_svg", "write_method_svg"),
 }

@@ -1,4 +1,4 @@
-"""Figures of chapters 4 to 7: losses, readings of pseudo-words, recalls, kinds, rankings, the tau curve."""
+"""Figures of chapters 4 to 7: losses, readings of pseudo-words, recalls, kinds, the tau curve."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from zscir.benchmarks import Benchmark
-from zscir.figures.scenes import benchmark_picture, show_picture
+from zscir.figures.scenes import show_picture
 from zscir.figures.style import PALETTE, WIDTH, new_figure
-from zscir.retrieval import Retrieved, Scores
+from zscir.retrieval import Scores
 
 #: Colour and marker of the rungs that the chapters compare, so that a method looks the same everywhere.
 LOOKS = {
@@ -28,6 +27,7 @@ LOOKS = {
 }
 _LINE = 13 / 72  # inches of one line of text
 _MOST_KINDS = 20
+_HATCHES = {"D": "////", "P": "...."}  # of bars whose methods share a colour, by marker
 
 
 def look(name: str, number: int = 0) -> tuple[str, str]:
@@ -154,7 +154,9 @@ def _bars_of_kinds(axis: Axes, scores: Mapping[str, Scores], metric: str, counts
         bounds = np.array([wilson_interval(values.sum(), len(values)) for values in members])
         places = np.arange(len(counts)) + (number - (len(scores) - 1) / 2) * height
         error = np.abs(bounds.T - shares)
-        style = {"color": look(name, number)[0], "label": name, "height": height * 0.92}
+        colour, marker = look(name, number)
+        style = {"color": colour, "hatch": _HATCHES.get(marker, ""), "edgecolor": "white", "linewidth": 0}
+        style |= {"label": name, "height": height * 0.92}
         axis.barh(places, shares, xerr=error, error_kw={"elinewidth": 1, "ecolor": "#333333"}, **style)
     labels = [f"{kind} ({count})" for kind, count in counts.items()]
     axis.set(yticks=range(len(counts)), yticklabels=labels, ylim=(len(counts) - 0.4, -0.6))
@@ -173,36 +175,6 @@ def wilson_interval(hits: float, count: int, z: float = 1.959964) -> tuple[float
     scale = 100 / (1 + z**2 / count)
     low, high = (middle - reach) * scale, (middle + reach) * scale
     return (0.0 if hits == 0 else low), (100.0 if hits == count else high)
-
-
-def retrieved_grid(benchmark: Benchmark, found: Mapping[int, Retrieved]) -> Figure:
-    """A row a query: reference and relative caption, then what was found, best first; hits are framed.
-
-    Args:
-        benchmark: from `load_benchmark`.
-        found: number of a query -> what `zscir.retrieve` returned for it.
-
-    Raises:
-        ValueError: no query.
-    """
-    if not found:
-        raise ValueError("found is empty: give at least one query")
-    columns = 1 + max(len(one.ids) for one in found.values())
-    side = WIDTH / columns
-    figure, axes = new_figure(len(found), columns, height=len(found) * (side + 3.4 * _LINE))
-    for row, (number, one) in zip(axes, found.items(), strict=True):
-        query = benchmark.queries[number]
-        title = textwrap.fill(f"“{query.text[0]}”", 92)
-        show_picture(row[0], benchmark_picture(benchmark, query.reference), "reference", "reference")
-        row[0].set_title(title, fontsize=9, loc="left").set_in_layout(False)  # it runs over the whole row
-        for place, axis in enumerate(row[1:]):
-            if place >= len(one.ids):
-                axis.set_axis_off()
-                continue
-            hit = one.ids[place] in query.targets
-            text = f"{place + 1}  target" if hit else str(place + 1)
-            show_picture(axis, benchmark_picture(benchmark, one.ids[place]), text, "target" if hit else "")
-    return figure
 
 
 def tau_curve(curve: pd.DataFrame, references: pd.DataFrame, metrics: Sequence[str]) -> Figure:

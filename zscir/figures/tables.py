@@ -10,13 +10,18 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from zscir.comparison import protocol_note
 from zscir.retrieval import Difference, Scores
+from zscir.tables import Table
 
 NBSP = "\u00a0"  # a space at which no line is broken
 
 
-def score_table(scores: Mapping[str, Scores], metrics: Sequence[str]) -> pd.DataFrame:
-    """One row a method, one column a metric: the percentage and its 95 % bootstrap interval, as text."""
+def score_table(scores: Mapping[str, Scores], metrics: Sequence[str]) -> Table:
+    """One row a method, one column a metric: the percentage and its 95 % bootstrap interval, as text.
+
+    The protocol that all rows share is shown below the table.
+    """
     rows = {
         name: {
             metric: "{:.1f} [{:.1f}, {:.1f}]".format(one.metrics[metric], *one.interval(metric)).replace(
@@ -26,7 +31,9 @@ def score_table(scores: Mapping[str, Scores], metrics: Sequence[str]) -> pd.Data
         }
         for name, one in scores.items()
     }
-    return pd.DataFrame.from_dict(rows, orient="index", columns=list(metrics))
+    table = Table(pd.DataFrame.from_dict(rows, orient="index", columns=list(metrics)))
+    table.note = protocol_note(scores)
+    return table
 
 
 def difference_table(differences: Mapping[str, Difference]) -> pd.DataFrame:

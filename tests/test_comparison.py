@@ -1,0 +1,106 @@
+"""Tables, pools and notes: what stands beside what, and what is said below."""
+
+import numpy as np
+import pytest
+from benchmark_roots import write_circo
+from test_retrieval import random_scores
+
+from zscir.benchmarks import load_benchmark
+from zscir.comparison import compare, difference, metric_table, pool
+from zscir.ranking import score_features
+
+
+def circo_scores(root, rows, **protocol):
+    features = np.random.default_rng(0).normal(size=(8, 5))
+    return score_features(load_benchmark("circo", root, **protocol), features[rows], features)
+
+
+def test_what_was_not_scored_alike_has_a_column(tmp_path):
+    root = write_circo(tmp_path)
+    kept, other = circo_scores(root, [3, 0]), circo_scores(root, [1, 7])
+    for make in (compare, metric_table):
+        table = make({"A": kept, "B": other})
+        assert list(table.index) == ["A", "B"]
+        assert list(table.columns) == list(kept.metrics)
+        assert "reference: kept" in table.note and "benchmark: circo" in table.note
+        removed = circo_scores(root, [3, 0], reference="removed")
+        table = make({"A": kept, "C": removed})
+        assert list(table.columns) == [*kept.metrics, "reference"]
+        assert list(table["reference"]) == ["kept", "removed"]
+        assert "reference:" not in table.note
+        with pytest.raises(ValueError, match="'D' is scored on"):
+            make({"A": kept, "D": random_scores()})
+        with pytest.raises(ValueError, match="empty"):
+            make({})
+    assert metric_table([other]).iloc[0]["map@5"] == other.metrics["map@5"]
+
+
+def test_the_paper_table_has_half_intervals_and_stars():
+    worse, same, better = (random_scores(seed, noise=noise) for seed, noise in ((1, 3), (1, 3), (2, 0.5)))
+    table = compare({"worse": worse, "same": same, "better": better}, metrics=["recall@1"])
+    low, high = better.interval("recall@1")
+    assert difference(better, worse, "recall@1").low > 0
+    assert table.loc["better", "recall@1"] == f"{better.metrics['recall@1']:.2f} ± {(high - low) / 2:.2f} *"
+    assert not table.loc["same", "recall@1"].endswith("*")
+    assert not table.loc["worse", "recall@1"].endswith("*")
+    turned = compare({"worse": worse, "better": better}, against="better", metrics=["recall@1"])
+    assert turned.loc["worse", "recall@1"].endswith("*")
+    with pytest.raises(ValueError, match="against='best' is not one of 'worse'"):
+        compare({"worse": worse}, against="best")
+
+
+def test_other_queries_give_no_star():
+    table = compare([random_scores(1, group="a", noise=3), random_scores(2, group="bb", noise=0.1)])
+    assert list(table.index) == ["features", "features #2"]
+    assert not any(cell.endswith("*") for cell in table.to_numpy().ravel())
+
+
+def test_the_protocol_is_shown_below_the_table(tmp_path):
+    table = compare([circo_scores(write_circo(tmp_path), [3, 0])])
+    scores = circo_scores(tmp_path, [3, 0])
+    every = [repr(table), table._repr_html_(), table[["map@5"]]._repr_html_()]
+    every += [repr(scores.summary().round(1)), scores.per_group("aspect")._repr_html_()]
+    for shown in every:
+        assert "reference: kept" in shown and "2 queries, 8 gallery images" in shown
+
+
+def test_seeds_are_pooled_by_query():
+    seeds = [random_scores(seed, noise=2) for seed in range(3)]
+    pooled = pool(seeds)
+    for metric in seeds[0].metrics:
+        each = [one.metrics[metric] for one in seeds]
+        assert pooled.metrics[metric] == pytest.approx(np.mean(each))
+        assert pooled.seeds[metric] == tuple(each)
+    row = pooled.summary().set_index("metric").loc["recall@1"]
+    assert row["seeds"] == 3 and row["sd"] == pytest.approx(np.std(pooled.seeds["recall@1"], ddof=1))
+    assert row["low"] < row["value"] < row["high"]
+    assert pooled.protocol["seeds"] == 3
+    width = np.diff(pooled.interval("recall@1"))[0]
+    assert width < np.diff(seeds[0].interval("recall@1"))[0]  # a mean over seeds varies less by query
+    for wrong, message in [
+        (seeds[:1], "at least two"),
+        ([seeds[0], random_scores(1, group="bb")], "same queries"),
+        ([pooled, pooled], "pooled again"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            pool(wrong)
+
+
+def test_the_tidy_frame_holds_every_query_and_metric():
+    scores = random_scores(noise=2)
+    frame = scores.frame()
+    assert list(frame.columns) == ["query", "group", "metric", "value", "rank"]
+    assert len(frame) == len(scores.query_ids) * len(scores.metrics)
+    assert frame.groupby("metric")["value"].mean().to_dict() == pytest.approx(scores.metrics)
+    recall = frame[frame["metric"] == "recall@5"]
+    assert (recall["value"] > 0).sum() >= (recall["rank"] <= 1).sum()
+    assert list(scores.summary()["metric"]) == list(scores.metrics)
+
+
+def test_the_mean_that_papers_print(tmp_path):
+    scores = random_scores()
+    assert scores.averages == {}  # its metrics lack Recall_subset
+    fashion = random_scores()
+    fashion.protocol["benchmark"] = "fashioniq"
+    mean = (fashion.metrics["recall@10"] + fashion.metrics["recall@50"]) / 2
+    assert fashion.averages == {"(recall@10 + recall@50) / 2": pytest.approx(mean)}

@@ -1,0 +1,101 @@
+"""Grids of what was found, and curves of results, show what they are given."""
+
+import matplotlib
+import numpy as np
+import pytest
+from PIL import Image
+from test_figures_results import legend_of, scores_of
+from test_retrieval import random_scores, small_benchmark
+
+from zscir.benchmarks import Benchmark, Query
+from zscir.figures.curves import conflict_curves, conflict_table, recall_curves, recall_table
+from zscir.figures.retrieved import found_files, largest_changes, retrieved_grid, wins_and_losses
+from zscir.figures.style import FRAMES
+from zscir.retrieval import Retrieved
+
+
+@pytest.fixture
+def benchmark(tmp_path):
+    names = ["r", "a", "b", "t"]
+    for name in names:
+        Image.new("RGB", (8, 8)).save(tmp_path / f"{name}.png")
+    query = Query("0", "r", ("is red", "other wording"), ("t",))
+    paths = {name: tmp_path / f"{name}.png" for name in names}
+    return Benchmark("cirr", "val", [query], names, paths, True, ("recall@1",), {})
+
+
+def test_the_target_is_framed_where_it_was_found_and_only_there(benchmark):
+    figure = retrieved_grid(benchmark, {0: Retrieved(["a", "t", "b"], np.zeros(3), 7)})
+    assert [axis.get_xlabel() for axis in figure.axes] == ["rank 7", "1", "2  target", "3"]
+    framed = [axis for axis in figure.axes if axis.spines["left"].get_visible()]
+    colours = [matplotlib.colors.to_hex(axis.spines["left"].get_edgecolor()) for axis in framed]
+    assert colours == [FRAMES["reference"], FRAMES["target"]]
+    assert figure.axes[0].get_title(loc="left") == "“is red”"
+    with pytest.raises(ValueError, match="found is empty"):
+        retrieved_grid(benchmark, {})
+
+
+def test_wins_and_losses_show_both_methods(benchmark):
+    first, second = Retrieved(["a", "b"], np.zeros(2), 3), Retrieved(["t", "a"], np.zeros(2), 1)
+    found = {"A": {0: first}, "B": {0: second}}
+    figure = wins_and_losses(benchmark, found, {"A": [2], "B": [0]})
+    labels = [axis.get_xlabel() for axis in figure.axes]
+    assert labels == ["A:\nrank 3", "1", "2", "B:\nrank 1", "1  target", "2"]
+    with pytest.raises(ValueError, match="two methods"):
+        wins_and_losses(benchmark, {"A": {0: first}}, {"A": [2]})
+
+
+def test_the_largest_changes_are_those_of_the_rank():
+    first, second = scores_of([1] * 6), scores_of([1] * 6)
+    first.ranks[:] = [9, 99, 0, 4, 4, 0]
+    second.ranks[:] = [0, 49, 9, 4, 9, 0]
+    assert largest_changes(first, second, 3) == ([0, 1], [2, 4])
+    with pytest.raises(ValueError, match="same queries"):
+        largest_changes(first, scores_of([1, 0], groups=("a", "b")))
+
+
+def test_files_of_a_folder_are_shown_in_order(tmp_path):
+    for name in ("r.png", "a.png", "b.png"):
+        Image.new("RGB", (8, 8)).save(tmp_path / name)
+    found = Retrieved([str(tmp_path / "b.png"), str(tmp_path / "a.png")], np.array([0.5, 0.4]))
+    figure = found_files(tmp_path / "r.png", "is red", found)
+    assert [axis.get_xlabel() for axis in figure.axes[:3]] == ["reference", "1  b.png", "2  a.png"]
+
+
+def test_recall_curves_go_through_the_metrics():
+    scores = random_scores(noise=2)
+    scores.ranks[:] = np.random.default_rng(0).integers(60, size=200)
+    table = recall_table(scores, (1, 5, 10))
+    wanted = [100 * float((scores.ranks < k).mean()) for k in (1, 5, 10)]
+    assert list(table["recall"]) == pytest.approx(wanted)
+    assert (table["low"] <= table["recall"]).all() and (table["recall"] <= table["high"]).all()
+    figure = recall_curves({"A": scores, "B": scores}, (1, 5, 10))
+    (axis,) = figure.axes
+    assert [list(line.get_ydata()) for line in axis.lines] == [list(table["recall"])] * 2
+    assert len(axis.collections) == 2 and legend_of(figure) == ["A", "B"]
+
+
+def test_conflict_says_whom_the_answer_follows():
+    rng = np.random.default_rng(0)
+    benchmark = small_benchmark(rng, queries=40, images=23, exclude=True)
+    gallery = rng.normal(size=(23, 8))
+    references = np.array([benchmark.row[query.reference] for query in benchmark.queries])
+    image, text = gallery[references], rng.normal(size=(40, 8))
+    table = conflict_table(benchmark, text, image, gallery, {"text": text, "image": image})
+    unit = gallery / np.linalg.norm(gallery, axis=1, keepdims=True)
+    for number in (0, 17):
+        likes = unit @ text[number]
+        above = (likes > likes[references[number]]).sum()
+        row = table[(table["method"] == "text")].iloc[number]
+        assert row["conflict"] == pytest.approx(100 * above / 22)
+        best = int((likes > np.delete(likes, references[number]).max()).sum())  # 1 if the reference is best
+        assert row["text"] == pytest.approx(100 * (22 - best) / 22)
+    means = table.groupby("method")[["text", "image"]].mean()
+    assert means.loc["text", "text"] > 95 and means.loc["image", "image"] > 90
+    assert means.loc["image", "text"] < 70 and means.loc["text", "image"] < 70
+    left, right = conflict_curves(table, bins=4).axes
+    assert left.get_title(loc=matplotlib.rcParams["axes.titlelocation"]) == "follows the text"
+    assert len(left.containers) == len(right.containers) == 2
+    outside = Benchmark("x", "", [Query("0", "r", ("x",), ("a",))], ["a"], {}, False, (), {})
+    with pytest.raises(ValueError, match="outside the gallery"):
+        conflict_table(outside, text[:1], text[:1], text[:1], {})

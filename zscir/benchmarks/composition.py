@@ -1,0 +1,88 @@
+"""Object composition on COCO (Saito et al., CVPR 2023): a region of an image, and the other things in it.
+
+Files, as Pic2Word's ``data/coco/prepare_data.py`` writes them: ``coco_eval.csv`` (or
+``coco/coco_eval.csv``) with the columns ``id``, ``query_regions`` (x1;y1;x2;y2), ``query_class`` and
+``classes`` (separated by ``;``), ``val2017/{id}`` and ``val2017_masked/{id}``, in which all but the query's
+object is white.
+
+The query is the region, cut out of the masked image, with the words *dog and bench and kite*: the class of
+the region, then the other classes. The target is the whole image; the gallery is all images of the list.
+The prompt is Pic2Word's ``a photo of * and {caption}``. A region is no image of the gallery, so no
+reference is removed.
+"""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from zscir.benchmarks.base import Benchmark, Query, Reader
+from zscir.benchmarks.files import Problems
+from zscir.benchmarks.images import Region
+
+METRICS = tuple(f"recall@{k}" for k in (1, 5, 10, 50, 100))
+COLUMNS = ("id", "query_regions", "query_class", "classes")
+PROMPT = "a photo of * and {caption}"
+PUBLISHED = 4766
+
+
+def _rows(path: Path, problems: Problems) -> list[dict[str, str]]:
+    """Rows of the list that hold all that is needed; the others are recorded."""
+    if not path.is_file():
+        problems.add("annotation files missing", path)
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        absent = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
+        for name in absent:
+            problems.add(f"columns that {path.name} lacks", name)
+        rows = [] if absent else list(reader)
+    good = []
+    for number, row in enumerate(rows, start=2):
+        if not row["id"] or not row["query_class"] or _box(row["query_regions"]) is None:
+            problems.add(
+                f"lines of {path.name} without id, class or region of four numbers", f"line {number}"
+            )
+        else:
+            good.append(row)
+    if not rows and not absent:
+        problems.add("annotation files without entries", path)
+    return good
+
+
+def _box(text: str | None) -> tuple[int, int, int, int] | None:
+    """Left, top, width, height of ``x1;y1;x2;y2``, or None when it says no such thing."""
+    try:
+        x1, y1, x2, y2 = (int(float(number)) for number in (text or "").split(";"))
+    except ValueError:
+        return None
+    return (x1, y1, x2 - x1, y2 - y1) if x2 > x1 and y2 > y1 else None
+
+
+def _read(root: Path, split: str, options: dict[str, str], problems: Problems) -> Benchmark:
+    folder = root / "coco" if (root / "coco" / "coco_eval.csv").is_file() else root
+    queries, paths, regions = [], {}, {}
+    for row in _rows(folder / "coco_eval.csv", problems):
+        name, part = row["id"], f"region of {row['id']}"
+        paths |= {name: folder / "val2017" / name, part: folder / "val2017_masked" / name}
+        regions[part] = Region(_box(row["query_regions"]))
+        words = [row["query_class"], *filter(None, (row["classes"] or "").split(";"))]
+        queries.append(Query(name, part, (" and ".join(words),), targets=(name,), group=row["query_class"]))
+    return Benchmark(
+        name="composition",
+        split=split,
+        queries=queries,
+        gallery=[query.targets[0] for query in queries],
+        paths=paths,
+        exclude_reference=False,
+        metrics=METRICS,
+        protocol={
+            "gallery": "all images of coco_eval.csv",
+            "captions": "class of the region and of the others",
+        },
+        regions=regions,
+        prompt=PROMPT,
+    )
+
+
+READER = Reader(splits=("val",), options={}, read=_read, published=lambda split, options: (PUBLISHED,) * 2)

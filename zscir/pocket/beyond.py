@@ -1,0 +1,188 @@
+"""More benchmarks of the pocket world in their official layouts: GeneCIS, COCO composition, ImageNet-R.
+
+`make_beyond` writes them once, apart from the world of `zscir.pocket.layouts`, and finds them again; the
+readers of `zscir.benchmarks` then treat them as they treat the real ones.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from ..artifacts import artifact
+from .backgrounds import PLACES
+from .layouts import NOTICE, source_fingerprint
+from .scenes import Object, Scene, render, sample_object
+from .vocabulary import COLOURS, SCENE_NOUNS
+
+#: World size -> queries of each GeneCIS task, composition queries, nouns of the domain conversion.
+SIZES = {"tiny": (8, 12, 4), "small": (150, 300, 40), "large": (400, 600, 60)}
+DISTRACTORS = 9
+STREAM = 205
+#: Style of a scene -> the words that ask for it.
+DOMAIN_WORDS = {"black and white": "black and white picture", "sketch": "sketch"}
+_REAL = 3  # photos of a noun that are asked with
+_EACH = 4  # pictures of a noun in each style, photos among them
+_LEAST_AREA = 0.02
+
+
+def make_beyond(size: str = "small", seed: int = 0, root: Path | None = None) -> Path:
+    """Folder with ``genecis``, ``composition`` and ``domains`` of a world size, drawn if it does not exist.
+
+    Raises:
+        ValueError: another size.
+    """
+    if size not in SIZES:
+        raise ValueError(f"size={size!r} is not one of {tuple(SIZES)}")
+    key = {"size": size, "seed": seed, "numbers": list(SIZES[size]), "source": source_fingerprint()}
+
+    def build(folder: Path) -> None:
+        tasks, regions, nouns = SIZES[size]
+        _write_genecis(folder / "genecis", tasks, np.random.default_rng([STREAM, seed, 0]))
+        _write_composition(folder / "composition", regions, np.random.default_rng([STREAM, seed, 1]))
+        _write_domains(folder / "domains", nouns, np.random.default_rng([STREAM, seed, 2]))
+        (folder / "LICENSE-OpenMoji.txt").write_text(NOTICE)
+
+    return artifact("pocket-beyond", key, build, root)
+
+
+def _scene(rng: np.random.Generator, place: str, *objects: Object, style: str = "photo") -> Scene:
+    relation = "beside" if len(objects) > 1 else None
+    return Scene(place, objects, style, relation=relation, seed=int(rng.integers(2**31)))
+
+
+def _some(rng: np.random.Generator, names: object, count: int) -> list[str]:
+    """Different names, drawn by chance."""
+    return [str(name) for name in rng.choice(list(names), count, replace=False)]
+
+
+def _box(labels: np.ndarray, label: int) -> tuple[int, int, int, int] | None:
+    """Left, top, right, bottom of a label; None where hardly anything of it is seen."""
+    rows, columns = np.nonzero(labels == label)
+    if len(rows) < _LEAST_AREA * labels.size:
+        return None
+    return int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1
+
+
+def _save(picture: Image.Image, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture.save(path, "JPEG", quality=93)
+
+
+class _Pictures:
+    """Draws scenes into GeneCIS's image folders and says how its templates name them."""
+
+    def __init__(self, root: Path):
+        self.root, self.count = root, 0
+
+    def whole(self, scene: Scene) -> dict:
+        """A COCO image."""
+        self.count += 1
+        _save(render(scene)[0], self.root / "val2017" / f"{self.count:012d}.jpg")
+        return {"val_image_id": self.count}
+
+    def box(self, scene: Scene) -> dict:
+        """A Visual Genome image with the box of its first thing."""
+        self.count += 1
+        picture, labels = render(scene)
+        _save(picture, self.root / "VG_100K_all" / f"{self.count}.jpg")
+        left, top, right, bottom = _box(labels, 1) or (0, 0, *picture.size)
+        return {"image_id": self.count, "instance_bbox": [left, top, right - left, bottom - top]}
+
+
+def _write_genecis(root: Path, count: int, rng: np.random.Generator) -> None:
+    pictures = _Pictures(root)
+    makers = {
+        "focus_attribute": (_focus_attribute, pictures.box),
+        "change_attribute": (_change_attribute, pictures.box),
+        "focus_object": (_focus_object, pictures.whole),
+        "change_object": (_change_object, pictures.whole),
+    }
+    (root / "genecis").mkdir(parents=True)
+    for task, (maker, draw) in makers.items():
+        entries = []
+        for _ in range(count):
+            condition, reference, target, others = maker(rng)
+            entry = {"reference": draw(reference), "target": draw(target), "condition": condition}
+            entries.append(entry | {"gallery": [draw(scene) for scene in others]})
+        (root / "genecis" / f"{task}.json").write_text(json.dumps(entries))
+
+
+def _focus_attribute(rng: np.random.Generator) -> tuple[str, Scene, Scene, list[Scene]]:
+    """The same colour on another thing; distractors are the same thing, or others, in other colours."""
+    noun, *nouns = _some(rng, SCENE_NOUNS, 6)
+    colour, *colours = _some(rng, COLOURS, 6)
+    place, elsewhere = _some(rng, PLACES, 2)
+    wrong = [(noun if k % 2 else nouns[1 + k % 5 % 4], colours[k % 5]) for k in range(DISTRACTORS)]
+    others = [_scene(rng, elsewhere, Object(n, c)) for n, c in wrong]
+    target = _scene(rng, elsewhere, Object(nouns[0], colour))
+    return "color", _scene(rng, place, Object(noun, colour)), target, others
+
+
+def _change_attribute(rng: np.random.Generator) -> tuple[str, Scene, Scene, list[Scene]]:
+    """The same thing in another colour; distractors have the thing or the colour, never both."""
+    noun, *nouns = _some(rng, SCENE_NOUNS, 5)
+    before, after, *colours = _some(rng, COLOURS, 6)
+    place, elsewhere = _some(rng, PLACES, 2)
+    wrong = [(noun, colours[k % 4]) if k % 2 else (nouns[k // 2 % 4], after) for k in range(DISTRACTORS)]
+    others = [_scene(rng, elsewhere, Object(n, c)) for n, c in wrong]
+    reference = _scene(rng, place, Object(noun, before))
+    return after, reference, _scene(rng, elsewhere, Object(noun, after)), others
+
+
+def _focus_object(rng: np.random.Generator) -> tuple[str, Scene, Scene, list[Scene]]:
+    """Another picture with the named one of two things; distractors have the other, or neither."""
+    named, other, *nouns = _some(rng, SCENE_NOUNS, 6)
+    place, *places = _some(rng, PLACES, 4)
+    wrong = [other if k % 2 else nouns[k // 2 % 4] for k in range(DISTRACTORS)]
+    others = [_scene(rng, places[k % 3], Object(n)) for k, n in enumerate(wrong)]
+    reference = _scene(rng, place, Object(named), Object(other))
+    return named, reference, _scene(rng, places[0], Object(named)), others
+
+
+def _change_object(rng: np.random.Generator) -> tuple[str, Scene, Scene, list[Scene]]:
+    """The same place with the named thing; distractors have the place or the thing, never both."""
+    before, after, *nouns = _some(rng, SCENE_NOUNS, 6)
+    place, *places = _some(rng, PLACES, 5)
+    wrong = [(place, nouns[k // 2 % 4]) if k % 2 else (places[k // 2 % 4], after) for k in range(DISTRACTORS)]
+    others = [_scene(rng, where, Object(n)) for where, n in wrong]
+    return after, _scene(rng, place, Object(before)), _scene(rng, place, Object(after)), others
+
+
+def _write_composition(root: Path, count: int, rng: np.random.Generator) -> None:
+    lines = ["id,query_regions,query_class,classes"]
+    while len(lines) <= count:
+        nouns = _some(rng, SCENE_NOUNS, int(rng.integers(2, 4)))
+        things = [Object(noun, sample_object(rng, noun).colour) for noun in nouns]
+        picture, labels = render(_scene(rng, _some(rng, PLACES, 1)[0], *things))
+        box = _box(labels, 1)
+        if box is None:
+            continue  # hidden behind the others: drawn again, the list is full all the same
+        name = f"{len(lines):012d}.jpg"
+        masked = np.where((labels == 1)[..., None], np.asarray(picture), np.uint8(255))
+        _save(picture, root / "val2017" / name)
+        _save(Image.fromarray(masked), root / "val2017_masked" / name)
+        lines.append(f"{name},{';'.join(map(str, box))},{nouns[0]},{';'.join(nouns[1:])}")
+    (root / "coco_eval.csv").write_text("\n".join(lines) + "\n")
+
+
+def _write_domains(root: Path, count: int, rng: np.random.Generator) -> None:
+    real, targets = [], []
+    for label, noun in enumerate(_some(rng, SCENE_NOUNS, count)):
+
+        def draw(kind: str, number: int, style: str, noun: str = noun) -> str:
+            thing = Object(noun, sample_object(rng, noun).colour if style == "photo" else None)
+            name = f"imgnet/{kind}/{noun.replace(' ', '_')}/{number}.jpg"
+            _save(render(_scene(rng, _some(rng, PLACES, 1)[0], thing, style=style))[0], root / name)
+            return name
+
+        real += [f"{draw('real', number, 'photo')} {label}" for number in range(_REAL)]
+        for place, style in enumerate([*DOMAIN_WORDS, "photo"]):
+            kind = style.replace(" ", "_") if style != "photo" else "other"
+            targets += [f"{draw(kind, n, style)} {label + 1000 * place}" for n in range(_EACH)]
+    for name, lines in (("imgnet_real_query.txt", real), ("imgnet_targets.txt", targets)):
+        (root / "imgnet" / name).write_text("\n".join(lines) + "\n")
+    (root / "imgnet" / "domains.txt").write_text("\n".join(DOMAIN_WORDS.values()) + "\n")
