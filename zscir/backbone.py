@@ -111,8 +111,8 @@ class Backbone:
         return self.transform(image.convert("RGB"))
 
     @torch.no_grad()
-    def encode_images(self, pixels: Tensor) -> Tensor:
-        """Image features [B, D], float32, rows of length 1, of normalised pixels [B, 3, S, S]."""
+    def encode_images(self, pixels: Tensor, *, unit: bool = True) -> Tensor:
+        """Features [B, D], float32, of normalised pixels [B, 3, S, S]: rows of length 1 if ``unit``, else raw."""
         size = (3, self.image_size, self.image_size)
         if pixels.ndim != 4 or tuple(pixels.shape[1:]) != size:
             raise ValueError(
@@ -120,8 +120,8 @@ class Backbone:
             )
         with self.autocast():
             features = self.model.visual(pixels.to(self.device))
-        features = features[0] if isinstance(features, tuple) else features
-        return F.normalize(features.float(), dim=-1)
+        features = (features[0] if isinstance(features, tuple) else features).float()
+        return F.normalize(features, dim=-1) if unit else features
 
     @torch.no_grad()
     def encode_texts(self, texts: Sequence[str]) -> Tensor:

@@ -133,6 +133,8 @@ def query_features(
         return reference
     if method == "image+text":
         return F.normalize(reference + _text_features(backbone, benchmark.queries), dim=-1)
+    if not inversion.phi.unit_input:  # published networks
+        reference = _raw_references(backbone, benchmark)
     return _inversion_features(backbone, benchmark.queries, reference, inversion, prompt)
 
 
@@ -163,13 +165,16 @@ def evaluate(
     return replace(scores, protocol={**scores.protocol, **chosen})
 
 
-def encode_files(backbone: Backbone, paths: Sequence[Path]) -> Tensor:
-    """Image features [len(paths), D] of image files, float32 on the CPU, a batch at a time."""
+def encode_files(backbone: Backbone, paths: Sequence[Path], *, unit: bool = True) -> Tensor:
+    """Image features [len(paths), D] of image files, float32 on the CPU, a batch at a time.
+
+    Rows have length 1, or with ``unit=False`` the length that the tower gives them.
+    """
     features = [torch.empty(0, backbone.dim)]
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
         for batch in _batches(paths):
             pixels = torch.stack(list(pool.map(lambda path: backbone.preprocess(_open_image(path)), batch)))
-            features.append(backbone.encode_images(pixels).float().cpu())
+            features.append(backbone.encode_images(pixels, unit=unit).float().cpu())
     return torch.cat(features)
 
 
@@ -203,6 +208,15 @@ def _text_features(backbone: Backbone, queries: Sequence[Query]) -> Tensor:
     texts, owners = _wordings(queries)
     features = torch.cat([backbone.encode_texts(batch).float().cpu() for batch in _batches(texts)])
     return _mean_of_wordings(features, owners, len(queries))
+
+
+def _raw_references(backbone: Backbone, benchmark: Benchmark) -> Tensor:
+    """Features [Q, D] of the reference images as the tower gives them, not of length 1."""
+    names = sorted({query.reference for query in benchmark.queries})
+    paths = [benchmark.image_path(name) for name in names]
+    features = encode_files(backbone, paths, unit=False)
+    place = {name: row for row, name in enumerate(names)}
+    return features[[place[query.reference] for query in benchmark.queries]]
 
 
 @torch.no_grad()
