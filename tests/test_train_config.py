@@ -52,7 +52,7 @@ def test_networks_by_name_and_single_settings():
 
 
 def test_steps_or_epochs():
-    assert TrainConfig().steps == 1500
+    assert TrainConfig().steps == 600
     assert TrainConfig(epochs=2).steps is None
     with pytest.raises(ValueError, match="steps is 10; legal: None when epochs is given"):
         TrainConfig(steps=10, epochs=2, warmup=0)

@@ -112,7 +112,7 @@ class Backbone:
 
     @torch.no_grad()
     def encode_images(self, pixels: Tensor, *, unit: bool = True) -> Tensor:
-        """Features [B, D], float32, of normalised pixels [B, 3, S, S]: rows of length 1 if ``unit``, else raw."""
+        """Features [B, D] float32 of preprocessed pixels [B, 3, S, S]; of length 1 if ``unit``, else raw."""
         size = (3, self.image_size, self.image_size)
         if pixels.ndim != 4 or tuple(pixels.shape[1:]) != size:
             raise ValueError(

@@ -49,7 +49,7 @@ _HOUSEKEEPING = ("checkpoint_every", "keep_checkpoints", "tensorboard")
 #: Fields that only matter when the query-target loss has a share.
 MASKING_FIELDS = ("mask_source", "noun_strategy", "span", "tau", "keep", "fill")
 MASKING_FIELDS += ("cam_method", "cam_layer", "cam_target")
-_STEPS = 1500
+_STEPS = 600
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class TrainConfig:
     noise: float = 1.0
     steps: int | None = None
     epochs: int | None = None
-    batch: int = 256
+    batch: int = 128
     lr: float = 1e-3
     weight_decay: float = 0.05
     warmup: int = 100
