@@ -4,8 +4,8 @@ python benchmarks/gpu.py --out benchmarks/results/gpu.json                      
 python benchmarks/gpu.py --backbone ViT-B-32 --batch 16 --steps 2 --images 4      # a try on the CPU
 
 Steps of the preset `paper` from stored features. FLOPs are counted by PyTorch, forward and backward; the peak
-is the card's dense bf16 figure (--peak, 989e12 for an H100 SXM by its data sheet). The agreement is the largest
-relative difference of the loss over 20 fp32 steps without dropout, GPU against CPU.
+is the card's dense bf16 figure (--peak, 989e12 for an H100 SXM by its data sheet). The agreement is the
+largest relative difference of the loss over 20 fp32 steps without dropout, GPU against CPU.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from zscir.train_data import TrainData, batches
 from zscir.train_state import Run, State, fresh_state
 from zscir.training import _losses, _step
 
-#: Captions as long as CC3M's, which have ten words on average (Sharma et al., ACL 2018, table 2).
+#: Captions about as long as CC3M's, which have ten words on average (Sharma et al., ACL 2018).
 CAPTIONS = (
     "a * runs along the beach",
     "the * on a table in front of the window of a small old house",

@@ -196,11 +196,12 @@ class Backbone:
 
     def _encode_ids(self, ids: Tensor, pseudo_words: Tensor | None = None) -> Tensor:
         """Features [B, D]; a large batch runs in parts of like length, each as short as it may be."""
-        if not self._causal or len(ids) < 2 * TEXT_PART:
+        size = TEXT_PART if self.device.type == "cpu" else 4 * TEXT_PART  # a GPU wants more at once
+        if not self._causal or len(ids) < 2 * size:
             return self._encode_part(ids, pseudo_words)
         order = ids.argmax(dim=1).argsort(stable=True)  # by the place of the end token
         parts = []
-        for rows in order.split(TEXT_PART):
+        for rows in order.split(size):
             words = None if pseudo_words is None else pseudo_words[rows.to(pseudo_words.device)]
             parts.append(self._encode_part(ids[rows], words))
         return torch.cat(parts)[order.argsort().to(self.device)]
