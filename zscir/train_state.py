@@ -109,7 +109,7 @@ def resume_state(run: Run, state: State, resume: bool | str | Path) -> None:
         require_same(path, {**record, "config": key_fields(TrainConfig(**record["config"]))}, ours)
         state.restore(tensors, record)
         if run.progress:
-            print(f"resumed at step {state.step} of {run.config.steps}: {path}", flush=True)
+            print(f"resumed at step {state.step} of {run.config.steps} ({path.name})", flush=True)
 
 
 def save_state(run: Run, state: State) -> None:
