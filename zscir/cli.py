@@ -186,6 +186,7 @@ def _train_options(parser: Parser, words: list[str]) -> None:
     from zscir.training import TrainConfig
 
     add_dataclass_options(parser, TrainConfig)
+    parser.add_argument("--data", dest="pairs", default=argparse.SUPPRESS, help="the same as --pairs")
     parser.add_argument(
         "--resume",
         default="auto",
