@@ -1,4 +1,4 @@
-"""The page *Train on CC3M*: its commands run, on small tars as img2dataset writes them; its sums are right."""
+"""The page *Train on CC3M*: its commands run, on small tars as img2dataset writes them; its sums hold."""
 
 import io
 import json

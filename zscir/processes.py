@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from zscir.backbone import Backbone
+from zscir.same_prompt import encode_same_prompt, has_shared_start
 
 
 class Processes:
@@ -110,6 +111,14 @@ class SharedTower:
     def __init__(self, backbone: Backbone, processes: Processes, logit_scale: float | None = None):
         self.backbone, self.processes = backbone, processes
         self.logit_scale = backbone.logit_scale if logit_scale is None else logit_scale
+        self.shares_start = has_shared_start(backbone)
+
+    def _own(self, ids: Tensor, pseudo_words: Tensor) -> Tensor:
+        same = ids.stride(0) == 0 and self.shares_start  # one prompt, repeated by ``expand``
+        with self._attention():
+            if same and int((ids[0] == self.backbone.placeholder_id).sum()) == 1:
+                return encode_same_prompt(self.backbone, ids[0], pseudo_words)
+            return self.backbone.compose_tokens(ids, pseudo_words)
 
     def _attention(self) -> contextlib.AbstractContextManager:
         """On the CPU the plain kernel: for a dozen tokens it is faster than the one made for long texts."""
@@ -123,6 +132,5 @@ class SharedTower:
         if part.stop == part.start:
             own = pseudo_words.new_zeros(0, self.backbone.dim)
         else:
-            with self._attention():
-                own = self.backbone.compose_tokens(ids[part], pseudo_words[part])
+            own = self._own(ids[part], pseudo_words[part])
         return self.processes.gather(own, len(ids))
