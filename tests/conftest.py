@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from zscir.backbone import Backbone, build_model, make_backbone
 
@@ -50,3 +52,23 @@ def make_tiny_backbone():
 def make_tiny_config():
     """The function `tiny_config`."""
     return tiny_config
+
+
+COLOURS = [(220, 30, 30), (30, 200, 30), (40, 40, 230), (230, 220, 20), (20, 20, 20), (240, 240, 240)]
+WORDS = ["dog", "cat", "owl", "car", "tree", "boat"]
+
+
+@pytest.fixture
+def colour_pairs(tmp_path) -> str:
+    """Path of a folder with 36 two-colour images and a table of captions; the last caption has no noun."""
+    folder = tmp_path / "pairs"
+    folder.mkdir()
+    lines = ["file\tcaption"]
+    for row in range(36):
+        pixels = np.zeros((32, 32, 3), np.uint8)
+        pixels[:, :16], pixels[:, 16:] = COLOURS[row // 6], COLOURS[row % 6]
+        Image.fromarray(pixels).save(folder / f"{row}.png")
+        text = f"a {WORDS[row // 6]} and a {WORDS[row % 6]}" if row < 35 else "it is here"
+        lines.append(f"{row}.png\t{text}")
+    (folder / "pairs.tsv").write_text("\n".join(lines) + "\n", "utf-8")
+    return str(folder)

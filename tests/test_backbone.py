@@ -15,6 +15,7 @@ from zscir.weights import check_layer, default_cam_layer
 TEXTS = ["a dog on a sofa", "two small red cups, one of them broken, beside an old lamp", "owl", ""]
 TOWERS = {
     "clip": {},
+    "quickgelu": {"quick_gelu": True},
     "custom": {"custom_text": True},
     "not causal": {"custom_text": True, "text": {"no_causal_mask": True}},
     "biased projection": {"custom_text": True, "text": {"proj_bias": True}},

@@ -6,7 +6,17 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from zscir.inversion import PROMPT, InversionNetwork, contrastive, original_loss, query_target_loss
+from zscir.inversion import (
+    NETWORKS,
+    PROMPT,
+    InversionNetwork,
+    contrastive,
+    distance,
+    noisy,
+    original_loss,
+    query_target_loss,
+    self_masking_loss,
+)
 
 CAPTIONS = ["a * on a sofa", "two dogs and a * at night", "*, black and white photo", "the *'s bone"]
 
@@ -28,6 +38,20 @@ def test_paper_shape_of_the_network():
     assert sum(p.numel() for p in phi.parameters()) == 14_162_688
     other = InversionNetwork(768, 768, depth=2)
     assert [tuple(p.shape) for p in other.parameters()] == [(3072, 768), (3072,), (768, 3072), (768,)]
+
+
+def test_networks_by_name():
+    shapes = {}
+    for name, settings in NETWORKS.items():
+        phi = InversionNetwork(768, 768, **settings)
+        shapes[name] = [m.out_features for m in phi.modules() if isinstance(m, torch.nn.Linear)]
+    expected = {"three-layer": [3072, 3072, 768], "two-layer": [3072, 768], "pic2word": [512, 512, 768]}
+    assert shapes == expected
+    pic2word = InversionNetwork(768, 768, **NETWORKS["pic2word"])
+    kinds = [type(module).__name__ for module in pic2word.layers]
+    assert kinds == ["Linear", "ReLU", "Dropout", "Linear", "ReLU", "Dropout", "Linear"]
+    assert {m.p for m in pic2word.modules() if isinstance(m, torch.nn.Dropout)} == {0.1}
+    assert pic2word.unit_input and not InversionNetwork(4, 4, unit_input=False).unit_input
 
 
 def test_depth_one_and_settings_rebuild_it():
@@ -69,6 +93,38 @@ def test_contrastive_against_a_naive_loop():
     assert contrastive(a, b, scale).item() == pytest.approx(contrastive(b, a, scale).item(), abs=1e-6)
 
 
+def test_distances_against_their_formulas():
+    a, b = unit_rows(5, 7, 0), unit_rows(5, 7, 1)
+    cosine = sum(1 - float(a[i] @ b[i]) for i in range(5)) / 5
+    squares = sum(float((a[i, k] - b[i, k]) ** 2) for i in range(5) for k in range(7)) / 35
+    assert distance(a, b, "cosine").item() == pytest.approx(cosine, abs=1e-6)
+    assert distance(a, b, "mse").item() == pytest.approx(squares, abs=1e-6)
+    assert squares == pytest.approx(2 / 7 * cosine, abs=1e-6)
+    assert distance(a, b, "contrastive", 9.0).item() == contrastive(a, b, 9.0).item()
+    with pytest.raises(ValueError, match="kind is 'l1'; legal: contrastive, cosine, mse"):
+        distance(a, b, "l1")
+    with pytest.raises(ValueError, match="B >= 1"):
+        distance(a, b[:2], "cosine")
+
+
+def test_noise_keeps_the_length_and_spreads_by_its_scale():
+    features = unit_rows(2000, 64, 0)
+    torch.manual_seed(0)
+    spread = {scale: (features * noisy(features, scale)).sum(dim=1) for scale in (0.0, 1.0, 3.0)}
+    assert torch.allclose(spread[0.0], torch.ones(2000), atol=1e-6)
+    assert spread[1.0].mean() > spread[3.0].mean() + 0.1
+    assert torch.allclose(noisy(features).norm(dim=1), torch.ones(2000), atol=1e-5)
+    strength = (1 / spread[1.0] ** 2 - 1).sqrt()  # length of what was added, about uniform from 0 to 1
+    assert strength.mean() == pytest.approx(0.5, abs=0.05) and strength.max() < 1.6
+
+
+def test_the_masked_caption_must_mean_what_the_caption_meant(tiny_backbone, phi):
+    whole, ids = unit_rows(4, 32, 4), tiny_backbone.tokenize(CAPTIONS)
+    composed = tiny_backbone.encode_composed(CAPTIONS, phi(whole))
+    loss = self_masking_loss(tiny_backbone, phi, whole, ids, whole)
+    assert loss.item() == pytest.approx(F.mse_loss(composed, whole).item(), abs=1e-7)
+
+
 def test_contrastive_stays_in_float32_under_autocast():
     a, b = unit_rows(6, 9, 2), unit_rows(6, 9, 3)
     with torch.autocast("cpu", torch.bfloat16):
@@ -101,6 +157,18 @@ def test_gradient_reaches_phi_and_not_the_backbone(tiny_backbone, phi):
     loss.backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in phi.parameters())
     assert all(p.grad is None for p in tiny_backbone.model.parameters())
+
+
+@pytest.mark.parametrize("kind", ["cosine", "mse"])
+def test_losses_by_other_distances(tiny_backbone, phi, kind):
+    images, masked = unit_rows(4, 32, 4), unit_rows(4, 32, 5)
+    ids, prompt = tiny_backbone.tokenize(CAPTIONS), tiny_backbone.tokenize([PROMPT])
+    query = tiny_backbone.encode_composed(CAPTIONS, phi(masked))
+    loss = query_target_loss(tiny_backbone, phi, masked, ids, images, kind)
+    assert loss.item() == pytest.approx(distance(query, images, kind).item(), abs=1e-6)
+    query = tiny_backbone.encode_composed([PROMPT] * 4, phi(images))
+    loss = original_loss(tiny_backbone, phi, images, prompt, kind)
+    assert loss.item() == pytest.approx(distance(query, images, kind).item(), abs=1e-6)
 
 
 def test_losses_depend_on_what_they_should(tiny_backbone, phi):

@@ -26,7 +26,7 @@ CONDA_NAMES = {
     "seaborn": "seaborn-base",
 }
 #: Distributions that bring an import of ours and are not named after it.
-PROVIDED_BY = {"jupyter_client": "ipykernel", "nbclient": "papermill"}
+PROVIDED_BY = {"jupyter_client": "ipykernel", "IPython": "ipykernel", "nbclient": "papermill"}
 
 
 def requirements(lines) -> dict[str, str]:

@@ -111,8 +111,8 @@ class Backbone:
         return self.transform(image.convert("RGB"))
 
     @torch.no_grad()
-    def encode_images(self, pixels: Tensor) -> Tensor:
-        """Image features [B, D], float32, rows of length 1, of normalised pixels [B, 3, S, S]."""
+    def encode_images(self, pixels: Tensor, *, unit: bool = True) -> Tensor:
+        """Features [B, D] float32 of preprocessed pixels [B, 3, S, S]; of length 1 if ``unit``, else raw."""
         size = (3, self.image_size, self.image_size)
         if pixels.ndim != 4 or tuple(pixels.shape[1:]) != size:
             raise ValueError(
@@ -120,8 +120,8 @@ class Backbone:
             )
         with self.autocast():
             features = self.model.visual(pixels.to(self.device))
-        features = features[0] if isinstance(features, tuple) else features
-        return F.normalize(features.float(), dim=-1)
+        features = (features[0] if isinstance(features, tuple) else features).float()
+        return F.normalize(features, dim=-1) if unit else features
 
     @torch.no_grad()
     def encode_texts(self, texts: Sequence[str]) -> Tensor:
@@ -196,11 +196,12 @@ class Backbone:
 
     def _encode_ids(self, ids: Tensor, pseudo_words: Tensor | None = None) -> Tensor:
         """Features [B, D]; a large batch runs in parts of like length, each as short as it may be."""
-        if not self._causal or len(ids) < 2 * TEXT_PART:
+        size = TEXT_PART if self.device.type == "cpu" else 4 * TEXT_PART  # a GPU wants more at once
+        if not self._causal or len(ids) < 2 * size:
             return self._encode_part(ids, pseudo_words)
         order = ids.argmax(dim=1).argsort(stable=True)  # by the place of the end token
         parts = []
-        for rows in order.split(TEXT_PART):
+        for rows in order.split(size):
             words = None if pseudo_words is None else pseudo_words[rows.to(pseudo_words.device)]
             parts.append(self._encode_part(ids[rows], words))
         return torch.cat(parts)[order.argsort().to(self.device)]

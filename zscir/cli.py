@@ -5,12 +5,13 @@
     zscir sweep 05_cirr tau 0.2 0.3 0.4
     zscir pocket make --size small
     zscir train --tau 0.3 --seed 1
+    torchrun --nproc_per_node 8 -m zscir train --backbone ViT-L-14 --pretrained openai --pairs /data/cc3m
     zscir evaluate cirr --root ~/data/cirr --method inversion
     zscir retrieve dog.jpg "is on the beach" --gallery ~/photos
     zscir submission check cirr_test1_recall.json
 
 A mistake of the caller (a value, a name, a file) is told in one line on stderr, with exit status 2; a chapter
-or a page that fails, with exit status 1.
+or a page that fails, or a training whose loss is no number, with exit status 1.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the words after ``zscir``; by default those of the process.
 
     Returns:
-        Exit status: 0, or 1 for a failed chapter or page, or 2 for a mistake of the caller.
+        Exit status: 0, or 1 for a failed chapter, page or training, or 2 for a mistake of the caller.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     args = _parser(words).parse_args(words)
@@ -43,6 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, FileNotFoundError) as error:
         print(f"zscir: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
+    except FloatingPointError as error:
+        print(f"zscir: {error}", file=sys.stderr)
+        return 1
     except RuntimeError as error:
         if type(error).__name__ != "BookError":  # compared by name: importing the class is slow
             raise
@@ -184,16 +188,26 @@ def _train_options(parser: Parser, words: list[str]) -> None:
     from zscir.training import TrainConfig
 
     add_dataclass_options(parser, TrainConfig)
+    parser.add_argument("--data", dest="pairs", default=argparse.SUPPRESS, help="the same as --pairs")
+    parser.add_argument(
+        "--resume",
+        default="auto",
+        metavar="auto|none|FOLDER",
+        help="go on from the last checkpoint of this training (auto), begin anew, or name a checkpoint",
+    )
     parser.set_defaults(command=_train)
 
 
 def _train(args: argparse.Namespace) -> None:
+    from zscir.processes import Processes
     from zscir.training import TrainConfig, fit
 
     config = TrainConfig(**_given(args, TrainConfig))
-    inversion = fit(config)
-    print(inversion.history.tail(5).to_string(index=False))
-    print(f"the network: {inversion.path}")
+    resume = {"auto": True, "none": False}.get(args.resume, args.resume)
+    inversion = fit(config, resume=resume)
+    if Processes().first:
+        print(inversion.history.tail(5).to_string(index=False))
+        print(f"the network: {inversion.path}")
 
 
 def _from(name: str) -> typing.Callable[[Parser, list[str]], None]:

@@ -42,14 +42,19 @@ def gallery_features(backbone: Backbone, benchmark: Benchmark, preprocessing: st
     return _benchmark_features(backbone, benchmark, benchmark.gallery, preprocessing)
 
 
-def reference_features(backbone: Backbone, benchmark: Benchmark, preprocessing: str = "clip") -> Tensor:
-    """Features of each query's reference [Q, D], encoded apart where some are not in the gallery."""
+def reference_features(
+    backbone: Backbone, benchmark: Benchmark, preprocessing: str = "clip", unit: bool = True
+) -> Tensor:
+    """Features of each query's reference [Q, D], encoded apart where some are not in the gallery.
+
+    Rows have length 1, or with ``unit=False`` the length that the tower gives them.
+    """
     names = list(dict.fromkeys(query.reference for query in benchmark.queries))
-    if all(name in benchmark.row for name in names):
+    if unit and all(name in benchmark.row for name in names):
         row, features = benchmark.row, gallery_features(backbone, benchmark, preprocessing)
     else:
         row = {name: number for number, name in enumerate(names)}
-        features = _benchmark_features(backbone, benchmark, names, preprocessing)
+        features = _benchmark_features(backbone, benchmark, names, preprocessing, unit)
     return features[[row[query.reference] for query in benchmark.queries]]
 
 
@@ -58,6 +63,7 @@ def file_features(
     paths: Sequence[Path],
     preprocessing: str = "clip",
     regions: Sequence[Region | None] | None = None,
+    unit: bool = True,
 ) -> Tensor:
     """Features [len(paths), D] of image files, float32 on the CPU: stored by content, or encoded and stored.
 
@@ -70,9 +76,11 @@ def file_features(
         key["preprocessing"] = preprocessing
     if regions and any(regions):
         key["regions"] = fingerprint(list(regions))
+    if not unit:
+        key["unit"] = False
 
     def build(folder: Path) -> None:
-        np.save(folder / "features.npy", encode_files(backbone, paths, preprocessing, regions).numpy())
+        np.save(folder / "features.npy", encode_files(backbone, paths, preprocessing, regions, unit).numpy())
 
     return torch.from_numpy(np.load(artifact("gallery-features", key, build) / "features.npy"))
 
@@ -82,15 +90,20 @@ def encode_files(
     paths: Sequence[Path],
     preprocessing: str = "clip",
     regions: Sequence[Region | None] | None = None,
+    unit: bool = True,
 ) -> Tensor:
-    """Image features [len(paths), D] of image files, float32 on the CPU; nothing is stored."""
+    """Image features [len(paths), D] of image files, float32 on the CPU; nothing is stored.
+
+    Rows have length 1, or with ``unit=False`` the length that the tower gives them.
+    """
     prepare = PREPROCESSINGS[check_preprocessing(preprocessing)]
     jobs = list(zip(paths, regions or [None] * len(paths), strict=True))
     features = torch.empty(len(paths), backbone.dim)
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
         for start, batch in batches(jobs):
             pixels = pool.map(lambda job: backbone.preprocess(prepare(open_image(*job))), batch)
-            features[start : start + len(batch)] = backbone.encode_images(torch.stack(list(pixels))).cpu()
+            encoded = backbone.encode_images(torch.stack(list(pixels)), unit=unit)
+            features[start : start + len(batch)] = encoded.cpu()
     return features
 
 
@@ -119,8 +132,8 @@ def _file_hash(path: Path, size: int, modified_ns: int) -> str:
 
 
 def _benchmark_features(
-    backbone: Backbone, benchmark: Benchmark, names: Sequence[str], preprocessing: str
+    backbone: Backbone, benchmark: Benchmark, names: Sequence[str], preprocessing: str, unit: bool = True
 ) -> Tensor:
     paths = [benchmark.image_path(name) for name in names]
     regions = [benchmark.regions.get(name) for name in names]
-    return file_features(backbone, paths, preprocessing, regions)
+    return file_features(backbone, paths, preprocessing, regions, unit)

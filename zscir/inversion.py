@@ -1,8 +1,8 @@
-"""The textual inversion network phi and the two losses it is trained with.
+"""The textual inversion network phi and the losses it is trained with.
 
 phi maps the feature of an image to one *pseudo-word*: a vector in the space of the text tower's token
-embeddings, which stands where a caption has ``*``. Both losses take cached image features, so only the text
-tower runs.
+embeddings, which stands where a caption has ``*``. The losses take cached features, so only the text tower
+runs.
 
     >>> import torch
     >>> from zscir.inversion import InversionNetwork
@@ -16,6 +16,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
+from open_clip import ClipLoss
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -24,6 +25,17 @@ if TYPE_CHECKING:
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"gelu": nn.GELU, "relu": nn.ReLU, "silu": nn.SiLU}
 
+#: Networks by name: settings of `InversionNetwork` beside the widths, which follow the backbone.
+#: "three-layer": d - 4d - 4d - d with GELU and dropout 0.5, as SEARLE (arXiv 2303.15247) and LinCIR
+#: (arXiv 2312.01998) publish theirs, and our reading of the paper's "3-layer MLP, 768 - 3072 - 768";
+#: "two-layer": its other reading, d - 4d - d; "pic2word": d - 512 - 512 - d with ReLU and dropout 0.1.
+NETWORKS: dict[str, dict] = {
+    "three-layer": {"hidden": None, "depth": 3, "dropout": 0.5, "activation": "gelu"},
+    "two-layer": {"hidden": None, "depth": 2, "dropout": 0.5, "activation": "gelu"},
+    "pic2word": {"hidden": 512, "depth": 3, "dropout": 0.1, "activation": "relu"},
+}
+#: Distances between queries and targets, see `distance`.
+LOSSES = ("contrastive", "cosine", "mse")
 #: The prompt of the original loss (Pic2Word, arXiv 2302.03084).
 PROMPT = "a photo of *"
 
@@ -33,7 +45,7 @@ class InversionNetwork(nn.Module):
 
     ``depth`` counts linear layers. The paper's "3-layer MLP, 768 -> 3072 -> 768" is read as three of them,
     d - 4d - 4d - d; ``depth=2`` is the other reading, d - 4d - d. Activation and dropout follow all but the
-    last.
+    last. `NETWORKS` has the settings by name: ``InversionNetwork(768, 768, **NETWORKS["pic2word"])``.
 
     Args:
         dim_in: width of the joint image-text space.
@@ -42,6 +54,8 @@ class InversionNetwork(nn.Module):
         depth: number of linear layers, at least 1.
         dropout: probability in [0, 1).
         activation: "gelu", "relu" or "silu".
+        unit_input: whether it expects features of length 1, as all of ours do; the networks that Pic2Word,
+            SEARLE and LinCIR publish were trained on CLIP's features as they come.
 
     Raises:
         ValueError: a width or depth below 1, a dropout outside [0, 1) or an unknown activation.
@@ -55,6 +69,7 @@ class InversionNetwork(nn.Module):
         depth: int = 3,
         dropout: float = 0.5,
         activation: str = "gelu",
+        unit_input: bool = True,
     ):
         super().__init__()
         hidden = 4 * dim_in if hidden is None else hidden
@@ -72,6 +87,7 @@ class InversionNetwork(nn.Module):
             "depth": depth,
             "dropout": dropout,
             "activation": activation,
+            "unit_input": unit_input,
         }
         widths = [dim_in] + [hidden] * (depth - 1) + [dim_out]
         layers: list[nn.Module] = []
@@ -83,13 +99,19 @@ class InversionNetwork(nn.Module):
         """Pseudo-words [B, dim_out] of image features [B, dim_in]."""
         return self.layers(features)
 
+    @property
+    def unit_input(self) -> bool:
+        """Whether features of length 1 are expected."""
+        return self.settings["unit_input"]
+
 
 def contrastive(a: Tensor, b: Tensor, logit_scale: float | Tensor) -> Tensor:
     """Symmetric InfoNCE of matching rows, a scalar.
 
     With s the logit scale: the mean over rows i of -log( exp(s a_i.b_i) / sum over j of exp(s a_i.b_j) ), the
     same with a and b exchanged, and of these two the mean. Rows told apart perfectly approach 0, rows without
-    information give log(B), a single row gives 0. Always computed in float32, also under autocast.
+    information give log(B), a single row gives 0. Always computed in float32, also under autocast, by
+    ``open_clip.ClipLoss``.
 
         >>> rows = torch.eye(4)
         >>> round(contrastive(rows, rows, 100.0).item(), 4)
@@ -105,41 +127,85 @@ def contrastive(a: Tensor, b: Tensor, logit_scale: float | Tensor) -> Tensor:
     Raises:
         ValueError: the shapes differ, are not two-dimensional, or there is no row.
     """
+    _check_rows(a, b)
+    with torch.autocast(a.device.type, enabled=False):
+        return ClipLoss()(b.float(), a.float(), logit_scale)
+
+
+def distance(a: Tensor, b: Tensor, kind: str = "contrastive", logit_scale: float | Tensor = 1.0) -> Tensor:
+    """How far matching rows are from each other, a scalar; always in float32.
+
+    "contrastive" is `contrastive`; "cosine" the mean of 1 - a_i.b_i; "mse" the mean of (a - b)^2 over rows
+    and components. For rows of length 1 the last is 2/dim times the cosine distance: both pull, neither
+    pushes.
+
+        >>> a, b = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.6, 0.8]])
+        >>> [round(distance(a, b, kind).item(), 4) for kind in ("cosine", "mse")]
+        [0.4, 0.4]
+
+    Args:
+        a: L2-normalised rows [B, dim].
+        b: L2-normalised rows [B, dim]; row i belongs to row i of ``a``.
+        kind: one of `LOSSES`.
+        logit_scale: of "contrastive" alone.
+
+    Raises:
+        ValueError: an unknown kind, or shapes as in `contrastive`.
+    """
+    if kind not in LOSSES:
+        raise ValueError(f"kind is {kind!r}; legal: {', '.join(LOSSES)}")
+    if kind == "contrastive":
+        return contrastive(a, b, logit_scale)
+    _check_rows(a, b)
+    a, b = a.float(), b.float()
+    return (1 - (a * b).sum(dim=-1)).mean() if kind == "cosine" else F.mse_loss(a, b)
+
+
+def _check_rows(a: Tensor, b: Tensor):
     if a.shape != b.shape or a.ndim != 2 or len(a) == 0:
         raise ValueError(
             f"a and b must both be [B, dim] with B >= 1, not {tuple(a.shape)} and {tuple(b.shape)}"
         )
-    labels = torch.arange(len(a), device=a.device)
-    with torch.autocast(a.device.type, enabled=False):
-        logits = logit_scale * a.float() @ b.float().T  # [B, B]
-        return (F.cross_entropy(logits, labels) + F.cross_entropy(logits.T, labels)) / 2
 
 
-def original_loss(backbone: Backbone, phi: nn.Module, image_features: Tensor, prompt_ids: Tensor) -> Tensor:
+def original_loss(
+    backbone: Backbone,
+    phi: nn.Module,
+    image_features: Tensor,
+    prompt_ids: Tensor,
+    loss: str = "contrastive",
+) -> Tensor:
     """Pic2Word's loss: "a photo of *" with phi of the whole image must find that image; a scalar.
 
-    The ``contrastive`` loss between the composed text features, where ``*`` is phi(image feature), and the
-    image features themselves, at the backbone's own logit scale. No caption is used.
+    The `distance` between the composed text features, where ``*`` is phi(image feature), and the image
+    features themselves; contrastive, at the backbone's own logit scale, unless told otherwise. No caption is
+    used.
 
     Args:
         backbone: frozen; the gradient passes through its text tower to phi.
         phi: the inversion network.
         image_features: whole images, L2-normalised [B, dim].
         prompt_ids: token ids of ``PROMPT`` [1, L] or [B, L], from ``backbone.tokenize``.
+        loss: one of `LOSSES`.
     """
     ids = prompt_ids.expand(len(image_features), -1)
     composed = backbone.compose_tokens(ids, phi(image_features))
-    return contrastive(composed, image_features, backbone.logit_scale)
+    return distance(composed, image_features, loss, backbone.logit_scale)
 
 
 def query_target_loss(
-    backbone: Backbone, phi: nn.Module, masked_features: Tensor, caption_ids: Tensor, image_features: Tensor
+    backbone: Backbone,
+    phi: nn.Module,
+    masked_features: Tensor,
+    caption_ids: Tensor,
+    image_features: Tensor,
+    loss: str = "contrastive",
 ) -> Tensor:
     """The paper's query-target loss (arXiv 2406.18836): the masked pair must find the image; a scalar.
 
     The query is the caption whose noun is ``*``, with the pseudo-word phi(feature of the masked image) in its
-    place; the target is the original image. The ``contrastive`` loss between queries and targets, at the
-    backbone's own logit scale.
+    place; the target is the original image. The `distance` between queries and targets; contrastive, at the
+    backbone's own logit scale, unless told otherwise. The ``*`` may stand at another place in every caption.
 
     Args:
         backbone: frozen; the gradient passes through its text tower to phi.
@@ -147,6 +213,40 @@ def query_target_loss(
         masked_features: masked images, L2-normalised [B, dim].
         caption_ids: token ids of the masked captions [B, L], one ``*`` each, from ``backbone.tokenize``.
         image_features: the original images, L2-normalised [B, dim].
+        loss: one of `LOSSES`.
     """
     composed = backbone.compose_tokens(caption_ids, phi(masked_features))
-    return contrastive(composed, image_features, backbone.logit_scale)
+    return distance(composed, image_features, loss, backbone.logit_scale)
+
+
+def noisy(features: Tensor, scale: float = 1.0) -> Tensor:
+    """Features [B, dim] with LinCIR's noise (arXiv 2312.01998), L2-normalised again.
+
+    To each row u z is added, z ~ N(0, 1) in every component and one u ~ U(0, 1) a row: text features are
+    spread until they reach where image features live. LinCIR adds it to CLIP's features as they come; ours
+    have length 1, so z is scaled to an expected length of ``scale``, and the sum has length 1 again. Drawn
+    from torch's global generator.
+    """
+    strength = torch.rand(len(features), 1, device=features.device)
+    noise = torch.randn_like(features) * (scale / features.shape[-1] ** 0.5)
+    return F.normalize(features + strength * noise, dim=-1)
+
+
+def self_masking_loss(
+    backbone: Backbone, phi: nn.Module, noisy_features: Tensor, caption_ids: Tensor, text_features: Tensor
+) -> Tensor:
+    """LinCIR's loss (arXiv 2312.01998): the masked caption must mean what the caption meant; a scalar.
+
+    The pseudo-word is phi(noisy feature of the caption); in the masked caption it must give the caption's own
+    feature back, by mean squared error. No image takes part. LinCIR replaces every keyword of the caption by
+    the pseudo-word; here it is the one noun that the masked pairs hide too.
+
+    Args:
+        backbone: frozen; the gradient passes through its text tower to phi.
+        phi: the inversion network.
+        noisy_features: `noisy` features of the captions, L2-normalised [B, dim].
+        caption_ids: token ids of the masked captions [B, L], one ``*`` each, from ``backbone.tokenize``.
+        text_features: features of the whole captions, L2-normalised [B, dim].
+    """
+    composed = backbone.compose_tokens(caption_ids, phi(noisy_features))
+    return distance(composed, text_features, "mse")

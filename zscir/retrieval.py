@@ -148,6 +148,8 @@ def query_features(
     if how.method == "image":
         return reference
     if how.method == "inversion":
+        if not how.inversion.phi.unit_input:  # networks of others
+            reference = reference_features(backbone, benchmark, how.preprocessing, unit=False)
         return _inversion_features(backbone, benchmark, reference, how)
     text = _text_features(backbone, benchmark, how)
     if how.method == "slerp":

@@ -4,54 +4,57 @@
     inversion = fit(config)                       # trains once; the second call loads what the first stored
     inversion = load_inversion("path/of/the/artifact")
 
-The settings and presets: ``zscir.train_config``.
+A training that was stopped, by whatever, goes on from its last checkpoint when it is asked for again. On the
+CPU the result is the same, bit for bit. Settings and presets: ``zscir.train_config``; several processes:
+``zscir.processes``; what lies on disk: ``zscir.checkpoints``.
 """
 
 from __future__ import annotations
 
-import copy
 import json
 import math
-import sys
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import asdict, replace
 from pathlib import Path
 
-import pandas as pd
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
-from tqdm import tqdm
 
-from zscir.artifacts import artifact, is_whole
+from zscir.artifacts import artifact, fingerprint, is_whole
 from zscir.backbone import Backbone, load_backbone
-from zscir.inversion import PROMPT, InversionNetwork, original_loss, query_target_loss
-from zscir.pairs import Pairs, build_masked_pairs, image_features, load_pairs
-from zscir.train_config import MASKING_FIELDS, PRESETS, TrainConfig, key_fields
+from zscir.checkpoints import checkpoints, provenance
+from zscir.fitted import HISTORY, SETTINGS, WEIGHTS, Inversion, load_inversion
+from zscir.inversion import PROMPT, noisy, original_loss, query_target_loss, self_masking_loss
+from zscir.pairs import Pairs, load_pairs
+from zscir.paths import artifacts_root
+from zscir.processes import Processes, SharedTower
+from zscir.train_config import PRESETS, TrainConfig, key_fields
+from zscir.train_data import TrainData, batches, draw_seed, load_data
+from zscir.train_log import TrainingLog, check_tensorboard, shown_progress
+from zscir.train_state import (
+    Run,
+    State,
+    fresh_state,
+    learning_rate,
+    resume_state,
+    save_state,
+    update_mean,
+)
 
 __all__ = ["PRESETS", "Inversion", "TrainConfig", "fit", "load_inversion"]
 
 LOG_EVERY = 10
 
 
-@dataclass
-class Inversion:
-    """A fitted phi (eval mode, on the CPU until moved) and how it came to be.
-
-    ``history`` has one row for every ten steps: ``step``, the means over those steps of ``loss``,
-    ``original`` and ``query_target`` (NaN for a loss without share), and ``lr``. ``record`` says which
-    backbone and pairs (names and fingerprints) it was fitted on, with the report of the masked pairs.
-    ``path`` is its folder.
-    """
-
-    phi: InversionNetwork
-    config: TrainConfig
-    history: pd.DataFrame
-    record: dict = field(repr=False)
-    path: Path
-
-
-def fit(config: TrainConfig, *, backbone: Backbone | None = None, progress: bool = True) -> Inversion:
+def fit(
+    config: TrainConfig,
+    *,
+    backbone: Backbone | None = None,
+    progress: bool = True,
+    resume: bool | str | Path = True,
+) -> Inversion:
     """phi fitted as ``config`` says, or loaded when an artifact with the same key exists.
 
     The key holds the settings that matter and the fingerprints of backbone and pairs, so the same data under
@@ -60,225 +63,166 @@ def fit(config: TrainConfig, *, backbone: Backbone | None = None, progress: bool
     Args:
         config: the settings.
         backbone: used in place of loading ``config.backbone``.
-        progress: show progress bars on stdout, where that is a terminal.
+        progress: show how far it is, on stdout: a bar in terminals and notebooks, else a line now and then.
+        resume: True goes on from the last checkpoint of this very training, if there is one; False begins
+            anew and removes its checkpoints; a path names the checkpoint.
 
     Raises:
         ValueError: fewer pairs than ``config.batch`` (or fewer with a noun, where only those count), no pair
-            with a noun, or true masks asked of pairs that have none.
-        FloatingPointError: the loss is not finite; the message names the step.
+            with a noun, true masks asked of pairs that have none, or a checkpoint that is damaged or of
+            another backbone, other pairs or other settings.
+        FloatingPointError: loss or gradient is not finite; the message names step, rows and last checkpoint.
     """
+    if config.tensorboard:
+        check_tensorboard()
+    processes = Processes()
     pairs = load_pairs(config.pairs, config.limit)
+    asked, config = config, _with_steps(config, pairs, processes)
+    backbone = backbone or load_backbone(config.backbone, config.pretrained, device=processes.device)
+    key = {"backbone": backbone.fingerprint, "pairs": pairs.fingerprint, "config": key_fields(config)}
+    run = Run(config, backbone, pairs, processes, fingerprint(key), progress and processes.first)
+    folder = artifacts_root() / "inversion" / fingerprint(key)
+    if not processes.agree(is_whole(folder)):
+        if processes.first:
+            artifact("inversion", key, lambda tmp: _write(tmp, run, _train(run, resume)))
+        else:
+            _train(run, resume)
+        processes.wait()
+    return replace(load_inversion(folder, backbone), config=asked)
+
+
+def _with_steps(config: TrainConfig, pairs: Pairs, processes: Processes) -> TrainConfig:
+    """The settings with epochs as steps, once the number of pairs is known."""
     if len(pairs) < config.batch:
         raise ValueError(
             f"batch is {config.batch}, but pairs {pairs.name!r} hold {len(pairs)}; legal: 2 to that"
         )
-    backbone = backbone or load_backbone(config.backbone, config.pretrained)
-    key = {"backbone": backbone.fingerprint, "pairs": pairs.fingerprint, "config": key_fields(config)}
-    folder = artifact("inversion", key, lambda tmp: _train_into(tmp, config, backbone, pairs, progress))
-    return replace(load_inversion(folder, backbone), config=config)
+    if config.batch < processes.count:
+        raise ValueError(f"batch is {config.batch}; legal: at least one pair for each of {processes.count}")
+    if config.epochs is None:
+        return config
+    return replace(config, steps=config.epochs * (len(pairs) // config.batch), epochs=None)
 
 
-@dataclass
-class _Data:
-    """What batches are cut from, on the CPU; P pairs, M of them masked."""
-
-    features: Tensor  # [P, D] whole images
-    masked: Tensor | None  # [M, D] masked images, None when lam is 0
-    captions: Tensor | None  # [M, L] token ids of masked captions
-    masked_row: Tensor | None  # [P] row in `masked`, -1 for a pair without one
-    report: dict
-
-
-def _data(config: TrainConfig, backbone: Backbone, pairs: Pairs, progress: bool) -> _Data:
-    if config.lam == 0:
-        features = image_features(backbone, pairs, progress=progress)
-        return _Data(features, None, None, None, {"pairs": len(pairs)})
-    settings = {name: getattr(config, name) for name in MASKING_FIELDS}
-    made = build_masked_pairs(backbone, pairs, **settings, seed=config.seed, progress=progress)
-    needed = config.batch if config.lam == 1 else 1
-    if len(made.rows) < needed:
-        raise ValueError(f"pairs {pairs.name!r}: {needed} masked pairs needed, found {made.report}")
-    captions = backbone.tokenize(made.masked_captions)
-    if config.lam == 1:  # pairs without a noun would take part in nothing
-        every = torch.arange(len(made.rows))
-        return _Data(made.image_features, made.masked_features, captions, every, made.report)
-    masked_row = torch.full((len(pairs),), -1)
-    masked_row[made.rows] = torch.arange(len(made.rows))
-    features = image_features(backbone, pairs, progress=progress)
-    return _Data(features, made.masked_features, captions, masked_row, made.report)
-
-
-@dataclass
-class _State:
-    """All that changes while training; what a checkpoint would hold."""
-
-    phi: InversionNetwork
-    mean: InversionNetwork
-    optimizer: torch.optim.Optimizer
-    step: int = 0
-
-
-def _train_into(folder: Path, config: TrainConfig, backbone: Backbone, pairs: Pairs, progress: bool):
-    """Train and write phi.safetensors, config.json and history.csv."""
-    data = _data(config, backbone, pairs, progress)
-    cuda = [backbone.device] if backbone.device.type == "cuda" else []
+def _train(run: Run, resume: bool | str | Path) -> State:
+    """The whole training, from the last checkpoint on where there is one."""
+    config, processes = run.config, run.processes
+    data = processes.first_then_all(
+        lambda: load_data(config, run.backbone, run.pairs, processes, run.progress)
+    )
+    if data.count < config.batch:
+        raise ValueError(f"batch is {config.batch}, but {data.count} rows can be drawn; legal: 2 to that")
+    cuda = [run.backbone.device] if run.backbone.device.type == "cuda" else []
     with torch.random.fork_rng(devices=cuda):
         torch.manual_seed(config.seed)
-        state = _fresh_state(config, backbone)
-        history = _train(state, config, backbone, data, progress)
-    record = {
-        "backbone": {"name": backbone.name, "fingerprint": backbone.fingerprint},
-        "pairs": {"name": pairs.name, "fingerprint": pairs.fingerprint},
-        "report": data.report,
-    }
-    written = {"config": asdict(config), "phi": state.mean.settings, "record": record}
-    weights = {name: tensor.cpu().contiguous() for name, tensor in state.mean.state_dict().items()}
-    save_file(weights, folder / "phi.safetensors")
-    (folder / "config.json").write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
-    history.to_csv(folder / "history.csv", index=False)
+        state = fresh_state(run)
+        state.report = {**data.report, "left_over_per_epoch": data.count % config.batch}
+        resume_state(run, state, resume)
+        processes.wait()  # before any checkpoint is written that another process could read
+        _loop(run, state, data)
+    return state
 
 
-def _fresh_state(config: TrainConfig, backbone: Backbone) -> _State:
-    phi = InversionNetwork(
-        backbone.dim, backbone.token_width, config.hidden, depth=config.depth, dropout=config.dropout
-    ).to(backbone.device)
-    optimizer = torch.optim.AdamW(
-        phi.parameters(), lr=config.lr, betas=(0.9, 0.98), weight_decay=config.weight_decay
-    )
-    return _State(phi, copy.deepcopy(phi).eval().requires_grad_(False), optimizer)
-
-
-def _train(
-    state: _State, config: TrainConfig, backbone: Backbone, data: _Data, progress: bool
-) -> pd.DataFrame:
-    prompt = backbone.tokenize([PROMPT])
-    shown = progress and sys.stdout.isatty()
-    batches = _batches(len(data.features), config.batch, config.seed, state.step)
-    rows, recent = [], []
+def _loop(run: Run, state: State, data: TrainData) -> None:
+    """Step until the last; log and keep checkpoints on the way."""
+    config, seen = run.config, 0
+    net = torch.compile(state.phi) if config.compile else state.phi
+    losses_of = _losses(run, data)
+    drawn = batches(data.count, config.batch, config.seed, state.step)
+    log = TrainingLog(run.folder if run.processes.first else None, state.rows, config.tensorboard)
     state.phi.train()
-    for _ in tqdm(range(state.step, config.steps), "training phi", file=sys.stdout, disable=not shown):
-        lr = _learning_rate(config, state.step)
-        for group in state.optimizer.param_groups:
-            group["lr"] = lr
-        losses = _step(state, config, backbone, data, prompt, next(batches))
-        recent.append(losses)
-        if state.step % LOG_EVERY == 0 or state.step == config.steps:
-            means = torch.stack(recent).nanmean(dim=0).tolist()
-            rows.append((state.step, *means, lr))
-            recent = []
-    return pd.DataFrame(rows, columns=["step", "loss", "original", "query_target", "lr"])
+    with closing(log), shown_progress(run.progress, config.steps, state.step) as moved:
+        while state.step < config.steps:
+            lr = learning_rate(config, state.step)
+            state.recent.append(_step(run, state, net, losses_of, next(drawn), lr))
+            seen, last = seen + config.batch, state.step == config.steps
+            if state.step % LOG_EVERY == 0 or last:
+                means = torch.stack(state.recent).nanmean(dim=0).tolist()
+                log.add(state.step, means, lr, seen, run.backbone.device)
+                state.recent, seen = [], 0
+                moved(state.step, means[0])
+            if last or (config.checkpoint_every and state.step % config.checkpoint_every == 0):
+                save_state(run, state)
 
 
-def _step(
-    state: _State, config: TrainConfig, backbone: Backbone, data: _Data, prompt: Tensor, batch: Tensor
-) -> Tensor:
-    """One step of the optimiser; the detached losses [3]: total, original, query-target (NaN: no share)."""
-    with torch.autocast(backbone.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
-        losses = _losses(state.phi, config, backbone, data, prompt, batch)
-    if not bool(losses[0].isfinite()):
-        raise FloatingPointError(
-            f"the loss is {losses[0].item()} at step {state.step + 1} of {config.steps}; "
-            f"lower lr ({config.lr}) or clip_norm ({config.clip_norm}), or use precision='fp32'"
-        )
+def _step(run: Run, state: State, net: Callable, losses_of: Callable, rows: Tensor, lr: float) -> Tensor:
+    """One step of the optimizer; the detached losses [4]: total and its terms (NaN: no share).
+
+    What is drawn in it, such as dropout, depends on seed and step alone: not on the steps before, and not on
+    the number of processes.
+    """
+    config = run.config
+    torch.manual_seed(draw_seed(config.seed, state.step))
+    for group in state.optimizer.param_groups:
+        group["lr"] = lr
     state.optimizer.zero_grad(set_to_none=True)
+    with torch.autocast(run.backbone.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
+        losses = losses_of(net, rows, state.step)
     losses[0].backward()
-    nn.utils.clip_grad_norm_(state.phi.parameters(), config.clip_norm)
+    weights = list(state.phi.parameters())
+    run.processes.add_gradients(weights)
+    norm, losses = nn.utils.clip_grad_norm_(weights, config.clip_norm), losses.detach()
+    if not bool((losses[0] + norm).isfinite()):
+        raise FloatingPointError(_not_finite(run, state.step + 1, rows, float(losses[0]), float(norm)))
     state.optimizer.step()
     state.step += 1
-    _update_mean(state, config.ema)
-    return torch.stack([loss.detach() for loss in losses])
+    update_mean(state, config.ema)
+    return losses
 
 
-def _losses(
-    phi: nn.Module, config: TrainConfig, backbone: Backbone, data: _Data, prompt: Tensor, batch: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Total, original and query-target loss of a batch of pairs.
+def _losses(run: Run, data: TrainData) -> Callable[[nn.Module, Tensor, int], Tensor]:
+    """The function that gives the losses [4] of rows: total, original, query-target, self-masking.
 
-    Pairs without a masked counterpart take part in the original loss only.
+    Rows without a masked caption take part in the original loss only.
     """
-    images = data.features[batch].to(backbone.device)
-    nan = torch.tensor(math.nan, device=backbone.device)
-    total, original, query_target = torch.zeros((), device=backbone.device), nan, nan
-    if config.lam < 1:
-        original = original_loss(backbone, phi, images, prompt)
-        total = total + (1 - config.lam) * original
-    if config.lam > 0:
-        rows = data.masked_row[batch]
-        has = rows >= 0
-        if has.any():
-            masked = data.masked[rows[has]].to(backbone.device)
-            query_target = query_target_loss(backbone, phi, masked, data.captions[rows[has]], images[has])
-            total = total + config.lam * query_target
-    return total, original, query_target
+    config, device = run.config, run.backbone.device
+    tower = SharedTower(run.backbone, run.processes, config.logit_scale)
+    prompt = run.backbone.tokenize([PROMPT])
+    nan = torch.tensor(math.nan, device=device)
+
+    def losses(phi: nn.Module, rows: Tensor, step: int) -> Tensor:
+        places = rows[:0] if data.masked_row is None else data.masked_row[rows]
+        has = places >= 0
+        targets, inputs = data.features(rows, places[has], step)
+        targets, terms = targets.to(device), [nan, nan, nan]
+        if config.lam < 1:
+            terms[0] = original_loss(tower, phi, targets, prompt, config.loss)
+        if config.lam > 0 and has.any():
+            inputs, ids, found = inputs.to(device), data.captions[places[has]], targets[has.to(device)]
+            if config.modality == "text":
+                terms[2] = self_masking_loss(tower, phi, noisy(inputs, config.noise), ids, found)
+            else:
+                terms[1] = query_target_loss(tower, phi, inputs, ids, found, config.loss)
+        shares = (1 - config.lam, config.lam, config.lam)
+        total = sum(share * term for share, term in zip(shares, terms, strict=True) if term is not nan)
+        return torch.stack([total, *terms])
+
+    return losses
 
 
-def _batches(count: int, batch: int, seed: int, first: int = 0) -> Iterator[Tensor]:
-    """Rows [batch] of step ``first`` onwards, without end; every epoch is shuffled by (seed, epoch) alone."""
-    per_epoch = count // batch
-    step = first
-    while True:
-        epoch, place = divmod(step, per_epoch)
-        if place == 0 or step == first:
-            generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
-            order = torch.randperm(count, generator=generator)
-        yield order[place * batch : (place + 1) * batch]
-        step += 1
+def _not_finite(run: Run, step: int, rows: Tensor, loss: float, norm: float) -> str:
+    """What to say when a step gave no number; all rows of its batch are written down."""
+    config, ids = run.config, rows.tolist()
+    place = run.folder / f"not-finite-step-{step:08d}.json"
+    if run.processes.first:
+        run.folder.mkdir(parents=True, exist_ok=True)
+        place.write_text(json.dumps({"step": step, "loss": repr(loss), "rows": ids}) + "\n", encoding="utf-8")
+    kept = checkpoints(run.folder)[-1:]
+    return (
+        f"the loss is {loss} (length of the gradient {norm}) at step {step} of {config.steps}; rows "
+        f"{', '.join(map(str, ids[:8]))}, ... ({len(ids)}, all in {place}); last good checkpoint: "
+        f"{kept[0] if kept else 'none yet'}; lower lr ({config.lr}) or clip_norm ({config.clip_norm}), "
+        "or use precision='fp32'"
+    )
 
 
-def _learning_rate(config: TrainConfig, step: int) -> float:
-    """Rate of a step counted from 0: linear rise over ``warmup``, then a cosine towards 0."""
-    if step < config.warmup:
-        return config.lr * (step + 1) / config.warmup
-    done = (step - config.warmup) / max(1, config.steps - config.warmup)
-    return config.lr * 0.5 * (1 + math.cos(math.pi * done))
-
-
-@torch.no_grad()
-def _update_mean(state: _State, ema: float):
-    """Move the running mean; its decay grows with the steps, so that the start is soon forgotten."""
-    decay = min(ema, (1 + state.step) / (10 + state.step))
-    for mean, now in zip(state.mean.parameters(), state.phi.parameters(), strict=True):
-        mean.lerp_(now, 1 - decay)
-
-
-def load_inversion(path: str | Path, backbone: Backbone | None = None) -> Inversion:
-    """A fitted phi from its artifact folder.
-
-    Args:
-        path: the folder that ``fit`` stored.
-        backbone: when given, phi is moved to its device, and its widths must fit.
-
-    Raises:
-        FileNotFoundError: the folder, or one of its files, is missing.
-        ValueError: the weights do not have the sizes that config.json says, or do not fit the backbone.
-    """
-    path = Path(path)
-    missing = [f for f in ("phi.safetensors", "config.json", "history.csv") if not (path / f).is_file()]
-    if missing or not is_whole(path):
-        raise FileNotFoundError(
-            f"{path} holds no whole inversion: missing {', '.join(missing or ['key.json'])}"
-        )
-    written = json.loads((path / "config.json").read_text(encoding="utf-8"))
-    with torch.device("meta"):  # only the sizes: nothing is drawn
-        phi = InversionNetwork(**written["phi"])
-    weights = load_file(path / "phi.safetensors")
-    expected = {name: tuple(tensor.shape) for name, tensor in phi.state_dict().items()}
-    found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
-    if found != expected:
-        raise ValueError(f"{path / 'phi.safetensors'} has sizes {found}; config.json says {expected}")
-    if backbone is not None:
-        _check_widths(path, written["phi"], backbone)
-    phi.load_state_dict(weights, assign=True)
-    phi = phi.to(backbone.device if backbone is not None else "cpu")
-    history = pd.read_csv(path / "history.csv")
-    config = TrainConfig(**written["config"])
-    return Inversion(phi.eval().requires_grad_(False), config, history, written["record"], path)
-
-
-def _check_widths(path: Path, settings: dict, backbone: Backbone):
-    widths = (settings["dim_in"], settings["dim_out"])
-    if widths != (backbone.dim, backbone.token_width):
-        raise ValueError(
-            f"{path} maps width {widths[0]} to {widths[1]}; backbone {backbone.name!r} needs "
-            f"{backbone.dim} to {backbone.token_width}"
-        )
+def _write(folder: Path, run: Run, state: State) -> None:
+    """phi.safetensors, config.json and history.csv of a training that is done."""
+    written = {"config": asdict(run.config), "phi": state.mean.settings}
+    written["record"] = {**run.identity, "report": state.report, **provenance()}
+    written["record"] |= {"processes": run.processes.count}
+    weights = {name: tensor.cpu().contiguous() for name, tensor in state.mean.state_dict().items()}
+    save_file(weights, folder / WEIGHTS)
+    (folder / SETTINGS).write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
+    log = TrainingLog(None, state.rows).frame()
+    log.to_csv(folder / HISTORY, index=False)
