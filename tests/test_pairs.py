@@ -10,6 +10,7 @@ import torch
 from PIL import Image, ImageDraw
 
 from zscir.pairs import Pairs, build_masked_pairs, image_features, load_pairs
+from zscir.regions import keep_mask, mask_image, noun_cams
 
 NOUNS = ["dog", "cat", "owl", "car", "tree", "boat"]
 
@@ -246,8 +247,6 @@ def test_masked_pairs_line_up(tiny_backbone, tmp_path):
 
 
 def test_masked_feature_is_the_masked_images(tiny_backbone, pairs):
-    from zscir.regions import keep_mask, mask_image, noun_cams
-
     masked = build_masked_pairs(tiny_backbone, pairs, tau=0.4, fill="black")
     pixels = torch.stack([tiny_backbone.preprocess(pairs.images[row]) for row in range(12)])
     cams = torch.cat(noun_cams(tiny_backbone, pixels, [[noun] for noun in masked.nouns]))
@@ -257,6 +256,23 @@ def test_masked_feature_is_the_masked_images(tiny_backbone, pairs):
     close = (masked.masked_features * expected).sum(dim=1) > 0.999  # maps are stored in half precision
     assert close.float().mean() >= 0.9
     assert masked.report["mean_kept_area"] == pytest.approx(kept.float().mean().item(), abs=0.01)
+
+
+def test_dropped_patches_come_through_to_the_masked_features(tiny_backbone, pairs, make_tiny_backbone):
+    from zscir.token_drop import encode_kept
+
+    masked = build_masked_pairs(tiny_backbone, pairs, tau=0.4, fill="drop")
+    pixels = torch.stack([tiny_backbone.preprocess(pairs.images[row]) for row in range(12)])
+    cams = torch.cat(noun_cams(tiny_backbone, pixels, [[noun] for noun in masked.nouns]))
+    expected = encode_kept(tiny_backbone, pixels, keep_mask(cams, 0.4))
+    close = (masked.masked_features * expected).sum(dim=1) > 0.999  # maps are stored in half precision
+    assert close.float().mean() >= 0.9
+    assert not torch.allclose(
+        masked.masked_features, build_masked_pairs(tiny_backbone, pairs, tau=0.4).masked_features, atol=1e-3
+    )
+    resnet = {"layers": [1, 1, 1, 1], "width": 16, "head_width": 16, "image_size": 96}
+    with pytest.raises(ValueError, match="fills that work: mean"):
+        build_masked_pairs(make_tiny_backbone(vision=resnet), pairs, fill="drop")
 
 
 def test_a_changed_tau_recomputes_the_masked_layer_only(tiny_backbone, pairs, artifacts):

@@ -34,13 +34,14 @@ from zscir.regions import (
     KEEPS,
     METHODS,
     TARGETS,
+    encode_masked,
     is_empty,
     keep_mask,
-    mask_image,
     noun_cams,
     upsample_cams,
 )
 from zscir.sources import Pairs, load_pairs
+from zscir.token_drop import check_drop
 
 __all__ = ["MASK_SOURCES", "MaskedPairs", "Pairs", "build_masked_pairs", "image_features", "load_pairs"]
 
@@ -119,7 +120,8 @@ def build_masked_pairs(
         pairs: images with captions.
         tau: threshold on the CAM in [0, 1]; what is below is masked.
         keep: "noun" keeps where the CAM is high (the paper), "rest" the complement.
-        fill: what stands in masked pixels, see ``zscir.regions.mask_image``.
+        fill: what stands in masked pixels, see ``zscir.masks.mask_image``; or "drop", which leaves masked
+            patches out of a Vision Transformer, see ``zscir.token_drop``.
         cam_method, cam_layer, cam_target: see ``zscir.regions.noun_cams``; the backbone's own when None.
         noun_strategy: which noun of a caption, see ``zscir.nouns.choose_noun``; "most-visible" takes the one
             whose text feature is closest to the image feature.
@@ -130,13 +132,16 @@ def build_masked_pairs(
         progress: show bars on stdout, where that is a terminal.
 
     Raises:
-        ValueError: an illegal value; "true" for pairs without label maps; unreadable images.
+        ValueError: an illegal value; "true" for pairs without label maps; "drop" for a tower
+            without patch tokens; unreadable images.
     """
     check_masking(tau, keep, fill, cam_method, cam_target, noun_strategy, span, mask_source)
     if mask_source == "true" and not pairs.has_true_masks:
         raise ValueError(
             f"mask_source is 'true', but pairs {pairs.name!r} have no label maps; legal: cam, none"
         )
+    if fill == "drop":
+        check_drop(backbone)
     whole = image_features(backbone, pairs, progress=progress)
     draw = {"backbone": backbone.fingerprint, "pairs": pairs.fingerprint}
     draw |= {"strategy": noun_strategy, "span": span, "seed": seed}
@@ -293,8 +298,8 @@ def _write_masked(folder: Path, masks: _Masks, fill: str, seed: int, progress: b
         kept = keep_mask(maps, masks.tau, masks.keep)
         empty += int(is_empty(maps, masks.tau, masks.keep).sum())
         area += float(kept.float().mean(dim=(1, 2)).sum())
-        pixels = mask_image(pixels, kept, fill, backbone.mean, backbone.std, noise)
-        store[first : first + len(batch)] = backbone.encode_images(pixels).cpu().numpy()
+        features = encode_masked(backbone, pixels, kept, fill, noise)
+        store[first : first + len(batch)] = features.cpu().numpy()
         first += len(batch)
     store.flush()
     report = {"places": places, "empty_masks": empty, "mean_kept_area": area / len(places) if places else 0.0}
