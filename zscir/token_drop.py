@@ -6,25 +6,24 @@ A painted-over pixel still costs as much as any other, and its colour still tell
 token that is left out does neither: what remains keeps its own position, attends to what remains, and the
 cost falls with the share that is kept. (FLIP, Li et al. 2023, trains CLIP so.)
 
-Letters in shapes: B images, S image side, h x w the grid of patches, T tokens, W width, D joint width.
+Letters in shapes: B images, S image side, h x w the grid of patches, T tokens of one image,
+N of all, W width, D joint width.
 """
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable
+from itertools import groupby
 
 import torch
 import torch.nn.functional as F
-from open_clip.transformer import VisionTransformer
+from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 from torch import Tensor
 
 from zscir.backbone import Backbone
 
 #: A patch stays when at least this share of its pixels does.
 KEPT_SHARE = 0.5
-#: Images run together when the shorter one lacks at most this share of the longest one's patches.
-SLACK = 1 / 8
 
 
 def check_drop(backbone: Backbone) -> None:
@@ -71,8 +70,7 @@ def encode_kept(backbone: Backbone, pixels: Tensor, keep: Tensor) -> Tensor:
         pixels: [B, 3, S, S] normalised; what lies in patches that are left out has no effect.
         keep: bool, of pixels [B, S, S] (see `kept_patches`) or of patches [B, h, w]; every image keeps one.
 
-    A row does not depend on the other rows, beyond rounding. Images of like counts run together; the shorter
-    are padded with tokens that nothing attends to and no mean counts.
+    A row does not depend on the other rows, beyond rounding.
 
     Raises:
         ValueError: another kind of image tower, shapes that do not fit, or an image without a kept patch.
@@ -85,64 +83,60 @@ def encode_kept(backbone: Backbone, pixels: Tensor, keep: Tensor) -> Tensor:
     kept = kept_patches(keep, grid).flatten(1).to(backbone.device)  # [B, h * w]
     counts = kept.sum(dim=1)
     if not counts.all():
-        raise ValueError(
-            f"keep of image {int((counts == 0).nonzero()[0])} has no patch left: keep at least one"
-        )
-    features = torch.empty(len(pixels), backbone.dim, device=backbone.device)
-    slack = 0.0 if backbone.model.visual.attn_pool is not None else SLACK  # its queries see all
-    for rows in _groups(counts.tolist(), slack):
-        with _only(backbone, kept[rows]):
-            features[rows] = backbone.encode_images(pixels[rows])
-    return features
+        first = int((counts == 0).nonzero()[0])
+        raise ValueError(f"keep of image {first} has no patch left: keep at least one")
+    order = counts.argsort(stable=True)  # like counts side by side
+    with backbone.autocast():
+        features = _features(backbone.model.visual, pixels.to(backbone.device)[order], kept[order])
+    return F.normalize(features.float(), dim=-1)[order.argsort()]
 
 
-def _groups(counts: list[int], slack: float) -> Iterator[list[int]]:
-    """Rows in groups of like counts, the longest first.
+def _features(visual: VisionTransformer, pixels: Tensor, kept: Tensor) -> Tensor:
+    """Features [B, D] of images sorted by how many patches they keep.
 
-    >>> list(_groups([3, 16, 14, 3], slack=1 / 8))
-    [[1, 2], [0, 3]]
+    The tokens of all images are packed one after the other, [N, W]: what works on single tokens runs on all
+    of them at once, without padding; attention and pooling run on images with the same count.
     """
-    group: list[int] = []
-    for row in sorted(range(len(counts)), key=lambda row: -counts[row]):
-        if group and counts[row] < (1 - slack) * counts[group[0]]:
-            yield group
-            group = []
-        group.append(row)
-    if group:
-        yield group
+    if len(pixels) == 0:
+        return pixels.new_zeros(0, visual.output_dim)
+    packed = visual._embeds(pixels)[F.pad(kept, (1, 0), value=True)]  # [N, W], the class token always in
+    runs = _runs((kept.sum(dim=1) + 1).tolist())
+    for block in visual.transformer.resblocks:
+        plain = type(block) is ResidualAttentionBlock
+        packed = _packed_block(block, packed, runs) if plain else _each(block, packed, runs)
+    return _each(lambda tokens: _pooled(visual, tokens), packed, runs)
 
 
-@contextlib.contextmanager
-def _only(backbone: Backbone, kept: Tensor) -> Iterator[None]:
-    """Context in which the image tower's transformer gets the class token and the kept patches [b, h * w]."""
-    visual = backbone.model.visual
-    counts = kept.sum(dim=1, keepdim=True)  # [b, 1]
-    longest = int(counts.max())
-    order = (~kept).byte().argsort(dim=1, stable=True)[:, :longest]  # [b, longest]: kept ones first, in order
-    real = torch.arange(longest, device=kept.device) < counts  # [b, longest]
-    padded = not bool(real.all())
-    heads = visual.transformer.resblocks[0].attn.num_heads
+def _pooled(visual: VisionTransformer, tokens: Tensor) -> Tensor:
+    pooled = visual._pool(tokens)[0]  # [b, W]
+    return pooled if visual.proj is None else pooled @ visual.proj
 
-    def drop(module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
-        tokens = args[0]  # [b, 1 + h * w, W]
-        patches = tokens[:, 1:].gather(1, order[..., None].expand(-1, -1, tokens.shape[2]))
-        if padded:  # no token attends to padding: [b * heads, T, T]
-            seen = F.pad(real, (1, 0), value=True)[:, None, None]
-            mask = torch.zeros(seen.shape, device=tokens.device).masked_fill(~seen, float("-inf"))
-            kwargs["attn_mask"] = mask.expand(-1, heads, 1 + longest, -1).flatten(0, 1)
-        return (torch.cat([tokens[:, :1], patches], dim=1),), kwargs
 
-    def weigh(module, args: tuple, tokens: Tensor) -> Tensor:
-        """Scale the patches so that a mean over all of them is the mean over the real ones."""
-        weights = real.to(tokens.dtype) * longest / counts
-        return torch.cat([tokens[:, :1], tokens[:, 1:] * weights[..., None]], dim=1)
+def _runs(lengths: list[int]) -> list[tuple[int, int]]:
+    """Neighbours of one length together: (how many, length).
 
-    handles = [visual.transformer.register_forward_pre_hook(drop, with_kwargs=True)]
-    if padded and visual.pool_type == "avg":
-        pooled = visual.transformer if visual.final_ln_after_pool else visual.ln_post
-        handles.append(pooled.register_forward_hook(weigh))
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+    >>> _runs([3, 3, 5])
+    [(2, 3), (1, 5)]
+    """
+    return [(len(list(same)), length) for length, same in groupby(lengths)]
+
+
+def _each(work: Callable[[Tensor], Tensor], packed: Tensor, runs: list[tuple[int, int]]) -> Tensor:
+    """Apply ``work`` ([b, T, C] to [b, ..., C']) to images of one length at a time, packed again."""
+    parts = packed.split([count * length for count, length in runs])
+    done = [work(part.unflatten(0, run)) for part, run in zip(parts, runs, strict=True)]
+    return torch.cat([out.flatten(0, -2) for out in done])
+
+
+def _packed_block(block: ResidualAttentionBlock, packed: Tensor, runs: list[tuple[int, int]]) -> Tensor:
+    """What a block of open_clip makes of packed tokens [N, W]."""
+    attention = block.attn
+
+    def attend(joined: Tensor) -> Tensor:
+        """Attention of [b, T, 3 W] -> [b, T, W]; in between [b, heads, T, W / heads]."""
+        split = joined.unflatten(2, (3, attention.num_heads, -1)).permute(2, 0, 3, 1, 4)
+        return F.scaled_dot_product_attention(*split).transpose(1, 2).flatten(2)
+
+    joined = F.linear(block.ln_1(packed), attention.in_proj_weight, attention.in_proj_bias)  # [N, 3 W]
+    packed = packed + block.ls_1(attention.out_proj(_each(attend, joined, runs)))
+    return packed + block.ls_2(block.mlp(block.ln_2(packed)))
