@@ -11,7 +11,7 @@ the grid of the CAM layer.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -66,6 +66,7 @@ def noun_cams(
     grain: str = "pixel",
     engine: str | None = None,
     template: str = TEMPLATE,
+    texts: Mapping[str, Tensor] | None = None,
     max_rows: int = 256,
 ) -> list[Tensor]:
     """Class-activation maps of every noun on its image.
@@ -87,6 +88,7 @@ def noun_cams(
         engine: "fast" (batched; gradcam, hirescam, layercam), "reference" (pytorch-grad-cam), or None for
             the fast one where it knows the method. They agree.
         template: the text whose feature is the target; ``{noun}`` stands for the noun.
+        texts: features [D] of the nouns' texts, where they are known already; the others are encoded.
         max_rows: how many image-noun rows run at once; smaller needs less memory, the maps are the same.
 
     Returns:
@@ -102,9 +104,10 @@ def noun_cams(
     method, target = method or backbone.cam_method, target or backbone.cam_target
     engine = engine or ("fast" if method in FAST_METHODS else "reference")
     layers = _check_request(backbone, pixels, nouns, method, layer, target, grain, engine, template, max_rows)
-    texts = _noun_features(backbone, [noun for row in nouns for noun in row], template)
+    known = texts or {}
+    texts = _noun_features(backbone, [noun for row in nouns for noun in row], template, known)
     if target == "contrast":
-        texts = texts - _noun_features(backbone, CONTRAST_NOUNS, template).mean(dim=0)
+        texts = texts - _noun_features(backbone, CONTRAST_NOUNS, template, known).mean(dim=0)
     run = fast_maps if engine == "fast" else reference_maps
     if engine == "reference" and grain == "pixel":
         run = reference_pixel_maps
@@ -149,12 +152,16 @@ def _chunks(counts: Sequence[int], most: int) -> Iterator[list[int]]:
         yield group
 
 
-def _noun_features(backbone: Backbone, nouns: Sequence[str], template: str) -> Tensor:
-    """Text features [R, D], each different noun encoded once."""
-    different = sorted(set(nouns))
-    where = {noun: i for i, noun in enumerate(different)}
-    features = backbone.encode_texts([template.replace("{noun}", noun) for noun in different])
-    return features[[where[noun] for noun in nouns]]
+def _noun_features(
+    backbone: Backbone, nouns: Sequence[str], template: str, known: Mapping[str, Tensor]
+) -> Tensor:
+    """Text features [R, D], each different noun that is not known encoded once."""
+    unknown = sorted(set(nouns) - known.keys())
+    encoded = backbone.encode_texts([template.replace("{noun}", noun) for noun in unknown])
+    features = dict(zip(unknown, encoded, strict=True)) | {
+        noun: known[noun] for noun in {*nouns} & known.keys()
+    }
+    return torch.stack([features[noun] for noun in nouns]) if nouns else encoded
 
 
 def _check_request(

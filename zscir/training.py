@@ -26,7 +26,7 @@ from tqdm import tqdm
 from zscir.artifacts import artifact, is_whole
 from zscir.backbone import Backbone, load_backbone
 from zscir.inversion import PROMPT, InversionNetwork, original_loss, query_target_loss
-from zscir.pairs import Pairs, build_masked_pairs, image_features, load_pairs
+from zscir.pairs import Pairs, build_masked_pairs, image_features, load_pairs, readable_rows
 from zscir.train_config import MASKING_FIELDS, PRESETS, TrainConfig, key_fields
 
 __all__ = ["PRESETS", "Inversion", "TrainConfig", "fit", "load_inversion"]
@@ -92,6 +92,7 @@ class _Data:
 def _data(config: TrainConfig, backbone: Backbone, pairs: Pairs, progress: bool) -> _Data:
     if config.lam == 0:
         features = image_features(backbone, pairs, progress=progress)
+        features = features[readable_rows(features)]
         return _Data(features, None, None, None, {"pairs": len(pairs)})
     settings = {name: getattr(config, name) for name in MASKING_FIELDS}
     made = build_masked_pairs(backbone, pairs, **settings, seed=config.seed, progress=progress)
@@ -105,7 +106,8 @@ def _data(config: TrainConfig, backbone: Backbone, pairs: Pairs, progress: bool)
     masked_row = torch.full((len(pairs),), -1)
     masked_row[made.rows] = torch.arange(len(made.rows))
     features = image_features(backbone, pairs, progress=progress)
-    return _Data(features, made.masked_features, captions, masked_row, made.report)
+    good = readable_rows(features)
+    return _Data(features[good], made.masked_features, captions, masked_row[good], made.report)
 
 
 @dataclass
