@@ -6,8 +6,8 @@ python benchmarks/masking.py --out benchmarks/results/masking.json
 * features of masked images with ``fill="drop"`` against ``fill="mean"``, at the τ that keeps 30 % on average;
 * peak memory of `build_masked_pairs` for two numbers of pairs (a small random tower with wide features).
 
-Times are CPU seconds of one thread, the runs taking turns, so other work on the machine changes little. Of every
-number the least of the repeats counts.
+Times are CPU seconds of one thread, the runs taking turns, so other work on the machine changes little. Of
+every number the least of the repeats counts.
 """
 
 from __future__ import annotations

@@ -223,6 +223,16 @@ def test_upsampling_equals_opencv(towers):
     assert upsample_cams(grid[None, :, None], 14).shape == (1, 5, 1, 14, 14)
 
 
+def test_known_texts_are_not_encoded_again(tiny_backbone, monkeypatch):
+    pixels, words = images(tiny_backbone), sorted({noun for row in NOUNS for noun in row})
+    expected = torch.cat(noun_cams(tiny_backbone, pixels, NOUNS))
+    texts = tiny_backbone.encode_texts([f"a photo of a {word}" for word in words])
+    monkeypatch.setattr(type(tiny_backbone), "tokenize", lambda *args: pytest.fail("encoded again"))
+    known = dict(zip(words, texts, strict=True))
+    got = torch.cat(noun_cams(tiny_backbone, pixels, NOUNS, texts=known))
+    torch.testing.assert_close(got, expected, atol=1e-4, rtol=0)
+
+
 def test_no_noun_anywhere(tiny_backbone):
     pixels = images(tiny_backbone, 2)
     assert [m.shape for m in noun_cams(tiny_backbone, pixels, [[], []])] == [(0, 32, 32)] * 2
@@ -243,6 +253,10 @@ def test_no_noun_anywhere(tiny_backbone):
         ({"nouns": ["dog", "cat"]}, "nouns must be 2 lists"),
         ({"nouns": [["dog"]]}, "nouns must be 2 lists"),
         ({"nouns": [["dog"], [" "]]}, "empty strings"),
+        (
+            {"nouns": [["dog"], ["very " * 30 + "dog"]]},
+            "noun 'very very .* 35 tokens.* reads 22",
+        ),
         ({"max_rows": 0}, "max_rows"),
     ],
 )

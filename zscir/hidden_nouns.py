@@ -75,7 +75,7 @@ def _columns(
     columns: Columns = {name: [] for name in ("rows", "nouns", "lemmas", "captions")}
     columns |= {"without_noun": [], "beyond_context": []}
     for row, (caption, nouns) in enumerate(zip(captions, found, strict=True), start=first):
-        usable = [noun for noun in nouns if _fits(backbone, mask_noun(caption, noun, key["span"]))]
+        usable = [noun for noun in nouns if _fits(backbone, caption, noun, key["span"])]
         if not usable:
             columns["beyond_context" if nouns else "without_noun"].append(row)
             continue
@@ -89,11 +89,15 @@ def _columns(
     return columns
 
 
-def _fits(backbone: Backbone, masked: str) -> bool:
-    """Whether the tokenizer sees exactly one ``*`` in the text, within the context."""
-    ids = backbone.tokenizer.encode(masked.replace(PLACEHOLDER, f" {PLACEHOLDER} "))
+def _fits(backbone: Backbone, caption: str, noun: Noun, span: str) -> bool:
+    """Whether the tokenizer sees exactly one ``*`` in the masked caption, within the context, which holds the
+    noun's own text, too."""
+    masked = mask_noun(caption, noun, span).replace(PLACEHOLDER, f" {PLACEHOLDER} ")
+    ids = backbone.tokenizer.encode(masked)
     room = backbone.context_length - 2
-    return ids.count(backbone.placeholder_id) == 1 and backbone.placeholder_id in ids[:room]
+    if ids.count(backbone.placeholder_id) != 1 or backbone.placeholder_id not in ids[:room]:
+        return False
+    return len(backbone.tokenizer.encode(TEMPLATE.replace("{noun}", noun.lemma))) <= room
 
 
 def noun_texts(backbone: Backbone, hidden: HiddenNouns, key: dict) -> dict[str, Tensor]:

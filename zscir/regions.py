@@ -97,7 +97,7 @@ def noun_cams(
 
     Raises:
         ValueError: an unknown method, target, engine, grain or layer, a template without ``{noun}``, an
-            empty noun, or not one list of nouns an image.
+            empty noun or one whose text is longer than the backbone reads, or not one list of nouns an image.
     """
     if len(nouns) == 0 and len(pixels) == 0:
         return []
@@ -157,11 +157,19 @@ def _noun_features(
 ) -> Tensor:
     """Text features [R, D], each different noun that is not known encoded once."""
     unknown = sorted(set(nouns) - known.keys())
-    encoded = backbone.encode_texts([template.replace("{noun}", noun) for noun in unknown])
+    room = backbone.context_length - 2
+    for noun in unknown:
+        tokens = len(backbone.tokenizer.encode(template.replace("{noun}", noun)))
+        if tokens > room:
+            raise ValueError(
+                f"noun {noun!r:.80} is too long: its text has {tokens} tokens, and backbone "
+                f"{backbone.name!r} reads {room}"
+            )
+    encoded = backbone.encode_texts([template.replace("{noun}", noun) for noun in unknown]) if unknown else []
     features = dict(zip(unknown, encoded, strict=True)) | {
         noun: known[noun] for noun in {*nouns} & known.keys()
     }
-    return torch.stack([features[noun] for noun in nouns]) if nouns else encoded
+    return torch.stack([features[noun] for noun in nouns]) if nouns else torch.zeros(0, backbone.dim)
 
 
 def _check_request(
