@@ -132,3 +132,24 @@ def test_pretraining_brings_its_own_options(capsys):
     with pytest.raises(SystemExit) as caught:
         cli.main(["pocket", "pretrain", "--help"])
     assert caught.value.code == 0 and "--out" in capsys.readouterr().out
+
+
+def test_pairs_writes_a_dataset_and_says_what_was_left_out(tmp_path, monkeypatch, capsys):
+    from datasets import load_from_disk
+    from PIL import Image
+
+    monkeypatch.setenv("ZSCIR_ARTIFACTS", str(tmp_path / "artifacts"))
+    captions = ["a dog on a sofa", "a red car", "it is here", "an owl", "a boat on the sea", "a cat"]
+    for row in range(6):
+        Image.new("RGB", (100, 100), (40 * row, 90, 200)).save(tmp_path / f"{row}.png")
+    lines = ["file\tcaption", *(f"{row}.png\t{caption}" for row, caption in enumerate(captions))]
+    (tmp_path / "table.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    words = ["pairs", str(tmp_path / "table.tsv"), "--out", str(tmp_path / "out"), "--nouns", "all"]
+    assert cli.main([*words, "--tau", "0.4", "--fill", "drop"]) == 0
+    said = capsys.readouterr().out
+    assert "masked: 7" in said and "without_noun: 1" in said
+    assert load_from_disk(str(tmp_path / "out"))["masked_caption"][0] == "a * on a sofa"
+    assert cli.main([*words, "--tau", "0.4", "--fill", "drop"]) == 2
+    assert "out is not empty" in capsys.readouterr().err
+    assert cli.main([*words, "--tau", "1.7"]) == 2
+    assert "tau is 1.7; legal: 0 <= tau <= 1" in capsys.readouterr().err

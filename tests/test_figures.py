@@ -282,3 +282,58 @@ def test_legal_parameters_pass(tmp_path):
     )
     check_parameters(prompt="a * , {caption}", cleaning="strip", preprocessing="targetpad", weight=0)
     check_parameters(pairs="", pretrained="", backbone="pocket", taus=[0.2, 0.4], seeds=[0, 1], root="")
+
+
+def test_marked_captions_colour_each_noun_once():
+    captions = ["a small dog on a sofa", "it is dark"]
+    figure = figures.marked_caption(captions, find_nouns(captions))
+    boxes = figure.axes[0].patches
+    assert [(box.get_x(), box.get_width()) for box in boxes] == [(8, 3), (17, 4)]
+    assert boxes[0].get_facecolor() != boxes[1].get_facecolor()  # the head
+    assert [line.get_xdata().tolist() for line in figure.axes[0].lines] == [[0, 11], [15, 21]]
+    assert "".join(text.get_text() for text in figure.axes[0].texts) == "".join(captions)
+
+
+def test_a_masked_picture_shows_what_drop_leaves_out(tiny_backbone):
+    pixels = tiny_backbone.preprocess(Image.new("RGB", (32, 32), "red"))
+    keep = torch.zeros(32, 32, dtype=torch.bool)
+    keep[:8, :12] = True  # one patch and half of another
+    seen = np.asarray(figures.masked_picture(tiny_backbone, pixels, keep, "drop")).astype(int)
+    assert (seen[:8, :16] == [255, 0, 0]).all() and (seen[8:] == 255).all() and (seen[:, 16:] == 255).all()
+    grey = np.asarray(figures.masked_picture(tiny_backbone, pixels, keep))
+    assert (grey[:8, :12] == [255, 0, 0]).all() and (grey[8:] == grey[31, 31]).all()
+
+
+def test_mask_grid_has_a_row_a_noun_and_frames_the_chosen_tau(tiny_backbone):
+    pixels = tiny_backbone.preprocess(Image.new("RGB", (32, 32), "red"))
+    cams = {"dog": torch.linspace(0, 1, 1024).reshape(32, 32), "cat": torch.ones(32, 32)}
+    figure = figures.mask_grid(tiny_backbone, pixels, cams, [0.25, 0.5], chosen=0.5)
+    assert [axis.get_ylabel() for axis in figure.axes[::3]] == ["dog", "cat"]
+    assert [axis.get_xlabel() for axis in figure.axes] == [
+        *("map", "75 % kept", "50 % kept"),
+        *("map", "100 % kept", "100 % kept"),
+    ]
+    assert framed(figure) == [False, False, True] * 2
+    assert [axis.get_title() for axis in figure.axes[:3]] == ["", "τ = 0.25", "τ = 0.5"]
+
+
+def test_quality_curves_failures_and_areas(pairs, tiny_backbone):
+    from zscir.mask_quality import mask_quality, same_areas_at_random
+
+    objects = figures.drawn_objects(tiny_backbone, pairs, range(3))
+    perfect = objects.masks.float()
+    tables = {"own": mask_quality(perfect, objects.masks)}
+    tables["random mask"] = mask_quality(same_areas_at_random(perfect), objects.masks)
+    figure = figures.quality_curves(tables, 0.3, own="own")
+    left, right = figure.axes
+    assert left.lines[0].get_ydata().tolist() == [1.0] * 18 and left.lines[1].get_linestyle() == ":"
+    assert [text.get_text() for text in right.get_legend().get_texts()] == ["all (2)", "large (2)"]
+    figure = figures.failure_panels(tiny_backbone, objects, perfect, [0.5, 0.2], most=1)
+    assert [axis.get_xlabel() for axis in figure.axes] == ["dog: IoU 0.20"]
+    areas = {0.2: torch.tensor([0.2, 0.4]), 0.4: torch.tensor([0.1, 0.1])}
+    labels = figures.kept_areas(areas, chosen=0.2).axes[0].get_xticklabels()
+    assert [label.get_text() for label in labels] == ["0.2", "0.4"]
+    coarse = figures.true_cells(tiny_backbone, objects)
+    assert coarse.shape == objects.masks.shape and coarse[:, ::8, ::8].any()
+    figure = figures.pair_panels(tiny_backbone, objects.pixels[0], coarse[0], "a dog", "a *")
+    assert [axis.get_xlabel() for axis in figure.axes] == ["“a dog”", "“a *”"]

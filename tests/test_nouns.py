@@ -101,7 +101,12 @@ def test_skip_is_a_parameter():
 @pytest.mark.parametrize(
     ("caption", "noun", "span", "masked"),
     [
-        ("an owl", 0, "noun", "an *"),
+        ("an owl", 0, "noun", "a *"),
+        ("An  owl sees an owl", 1, "noun", "An  owl sees a *"),
+        ("An  owl sees an owl", 0, "noun", "A  * sees an owl"),
+        ("an old owl", 0, "noun", "an old *"),
+        ("a man and an apple's core", 1, "noun", "a man and a *'s core"),
+        ("a Roman owl", 0, "noun", "a Roman *"),
         ("a small owl", 0, "chunk", "*"),
         ("a dog's bone", 0, "noun", "a *'s bone"),
         ("a dog's bone", 0, "chunk", "*'s bone"),

@@ -2,14 +2,27 @@
 
 import io
 import json
+import os
+import signal
+import subprocess
+import sys
 import tarfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageDraw
 
-from zscir.pairs import Pairs, build_masked_pairs, image_features, load_pairs
+from zscir.pairs import (
+    Pairs,
+    build_masked_pairs,
+    image_features,
+    load_pairs,
+    masked_pairs_at,
+    readable_rows,
+)
+from zscir.regions import keep_mask, mask_image, noun_cams
 
 NOUNS = ["dog", "cat", "owl", "car", "tree", "boat"]
 
@@ -211,15 +224,46 @@ def test_image_features_are_those_of_the_backbone_and_stored(tiny_backbone, pair
     assert stored.stat().st_mtime_ns == before
 
 
-def test_unreadable_images_are_counted_and_nothing_is_left(tiny_backbone, tmp_path, artifacts):
+def break_image(path):
+    path.write_bytes(path.read_bytes()[:200])
+
+
+def test_unreadable_images_are_skipped_counted_and_listed(tiny_backbone, tmp_path):
     folder = write_folder(tmp_path / "broken")
     for name in ("003", "007"):
-        (folder / f"{name}.png").write_bytes((folder / f"{name}.png").read_bytes()[:200])
-    with pytest.raises(
-        ValueError, match=r"2 images cannot be read: image 3 \(003\.png\).*image 7 \(007\.png\)"
+        break_image(folder / f"{name}.png")
+    pairs = load_pairs(folder)
+    features = image_features(tiny_backbone, pairs)
+    assert readable_rows(features).tolist() == [row for row in range(12) if row not in (3, 7)]
+    for masked in (
+        build_masked_pairs(tiny_backbone, pairs),
+        build_masked_pairs(tiny_backbone, pairs, mask_source="none"),
+        build_masked_pairs(tiny_backbone, pairs, mask_source="random", nouns="all"),
     ):
-        image_features(tiny_backbone, load_pairs(folder))
-    assert list((artifacts / "image-features").iterdir()) == []
+        assert masked.report["unreadable"] == 2 and set(masked.rows.tolist()) == set(range(12)) - {3, 7}
+        assert masked.image_features.isfinite().all() and masked.masked_features.isfinite().all()
+        assert [row for row, _ in masked.skipped["unreadable"]] == [3, 7]
+        assert "image 3 (003.png)" in masked.skipped["unreadable"][0][1]
+
+
+def test_too_much_left_out_stops_the_work(tiny_backbone, tmp_path, artifacts):
+    folder = write_folder(tmp_path / "broken")
+    for name in ("003", "007", "010"):
+        break_image(folder / f"{name}.png")
+    message = (
+        r"3 of 12 are left out \(unreadable 3\), more than max_skipped = 0.2 allows: image 3 \(003\.png\)"
+    )
+    for build in (image_features, build_masked_pairs):
+        with pytest.raises(ValueError, match=message):
+            build(tiny_backbone, load_pairs(folder))
+    assert not list(artifacts.glob("image-features/*"))
+    masked = build_masked_pairs(tiny_backbone, load_pairs(folder), max_skipped=0.25)
+    assert masked.report["masked"] == 9
+    with pytest.raises(ValueError, match=r"3 of 12 are left out"):  # also when all is stored
+        build_masked_pairs(tiny_backbone, load_pairs(folder))
+    captions = ["it is here"] * 4 + [caption(row) for row in range(8)]
+    with pytest.raises(ValueError, match=r"4 of 12 .*without_noun 4.*caption 0: 'it is here'"):
+        build_masked_pairs(tiny_backbone, load_pairs(write_folder(tmp_path / "mute", captions=captions)))
 
 
 def test_masked_pairs_line_up(tiny_backbone, tmp_path):
@@ -246,8 +290,6 @@ def test_masked_pairs_line_up(tiny_backbone, tmp_path):
 
 
 def test_masked_feature_is_the_masked_images(tiny_backbone, pairs):
-    from zscir.regions import keep_mask, mask_image, noun_cams
-
     masked = build_masked_pairs(tiny_backbone, pairs, tau=0.4, fill="black")
     pixels = torch.stack([tiny_backbone.preprocess(pairs.images[row]) for row in range(12)])
     cams = torch.cat(noun_cams(tiny_backbone, pixels, [[noun] for noun in masked.nouns]))
@@ -259,16 +301,34 @@ def test_masked_feature_is_the_masked_images(tiny_backbone, pairs):
     assert masked.report["mean_kept_area"] == pytest.approx(kept.float().mean().item(), abs=0.01)
 
 
+def test_dropped_patches_come_through_to_the_masked_features(tiny_backbone, pairs, make_tiny_backbone):
+    from zscir.token_drop import encode_kept
+
+    masked = build_masked_pairs(tiny_backbone, pairs, tau=0.4, fill="drop")
+    pixels = torch.stack([tiny_backbone.preprocess(pairs.images[row]) for row in range(12)])
+    cams = torch.cat(noun_cams(tiny_backbone, pixels, [[noun] for noun in masked.nouns]))
+    expected = encode_kept(tiny_backbone, pixels, keep_mask(cams, 0.4))
+    close = (masked.masked_features * expected).sum(dim=1) > 0.999  # maps are stored in half precision
+    assert close.float().mean() >= 0.9
+    assert not torch.allclose(
+        masked.masked_features, build_masked_pairs(tiny_backbone, pairs, tau=0.4).masked_features, atol=1e-3
+    )
+    resnet = {"layers": [1, 1, 1, 1], "width": 16, "head_width": 16, "image_size": 96}
+    with pytest.raises(ValueError, match="fills that work: mean"):
+        build_masked_pairs(make_tiny_backbone(vision=resnet), pairs, fill="drop")
+
+
 def test_a_changed_tau_recomputes_the_masked_layer_only(tiny_backbone, pairs, artifacts):
     build_masked_pairs(tiny_backbone, pairs, tau=0.3)
-    assert folders(artifacts) == {"image-features": 1, "nouns": 1, "cams": 1, "masked-features": 1}
+    once = {"image-features": 1, "nouns": 1, "noun-features": 1, "cams": 1, "masked-features": 1}
+    assert folders(artifacts) == once
     build_masked_pairs(tiny_backbone, pairs, tau=0.3)
     build_masked_pairs(tiny_backbone, pairs, tau=0.2)
-    assert folders(artifacts) == {"image-features": 1, "nouns": 1, "cams": 1, "masked-features": 2}
+    assert folders(artifacts) == once | {"masked-features": 2}
     build_masked_pairs(tiny_backbone, pairs, tau=0.2, fill="black")
     build_masked_pairs(tiny_backbone, pairs, tau=0.2, cam_method="hirescam")
     build_masked_pairs(tiny_backbone, pairs, mask_source="none")
-    assert folders(artifacts) == {"image-features": 1, "nouns": 1, "cams": 2, "masked-features": 4}
+    assert folders(artifacts) == once | {"cams": 2, "masked-features": 4}
 
 
 def test_tau_and_keep_change_what_is_kept(tiny_backbone, pairs):
@@ -310,12 +370,16 @@ def test_seed_and_strategy_choose_the_noun(tiny_backbone, pairs):
         return build_masked_pairs(tiny_backbone, pairs, mask_source="none", **settings).nouns
 
     assert nouns(seed=1) == nouns(seed=1) != nouns(seed=2)
+    assert nouns(seed=1, epoch=1) == nouns(seed=2)
     assert nouns(noun_strategy="first") == [NOUNS[row % 6] for row in range(12)]
     visible = build_masked_pairs(tiny_backbone, pairs, mask_source="none", noun_strategy="most-visible")
-    for row, noun in enumerate(visible.nouns):
-        words = [NOUNS[row % 6], NOUNS[(row // 6 + row + 1) % 6], "beach"]
-        texts = tiny_backbone.encode_texts([f"a photo of a {word}" for word in words])
-        assert words[int((texts @ visible.image_features[row]).argmax())] == noun
+    pixels = torch.stack([tiny_backbone.preprocess(pairs.images[row]) for row in range(12)])
+    words = [[NOUNS[row % 6], NOUNS[(row // 6 + row + 1) % 6], "beach"] for row in range(12)]
+    maps = noun_cams(tiny_backbone, pixels, words, grain="patch")
+    mass = [one.mean(dim=(1, 2)) for one in maps]
+    chosen = [row.index(noun) for row, noun in zip(words, visible.nouns, strict=True)]
+    assert all(one[at] >= one.max() - 1e-3 for one, at in zip(mass, chosen, strict=True))
+    assert len(set(chosen)) > 1
     chunk = build_masked_pairs(tiny_backbone, pairs, mask_source="none", noun_strategy="first", span="chunk")
     assert chunk.masked_captions[0] == "* and a cat on the beach"
 
@@ -323,7 +387,7 @@ def test_seed_and_strategy_choose_the_noun(tiny_backbone, pairs):
 def test_html_entities_and_stars_never_give_two_placeholders(tiny_backbone, tmp_path):
     captions = ["a dog &#42; a cat", "a * dog", "a dog ** on a sofa"]
     pairs = load_pairs(write_folder(tmp_path / "stars", 3, captions))
-    masked = build_masked_pairs(tiny_backbone, pairs, mask_source="none")
+    masked = build_masked_pairs(tiny_backbone, pairs, mask_source="none", max_skipped=0.5)
     assert masked.rows.tolist() == [1, 2] and masked.report["beyond_context"] == 1
     ids = tiny_backbone.tokenize(masked.masked_captions)
     assert ((ids == tiny_backbone.placeholder_id).sum(dim=1) == 1).all()
@@ -338,6 +402,9 @@ def test_html_entities_and_stars_never_give_two_placeholders(tiny_backbone, tmp_
         ({"cam_method": "cam"}, "cam_method is 'cam'"),
         ({"noun_strategy": "best"}, "noun_strategy is 'best'"),
         ({"span": "word"}, "span is 'word'"),
+        ({"grain": "cell"}, "grain is 'cell'; legal: pixel, patch"),
+        ({"nouns": "two"}, "nouns is 'two'; legal: one, all"),
+        ({"max_skipped": 2}, "max_skipped is 2"),
         ({"mask_source": "box"}, "mask_source is 'box'; legal: cam, true, none, random"),
     ],
 )
@@ -345,3 +412,201 @@ def test_illegal_settings_fail_before_any_work(tiny_backbone, pairs, artifacts, 
     with pytest.raises(ValueError, match=message):
         build_masked_pairs(tiny_backbone, pairs, **wrong)
     assert not artifacts.exists()
+
+
+# --------------------------------------------------------------------------- all nouns, several taus, shards
+
+
+def test_all_nouns_and_drawing_one_of_them(tiny_backbone, pairs):
+    every = build_masked_pairs(tiny_backbone, pairs, nouns="all")
+    assert len(every.rows) == 36 and every.rows.tolist() == sorted(every.rows.tolist())
+    assert every.nouns[:3] == [NOUNS[0], NOUNS[1], "beach"]
+    first = build_masked_pairs(tiny_backbone, pairs, noun_strategy="first")
+    close = (every.masked_features[::3] * first.masked_features).sum(dim=1)
+    assert (close > 0.999).float().mean() > 0.9
+    drawn = [every.draw(seed=3, epoch=epoch) for epoch in range(4)]
+    assert all(one.rows.tolist() == list(range(12)) for one in drawn)
+    assert len({tuple(one.nouns) for one in drawn}) == 4
+    assert every.draw(3, 1).nouns == drawn[1].nouns
+    for at in range(12):
+        place = 3 * at + every.nouns[3 * at : 3 * at + 3].index(drawn[0].nouns[at])
+        assert torch.equal(drawn[0].masked_features[at], every.masked_features[place])
+
+
+def test_several_taus_read_each_image_once(tiny_backbone, pairs, monkeypatch):
+    read = []
+    monkeypatch.setattr(
+        type(tiny_backbone), "preprocess", lambda self, image: read.append(1) or self.transform(image)
+    )
+    made = masked_pairs_at(tiny_backbone, pairs, [0.2, 0.4])
+    assert len(read) == 12 and list(made) == [0.2, 0.4]
+    again = build_masked_pairs(tiny_backbone, pairs, tau=0.4)
+    assert len(read) == 12 and torch.equal(again.masked_features, made[0.4].masked_features)
+    with pytest.raises(ValueError, match="taus is empty"):
+        masked_pairs_at(tiny_backbone, pairs, [])
+
+
+def test_patch_grain_masks_whole_cells(tiny_backbone, pairs):
+    masked = build_masked_pairs(tiny_backbone, pairs, tau=0.5, grain="patch")
+    assert ((masked.kept_area * 16) % 1 == 0).all()  # of 4 x 4 cells
+    dropped = build_masked_pairs(tiny_backbone, pairs, tau=0.5, grain="patch", fill="drop")
+    assert torch.equal(dropped.kept_area, masked.kept_area)
+    assert not torch.allclose(dropped.masked_features, masked.masked_features, atol=1e-3)
+
+
+def test_shards_change_nothing_but_rounding(tiny_backbone, pairs, monkeypatch, artifacts):
+    whole = build_masked_pairs(tiny_backbone, pairs, nouns="all")
+    monkeypatch.setenv("ZSCIR_ARTIFACTS", str(artifacts / "other"))
+    monkeypatch.setattr("zscir.features.SHARD", 5)
+    monkeypatch.setattr("zscir.masked_features.SHARD", 5)
+    monkeypatch.setattr("zscir.hidden_nouns.TEXT_SHARD", 7)
+    cut = build_masked_pairs(tiny_backbone, pairs, nouns="all")
+    assert cut.masked_captions == whole.masked_captions and torch.equal(cut.rows, whole.rows)
+    torch.testing.assert_close(cut.image_features, whole.image_features, atol=1e-5, rtol=0)
+    close = (cut.masked_features * whole.masked_features).sum(dim=1) > 0.999
+    assert close.float().mean() > 0.9
+    assert not list((artifacts / "other").glob("*/.parts*"))
+
+
+KILLED = """
+import os, signal, sys
+sys.path.insert(0, "tests")
+from conftest import build_tiny_backbone
+from zscir import features, hidden_nouns, masked_features, shards
+from zscir.pairs import build_masked_pairs, load_pairs
+
+features.SHARD = masked_features.SHARD = 3
+hidden_nouns.TEXT_SHARD = 3
+write, left = shards.Layer.write, [int(sys.argv[2])]
+
+def write_and_die(self, index, columns):
+    if left[0] == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    left[0] -= 1
+    print(self.kind, index, flush=True)
+    write(self, index, columns)
+
+shards.Layer.write = write_and_die
+build_masked_pairs(build_tiny_backbone(), load_pairs(sys.argv[1]), fill="noise", progress=False)
+print("done", flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_killed_and_restarted_it_goes_on_and_gives_the_same_bytes(pairs, tmp_path):
+    def run(artifacts, writes):
+        env = os.environ | {"ZSCIR_ARTIFACTS": str(artifacts), "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, "-c", KILLED, str(tmp_path / "mine"), str(writes)]
+        done = subprocess.run(command, env=env, cwd=Path(__file__).parents[1], capture_output=True, text=True)
+        assert done.returncode in (0, -signal.SIGKILL), done.stderr
+        return done.stdout.splitlines()
+
+    at_once = run(tmp_path / "at once", -1)
+    assert at_once.count("done") == 1 and len(at_once) == 4 * 4 + 1
+    first, rest = run(tmp_path / "killed", 9), run(tmp_path / "killed", -1)
+    assert "done" not in first and first + rest == at_once  # nothing made twice, nothing left out
+    for kind, column in [("image-features", "features"), ("cams", "cams"), ("masked-features", "features")]:
+        one, other = (next((tmp_path / run / kind).glob(f"*/{column}.npy")) for run in ("at once", "killed"))
+        assert one.read_bytes() == other.read_bytes()
+
+
+def test_saved_as_a_dataset_with_its_report(tiny_backbone, tmp_path):
+    from datasets import load_from_disk
+
+    folder = write_folder(tmp_path / "some", captions=["it is here"] + [caption(row) for row in range(1, 12)])
+    break_image(folder / "005.png")
+    masked = build_masked_pairs(tiny_backbone, load_pairs(folder), nouns="all")
+    saved = masked.save(tmp_path / "out")
+    table = load_from_disk(str(saved)).with_format("torch")
+    assert table.column_names == [
+        *("row", "image_feature", "masked_image_feature", "masked_caption", "noun", "kept_area")
+    ]
+    assert torch.equal(table["masked_image_feature"][:], masked.masked_features)
+    assert torch.equal(table["row"][:], masked.rows) and list(table["noun"]) == masked.nouns
+    report = json.loads((saved / "report.json").read_text("utf-8"))
+    assert report["unreadable"] == report["without_noun"] == 1 and report["masked"] == 30
+    assert report["skipped"]["without_noun"] == [[0, "caption 0: 'it is here'"]]
+    with pytest.raises(FileExistsError, match="not empty"):
+        masked.save(tmp_path / "out")
+
+
+def test_a_backbone_without_cam_layer_is_told_before_any_work(make_tiny_backbone, pairs, artifacts):
+    bare = make_tiny_backbone()
+    bare.cam_layers = ()
+    with pytest.raises(ValueError, match="cam_layer is None, but backbone 'tiny' has no default layer"):
+        build_masked_pairs(bare, pairs)
+    assert not artifacts.exists()
+    assert build_masked_pairs(bare, pairs, mask_source="none").report["masked"] == 12
+
+
+# ------------------------------------------------------------------------------------------ other sources
+
+
+def test_the_table_of_pic2word(tmp_path):
+    folder = write_folder(tmp_path / "mine")
+    text = (folder / "captions.tsv").read_text("utf-8").replace("file\tcaption", "filepath\ttitle")
+    (folder / "captions.tsv").unlink()
+    (folder / "train.csv").write_text(text, "utf-8")  # separated by tabs all the same
+    assert load_pairs(folder).captions == [caption(row) for row in range(12)]
+
+
+def test_samples_without_image_or_caption_are_counted(tiny_backbone, tmp_path):
+    write_tar(tmp_path / "00.tar", range(9))
+    with tarfile.open(tmp_path / "00.tar", "a") as tar:
+        for name, data in (("00009.txt", b"a lost dog"), ("00010.png", png(draw(1)))):
+            entry = tarfile.TarInfo(name)
+            entry.size = len(data)
+            tar.addfile(entry, io.BytesIO(data))
+    pairs = load_pairs(tmp_path)
+    assert len(pairs) == 9 and list(pairs.incomplete) == [
+        "00.tar/00009: no image",
+        "00.tar/00010: no caption",
+    ]
+    masked = build_masked_pairs(tiny_backbone, pairs, mask_source="none", max_skipped=0.3)
+    assert masked.report["incomplete"] == 2
+    with pytest.raises(ValueError, match="incomplete 2.*00009: no image"):
+        build_masked_pairs(tiny_backbone, pairs, mask_source="none")
+
+
+def write_parquet(path, count):
+    from datasets import Dataset, Features, Value
+    from datasets import Image as ImageFeature
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    columns = {
+        "image": [{"bytes": png(draw(row)), "path": None} for row in range(count)],
+        "caption": [caption(row) for row in range(count)],
+    }
+    kinds = Features({"image": ImageFeature(), "caption": Value("string")})
+    Dataset.from_dict(columns, features=kinds).to_parquet(str(path))
+
+
+def test_parquet_and_streams(tmp_path, monkeypatch, artifacts):
+    write_parquet(tmp_path / "set" / "train.parquet", 7)
+    assert load_pairs(tmp_path / "set").captions == [caption(row) for row in range(7)]
+    monkeypatch.setattr("zscir.streams.TAR_SIZE", 2)
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    pairs = load_pairs(f"stream:{tmp_path / 'set'}", limit=5)
+    assert pairs.captions == [caption(row) for row in range(5)]
+    assert pairs.images[4].tobytes() == draw(4).tobytes()
+    assert len(list(artifacts.glob("streams/*/*.tar"))) == 3
+
+
+def test_a_broken_stream_goes_on_where_it_was(tmp_path, monkeypatch):
+    from zscir import streams
+
+    write_parquet(tmp_path / "set" / "train.parquet", 7)
+    monkeypatch.setattr("zscir.streams.TAR_SIZE", 2)
+    write, skipped, read = streams._write_tar, [], streams._stream
+
+    def fail_at_the_third(path, first, samples):
+        if first == 4:
+            raise ConnectionError("gone")
+        write(path, first, samples)
+
+    with monkeypatch.context() as patch, pytest.raises(ConnectionError):
+        patch.setattr(streams, "_write_tar", fail_at_the_third)
+        load_pairs(f"stream:{tmp_path / 'set'}")
+    monkeypatch.setattr(streams, "_stream", lambda name, skip: skipped.append(skip) or read(name, skip))
+    assert load_pairs(f"stream:{tmp_path / 'set'}").captions == [caption(row) for row in range(7)]
+    assert skipped == [4]

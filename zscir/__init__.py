@@ -17,9 +17,10 @@ __version__ = "0.1.0"
 _HOME = {
     "backbone": ("Backbone", "load_backbone"),
     "nouns": ("Noun", "choose_noun", "find_nouns", "mask_noun"),
-    "regions": ("keep_mask", "mask_image", "noun_cams"),
+    "masks": ("encode_masked", "keep_mask", "mask_image"),
+    "regions": ("noun_cams",),
     "inversion": ("InversionNetwork", "original_loss", "query_target_loss"),
-    "pairs": ("MaskedPairs", "Pairs", "build_masked_pairs", "load_pairs"),
+    "pairs": ("MaskedPairs", "Pairs", "build_masked_pairs", "load_pairs", "masked_pairs_at"),
     "training": ("Inversion", "TrainConfig", "fit", "load_inversion"),
     "benchmarks": ("Benchmark", "Query", "load_benchmark"),
     "retrieval": (

@@ -12,7 +12,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
+from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from zscir.backbone import Backbone
 
@@ -30,38 +32,97 @@ REFERENCES = {
 def fast_maps(
     backbone: Backbone, pixels: Tensor, rows: Tensor, texts: Tensor, method: str, layers: Sequence[str]
 ) -> Tensor:
-    """Maps [R, h, w] in [0, 1] from one pass: below the layer per image, above it per row.
+    """Maps [R, h, w] in [0, 1] from one forward of the images and one batched pull-back of all texts.
 
-    The tower runs once over the images up to the layer; there the batch is expanded to one row per text,
-    the blocks above run on the rows, and one backward pass of the summed cosines gives all gradients.
+    Up to the layer nothing is recorded. Above it the tower runs once an image, not once a row: only the
+    cotangent, the gradient of the cosine by the image feature, differs between the texts of one image.
 
     Args:
         backbone: the frozen towers.
         pixels: [B, 3, S, S] normalised.
-        rows: [R] int64, the image of each row.
+        rows: [R] int64, the image of each row, increasing.
         texts: [R, D] text features.
         method: one of `FAST_METHODS`.
         layers: module paths; several are averaged after each was scaled.
     """
+    with torch.enable_grad(), backbone.autocast(), sdpa_kernel(SDPBackend.MATH):  # which can be batched
+        if class_token_tail(backbone.model, layers):
+            features, watched = _through_class_token(backbone.model.visual, pixels)
+        else:
+            features, watched = _watched_forward(backbone.model, pixels, layers)
+        gradients = _pulled_back(features, watched, rows, texts)
+    grids = [
+        scaled(_class_map(method, as_grid(a.detach()).float()[rows], as_grid(g).float()))
+        for a, g in zip(watched, gradients, strict=True)
+    ]
+    if len({grid.shape for grid in grids}) > 1:
+        raise ValueError(f"layers must share one grid, got {[tuple(grid.shape[1:]) for grid in grids]}")
+    return scaled(torch.stack(grids).mean(dim=0))
+
+
+def _watched_forward(model: nn.Module, pixels: Tensor, layers: Sequence[str]) -> tuple[Tensor, list[Tensor]]:
+    """Features [B, D] and the activations of the layers, from which on the graph is recorded."""
     watched: list[Tensor] = []
 
     def watch(module: nn.Module, args: tuple, output: Tensor) -> Tensor:
         watched.append(output if output.requires_grad else output.detach().requires_grad_(True))
         return watched[-1].clone()  # what follows may write in place
 
-    with torch.enable_grad(), backbone.autocast(), _expanded_at(backbone.model, layers, rows):
-        with _hooks(backbone.model.get_submodule(layer).register_forward_hook(watch) for layer in layers):
-            features = backbone.model.visual(pixels)
-        features = features[0] if isinstance(features, tuple) else features
-        similarity = F.cosine_similarity(features.float(), texts, dim=-1).sum()
-        gradients = torch.autograd.grad(similarity, watched)
-    grids = [
-        scaled(_class_map(method, as_grid(a.detach()).float(), as_grid(g).float()))
-        for a, g in zip(watched, gradients, strict=True)
-    ]
-    if len({grid.shape for grid in grids}) > 1:
-        raise ValueError(f"layers must share one grid, got {[tuple(grid.shape[1:]) for grid in grids]}")
-    return scaled(torch.stack(grids).mean(dim=0))
+    with _hooks(model.get_submodule(layer).register_forward_hook(watch) for layer in layers):
+        features = model.visual(pixels)
+    return features[0] if isinstance(features, tuple) else features, watched
+
+
+def class_token_tail(model: nn.Module, layers: Sequence[str]) -> bool:
+    """Whether the layer is ``ln_1`` of the last block of an open_clip tower that pools the class token."""
+    visual = model.visual
+    if not isinstance(visual, VisionTransformer) or visual.attn_pool is not None:
+        return False
+    last = visual.transformer.resblocks[-1]
+    own = [model.get_submodule(layer) for layer in layers] == [last.ln_1]
+    return own and visual.pool_type == "tok" and type(last) is ResidualAttentionBlock
+
+
+def _through_class_token(visual: VisionTransformer, pixels: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """As `_watched_forward`, but the last block computes the class token alone: nothing else is read.
+
+    Its one query q meets keys and values only in sums, so the weights of these move to the other side:
+    q . (K h) = (K' q) . h, and the mean of V h is V of the mean of h. No token is multiplied by a matrix.
+    """
+    with torch.no_grad():
+        x = visual._embeds(pixels)
+        for below in visual.transformer.resblocks[:-1]:
+            x = below(x)  # [B, T, W]
+        block = visual.transformer.resblocks[-1]
+        h = block.ln_1(x)
+    h = h.detach().requires_grad_(True)
+    attention, first = block.attn, x[:, 0]
+    heads, width = attention.num_heads, x.shape[-1]
+    wq, wk, wv = attention.in_proj_weight.chunk(3)  # [W, W] each
+    bq, _, bv = attention.in_proj_bias.chunk(3)  # a key's bias shifts all scores alike
+    q = F.linear(h[:, 0], wq, bq).unflatten(1, (heads, -1)) * (width // heads) ** -0.5  # [B, heads, d]
+    towards = torch.einsum("bnd,ndw->bnw", q, wk.unflatten(0, (heads, -1)))
+    weights = torch.einsum("bnw,btw->bnt", towards, h).softmax(dim=-1)
+    means = torch.einsum("bnt,btw->bnw", weights, h)
+    out = torch.einsum("bnw,ndw->bnd", means, wv.unflatten(0, (heads, -1))).flatten(1) + bv  # [B, W]
+    token = first + block.ls_1(attention.out_proj(out))
+    token = token + block.ls_2(block.mlp(block.ln_2(token)))
+    pooled = visual.ln_post(token)
+    return pooled if visual.proj is None else pooled @ visual.proj, [h]
+
+
+def _pulled_back(features: Tensor, watched: Sequence[Tensor], rows: Tensor, texts: Tensor) -> list[Tensor]:
+    """Gradients [R, ...] of the cosine of each row's feature and text by the activations of its image."""
+    own = features.detach().float()[rows].requires_grad_(True)
+    (cotangents,) = torch.autograd.grad(F.cosine_similarity(own, texts, dim=-1).sum(), own)  # [R, D]
+    place = torch.arange(len(rows), device=rows.device) - torch.searchsorted(rows, rows)  # 0, 1, ... an image
+    most = int(place.max()) + 1
+    stacked = features.new_zeros(most, *features.shape)  # [K, B, D], zero where an image has fewer texts
+    stacked[place, rows] = cotangents.to(features)
+    if most == 1:
+        return [g[rows] for g in torch.autograd.grad(features, watched, stacked[0])]
+    pulled = torch.autograd.grad(features, watched, stacked, is_grads_batched=True)
+    return [g[place, rows] for g in pulled]
 
 
 def reference_maps(
@@ -124,31 +185,6 @@ def _hooks(handles: Iterator) -> Iterator[None]:
     finally:
         for handle in handles:
             handle.remove()
-
-
-def _expanded_at(model: nn.Module, layers: Sequence[str], rows: Tensor) -> contextlib.AbstractContextManager:
-    """Context in which the batch turns from images into rows where the first of the blocks begins."""
-    done = []
-
-    def expand(module: nn.Module, args: tuple) -> tuple:
-        if done:
-            return args
-        done.append(True)
-        return (args[0][rows], *args[1:])
-
-    blocks = {_block(layer) for layer in layers}
-    return _hooks(model.get_submodule(block).register_forward_pre_hook(expand) for block in blocks)
-
-
-def _block(layer: str) -> str:
-    """The numbered block that a layer lies in, or the layer itself: a residual must expand with it.
-
-    >>> _block("visual.transformer.resblocks.3.ln_1"), _block("visual.layer4")
-    ('visual.transformer.resblocks.3', 'visual.layer4')
-    """
-    parts = layer.split(".")
-    numbered = [i for i, part in enumerate(parts) if part.isdigit()]
-    return ".".join(parts[: numbered[0] + 1]) if numbered else layer
 
 
 class _ImageTower(nn.Module):

@@ -4,6 +4,7 @@
     zscir run 07_ablation_tau -p tau 0.27 -o my_run.ipynb
     zscir sweep 05_cirr tau 0.2 0.3 0.4
     zscir pocket make --size small
+    zscir pairs data/cc3m --tau 0.3 --fill drop --out masked/cc3m
     zscir train --tau 0.3 --seed 1
     torchrun --nproc_per_node 8 -m zscir train --backbone ViT-L-14 --pretrained openai --pairs /data/cc3m
     zscir evaluate cirr --root ~/data/cirr --method inversion
@@ -41,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser(words).parse_args(words)
     try:
         args.command(args)
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, FileNotFoundError, FileExistsError) as error:
         print(f"zscir: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except FloatingPointError as error:
@@ -184,6 +185,43 @@ def _given(args: argparse.Namespace, config: type) -> dict[str, Any]:
     return {name: value for name, value in vars(args).items() if name in names}
 
 
+def _pairs_options(parser: Parser, words: list[str]) -> None:
+    from zscir.masking_options import MASK_SOURCES, NOUN_COUNTS
+    from zscir.nouns import SPANS, STRATEGIES
+    from zscir.regions import FILLS, GRAINS, KEEPS, METHODS, TARGETS
+
+    parser.add_argument("source", help="image-caption pairs, as load_pairs takes them")
+    parser.add_argument("--out", required=True, metavar="FOLDER", help="a new folder for the dataset")
+    parser.add_argument("--limit", type=int, help="only so many pairs")
+    parser.add_argument("--backbone", default="pocket", help="pocket, a folder, or an open_clip architecture")
+    parser.add_argument("--pretrained", help="open_clip tag or file of weights")
+    kinds = {
+        "tau": float,
+        "cam_layer": str,
+        "seed": int,
+        "epoch": int,
+        "n_process": int,
+        "max_skipped": float,
+    }
+    choices = {"keep": KEEPS, "fill": FILLS, "grain": GRAINS, "cam_method": METHODS, "cam_target": TARGETS}
+    choices |= {"nouns": NOUN_COUNTS, "noun_strategy": STRATEGIES, "span": SPANS, "mask_source": MASK_SOURCES}
+    for name in (*kinds, *choices):
+        how = {"choices": choices[name]} if name in choices else {"type": kinds[name]}
+        parser.add_argument(f"--{name.replace('_', '-')}", default=argparse.SUPPRESS, **how)
+    parser.set_defaults(command=_masked_pairs, options=(*kinds, *choices))
+
+
+def _masked_pairs(args: argparse.Namespace) -> None:
+    from zscir.backbone import load_backbone
+    from zscir.pairs import build_masked_pairs, load_pairs
+
+    options = {name: value for name, value in vars(args).items() if name in args.options}
+    backbone, pairs = load_backbone(args.backbone, args.pretrained), load_pairs(args.source, args.limit)
+    masked = build_masked_pairs(backbone, pairs, **options)
+    print("\n".join(f"{name}: {value}" for name, value in masked.report.items()))
+    print(f"the masked pairs: {masked.save(args.out)}")
+
+
 def _train_options(parser: Parser, words: list[str]) -> None:
     from zscir.training import TrainConfig
 
@@ -226,6 +264,7 @@ _COMMANDS = {
     "run": (_run_options, "run one chapter, with any parameters"),
     "sweep": (_sweep_options, "run one chapter for several values of a parameter"),
     "pocket": (_pocket_options, "make the embedded data, or train its backbone"),
+    "pairs": (_pairs_options, "make masked pairs, and write them as a dataset"),
     "train": (_train_options, "fit a textual inversion network"),
     "evaluate": (_from("evaluate_options"), "score a method on a benchmark"),
     "retrieve": (_from("retrieve_options"), "find the images of a folder that an image and a wish mean"),

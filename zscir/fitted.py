@@ -12,8 +12,8 @@ from torch import Tensor
 from zscir.artifacts import is_whole
 from zscir.backbone import Backbone
 from zscir.checkpoints import is_checkpoint, load_checkpoint, read_json, read_tensors
-from zscir.inversion import InversionNetwork
 from zscir.foreign import Published, read_published
+from zscir.inversion import InversionNetwork
 from zscir.train_config import TrainConfig
 from zscir.train_log import COLUMNS
 from zscir.weights import weights_hash

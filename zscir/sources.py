@@ -2,11 +2,13 @@
 
 load_pairs("pocket-small")                  the embedded world
 load_pairs("data/mine")                     a folder with one TSV or CSV table: columns file, caption
+                                            (or filepath, title, as Pic2Word has them)
 load_pairs("data/mine/captions.tsv")        the table itself
 load_pairs("data/cc3m")                     a folder of webdataset tars (0001.jpg + 0001.txt or .json)
 load_pairs("data/cc3m/cc3m-train-00*.tar")  some of them
-load_pairs("data/saved")                    what `datasets` wrote with save_to_disk
+load_pairs("data/saved")                    what `datasets` wrote with save_to_disk, or .parquet files
 load_pairs("owner/name")                    a `datasets` id, its train split
+load_pairs("stream:owner/name", limit=N)    the same, but no more of it is fetched than N pairs need
 """
 
 from __future__ import annotations
@@ -15,7 +17,6 @@ import csv
 import hashlib
 import io
 import json
-import tarfile
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -25,10 +26,14 @@ import numpy as np
 from PIL import Image
 
 from zscir.nouns import find_nouns
+from zscir.tars import TarMember, tar_pairs
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+#: Before a `datasets` id: read it as a stream, no further than ``limit``.
+STREAM = "stream:"
 IMAGE_COLUMNS = ("image", "jpg", "png", "webp")
 CAPTION_COLUMNS = ("caption", "text", "txt")
+#: Columns of a table: ours, and those of the table that Pic2Word's training reads.
+TABLE_COLUMNS = (("file", "filepath"), ("caption", "title"))
 
 
 @dataclass(frozen=True)
@@ -60,9 +65,10 @@ class Images(Sequence):
 class Pairs:
     """Captioned images: ``images[i]`` (RGB ``PIL.Image``) belongs to ``captions[i]``.
 
-    ``fingerprint`` names their content: captions, image names and sizes in bytes, in order. The rest exists
-    for drawn pairs only: ``scenes`` (JSON with a place and objects, each a noun and a label), ``label_maps``
-    (the label of the object seen at each pixel, 0 for the place), ``synonyms`` (word -> names in scenes).
+    ``fingerprint`` names their content: captions, image names and sizes in bytes, in order. ``incomplete``
+    names samples of the source that lack an image or a caption, and so are no pair. The rest exists for drawn
+    pairs only: ``scenes`` (JSON with a place and objects, each a noun and a label), ``label_maps`` (the label
+    of the object seen at each pixel, 0 for the place), ``synonyms`` (word -> names in scenes).
     """
 
     name: str
@@ -72,6 +78,7 @@ class Pairs:
     scenes: list[str] | None = field(default=None, repr=False)
     label_maps: Callable[[int], Image.Image] | None = field(default=None, repr=False)
     synonyms: Mapping[str, Collection[str]] = field(default_factory=dict, repr=False)
+    incomplete: Sequence[str] = field(default=(), repr=False)
 
     def __len__(self) -> int:
         return len(self.captions)
@@ -116,6 +123,12 @@ def load_pairs(source: str | Path, limit: int | None = None) -> Pairs:
         return _from_pocket(text, limit)
     if path.suffix == ".tar" or any(path.glob("*.tar") if path.is_dir() else ()):
         return _from_tars(path, limit)
+    if text.startswith(STREAM):
+        from zscir.streams import spooled
+
+        return _from_tars(spooled(text.removeprefix(STREAM), limit), limit)
+    if path.suffix == ".parquet" or any(path.glob("*.parquet") if path.is_dir() else ()):
+        return _from_dataset(_parquet(path), text, limit)
     if (path / "dataset_info.json").is_file() or (path / "dataset_dict.json").is_file():
         return _from_dataset(_saved_dataset(path), text, limit)
     if path.is_dir() or path.suffix in (".tsv", ".csv"):
@@ -126,7 +139,8 @@ def load_pairs(source: str | Path, limit: int | None = None) -> Pairs:
         return _from_dataset(load_dataset(text, split="train"), text, limit)
     raise FileNotFoundError(
         f"pairs {text!r} do not exist; legal: pocket-<size>, a folder with one .tsv or .csv table "
-        "(columns file, caption), .tar files, a folder saved by datasets, or a datasets id owner/name"
+        "(columns file, caption), .tar or .parquet files, a folder saved by datasets, a datasets id "
+        "owner/name, or stream:owner/name"
     )
 
 
@@ -164,10 +178,16 @@ def _from_table(path: Path, limit: int | None) -> Pairs:
         raise FileNotFoundError(f"pairs {path}: needed is one .tsv or .csv table, found {len(tables)}")
     table = tables[0]
     with table.open(newline="", encoding="utf-8-sig") as stream:
-        rows = csv.DictReader(stream, delimiter="\t" if table.suffix == ".tsv" else ",")
-        if not {"file", "caption"} <= set(rows.fieldnames or ()):
-            raise ValueError(f"{table}: columns are {rows.fieldnames}; needed: file, caption")
-        pairs = [(row["file"], row["caption"]) for row in islice(rows, limit)]
+        header = stream.readline()
+        tabs = table.suffix == ".tsv" or ("\t" in header and "," not in header)
+        stream.seek(0)
+        rows = csv.DictReader(stream, delimiter="\t" if tabs else ",")
+        found = [next((c for c in legal if c in (rows.fieldnames or ())), None) for legal in TABLE_COLUMNS]
+        if None in found:
+            raise ValueError(
+                f"{table}: columns are {rows.fieldnames}; needed: file, caption (or filepath, title)"
+            )
+        pairs = [(row[found[0]], row[found[1]]) for row in islice(rows, limit)]
     files = [table.parent / name for name, _ in pairs]
     if missing := [file for file in files if not file.is_file()]:
         shown = ", ".join(map(str, missing[:5]))
@@ -178,66 +198,33 @@ def _from_table(path: Path, limit: int | None) -> Pairs:
     )
 
 
-@dataclass(frozen=True)
-class _Member:
-    tar: Path
-    name: str
-    offset: int
-    size: int
-
-    def read(self) -> bytes:
-        with self.tar.open("rb") as stream:
-            stream.seek(self.offset)
-            return stream.read(self.size)
-
-
 def _from_tars(path: Path, limit: int | None) -> Pairs:
     tars = sorted(path.glob("*.tar")) if path.is_dir() else sorted(path.parent.glob(path.name))
     if not tars:
         raise FileNotFoundError(f"pairs {path}: no such tar file")
     captions: list[str] = []
-    members: list[_Member] = []
+    members: list[TarMember] = []
+    incomplete: list[str] = []
     for tar in tars:
-        for image, caption in _tar_pairs(tar):
-            if limit is not None and len(captions) == limit:
-                break
+        if limit is not None and len(captions) == limit:
+            break
+        found, lacking = tar_pairs(tar)
+        incomplete += lacking
+        for image, caption in found[: None if limit is None else limit - len(captions)]:
             captions.append(caption)
             members.append(image)
     names = [f"{member.tar.name}/{member.name}" for member in members]
     images = Images(names, lambda index: members[index].read())
-    return _made(str(path), captions, images, [member.size for member in members])
+    return _made(str(path), captions, images, [member.size for member in members], incomplete=incomplete)
 
 
-def _tar_pairs(tar: Path) -> list[tuple[_Member, str]]:
-    """Captioned images of one webdataset tar; members of one name up to the first dot are a sample."""
-    samples: dict[str, dict[str, _Member]] = {}
-    try:
-        with tarfile.open(tar, "r:") as archive:
-            for entry in archive:
-                if entry.isfile():
-                    folder, _, file = entry.name.rpartition("/")
-                    stem, _, suffix = file.partition(".")
-                    member = _Member(tar, entry.name, entry.offset_data, entry.size)
-                    samples.setdefault(f"{folder}/{stem}", {})[f".{suffix.lower()}"] = member
-    except tarfile.TarError as error:
-        raise ValueError(f"{tar} is no whole tar file: {error}") from error
-    if any(
-        part.offset + part.size > tar.stat().st_size for parts in samples.values() for part in parts.values()
-    ):
-        raise ValueError(f"{tar} is no whole tar file: its last member is cut off")
-    found = []
-    for parts in samples.values():
-        image = next((parts[suffix] for suffix in IMAGE_SUFFIXES if suffix in parts), None)
-        caption = _tar_caption(parts)
-        if image is not None and caption is not None:
-            found.append((image, caption))
-    return found
+def _parquet(path: Path):
+    from datasets import load_dataset
 
-
-def _tar_caption(parts: dict[str, _Member]) -> str | None:
-    if ".txt" in parts:
-        return parts[".txt"].read().decode("utf-8").strip()
-    return json.loads(parts[".json"].read()).get("caption") if ".json" in parts else None
+    files = sorted(path.glob("*.parquet")) if path.is_dir() else sorted(path.parent.glob(path.name))
+    if not files:
+        raise FileNotFoundError(f"pairs {path}: no such parquet file")
+    return load_dataset("parquet", data_files=[str(file) for file in files], split="train")
 
 
 def _saved_dataset(path: Path):
@@ -253,19 +240,22 @@ def _saved_dataset(path: Path):
     return saved["train"]
 
 
+def pair_columns(name: str, columns: Sequence[str]) -> tuple[str, str]:
+    """Which columns of a dataset hold image and caption; ValueError, naming all, when one is missing."""
+    legal = (IMAGE_COLUMNS, CAPTION_COLUMNS)
+    image, caption = (next((c for c in names if c in columns), None) for names in legal)
+    if image is None or caption is None:
+        raise ValueError(
+            f"pairs {name!r}: columns are {', '.join(columns)}; needed: an image "
+            f"({', '.join(IMAGE_COLUMNS)}) and a caption ({', '.join(CAPTION_COLUMNS)})"
+        )
+    return image, caption
+
+
 def _from_dataset(dataset, name: str, limit: int | None) -> Pairs:
     from datasets import Image as ImageFeature
 
-    columns = [
-        next((c for c in legal if c in dataset.column_names), None)
-        for legal in (IMAGE_COLUMNS, CAPTION_COLUMNS)
-    ]
-    if None in columns:
-        raise ValueError(
-            f"pairs {name!r}: columns are {', '.join(dataset.column_names)}; needed: an image "
-            f"({', '.join(IMAGE_COLUMNS)}) and a caption ({', '.join(CAPTION_COLUMNS)})"
-        )
-    image_column, caption_column = columns
+    image_column, caption_column = pair_columns(name, dataset.column_names)
     dataset = dataset.select(range(min(limit or len(dataset), len(dataset))))
     encoded = dataset.select_columns([image_column]).cast_column(image_column, ImageFeature(decode=False))
     images = Images(range(len(dataset)), lambda index: _encoded(encoded[index][image_column]))

@@ -15,11 +15,13 @@ from torchvision.transforms import functional as TF
 
 from zscir.artifacts import artifact
 from zscir.backbone import PLACEHOLDER, Backbone
-from zscir.features import new_array, stored
+from zscir.features import image_features, readable_rows, stored
+from zscir.masks import encode_masked, keep_mask
 from zscir.nouns import choose_noun, find_nouns, mask_noun
-from zscir.pairs import Pairs, build_masked_pairs, image_features
+from zscir.pairs import Pairs, build_masked_pairs
 from zscir.processes import Processes
-from zscir.regions import keep_mask, mask_image, noun_cams
+from zscir.regions import noun_cams
+from zscir.shards import new_array
 from zscir.train_config import MASKING_FIELDS, TrainConfig
 
 #: Share of the image's area that ``online`` crops to, open_clip's own for training.
@@ -67,9 +69,12 @@ def load_data(
     if config.modality == "text":
         return _language_data(config, backbone, pairs)
     if config.lam == 0:
-        targets = None if config.online else image_features(backbone, pairs, progress=progress)
-        online = OnlineImages(config, backbone, pairs, None, processes) if config.online else None
-        return TrainData(len(pairs), targets, None, None, None, {"pairs": len(pairs)}, online)
+        if config.online:
+            online = OnlineImages(config, backbone, pairs, None, processes)
+            return TrainData(len(pairs), None, None, None, None, {"pairs": len(pairs)}, online)
+        targets, rows = _readable(backbone, pairs, progress)
+        report = {"pairs": len(pairs), "unreadable": len(pairs) - len(rows)}
+        return TrainData(len(rows), targets, None, None, None, report)
     settings = {name: getattr(config, name) for name in MASKING_FIELDS}
     if config.online:  # the nouns alone: maps are made anew in every step
         settings["mask_source"] = "none"
@@ -84,8 +89,18 @@ def load_data(
     if config.online:
         online = OnlineImages(config, backbone, pairs, made, processes)
         return TrainData(len(masked_row), None, None, captions, masked_row, made.report, online)
-    targets = image_features(backbone, pairs, progress=progress) if every else made.image_features
+    targets = made.image_features
+    if every:
+        targets, rows = _readable(backbone, pairs, progress)
+        masked_row = masked_row[rows]
     return TrainData(len(masked_row), targets, made.masked_features, captions, masked_row, made.report)
+
+
+def _readable(backbone: Backbone, pairs: Pairs, progress: bool) -> tuple[Tensor, Tensor]:
+    """Features of the images that can be read, and their rows."""
+    features = image_features(backbone, pairs, progress=progress)
+    rows = readable_rows(features)
+    return (features if len(rows) == len(features) else features[rows]), rows
 
 
 def _require_masked(config: TrainConfig, pairs: Pairs, found: int, report: dict):
@@ -183,7 +198,7 @@ class OnlineImages:
         maps = torch.cat(noun_cams(backbone, pixels.to(backbone.device), nouns, **how)).cpu()
         noise = torch.Generator().manual_seed(draw_seed(config.seed, step))
         kept = keep_mask(maps, config.tau, config.keep)
-        return self._encode(mask_image(pixels, kept, config.fill, backbone.mean, backbone.std, noise))
+        return encode_masked(backbone, pixels, kept, config.fill, noise)
 
 
 def _lemmas(pairs: Pairs, made) -> dict[int, str]:

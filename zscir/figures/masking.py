@@ -9,15 +9,20 @@ import numpy as np
 import pandas as pd
 import seaborn
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from PIL import Image
 from torch import Tensor
 
 from zscir.backbone import Backbone
-from zscir.figures.measures import JUDGEMENTS
+from zscir.figures.measures import JUDGEMENTS, DrawnObjects
 from zscir.figures.scenes import show_picture
 from zscir.figures.style import MAP_COLOURS, PALETTE, WIDTH, new_figure
+from zscir.masks import expand_mask, keep_mask, mask_image
 from zscir.nouns import Noun
-from zscir.regions import keep_mask, mask_image
+from zscir.token_drop import kept_patches, patch_grid
+
+#: Letters of 11 points in a line of a page's width.
+LETTERS = 74
 
 
 def noun_counts(nouns: Sequence[Sequence[Noun]], most: int = 15) -> Figure:
@@ -75,6 +80,137 @@ def cam_panels(backbone: Backbone, pixels: Tensor, cams: Mapping[str, Tensor], c
     return figure
 
 
+def masked_picture(backbone: Backbone, pixels: Tensor, keep: Tensor, fill: str = "mean") -> Image.Image:
+    """The masked picture of pixels [3, S, S] for a mask bool [S, S] (or of coarser cells).
+
+    Patches that "drop" leaves out are white: there is nothing where they were.
+    """
+    if fill == "drop":
+        keep = kept_patches(keep[None], patch_grid(backbone))[0]
+    keep = expand_mask(keep, pixels.shape[-1])[None].to(pixels.device)
+    if fill != "drop":
+        return to_picture(backbone, mask_image(pixels[None], keep, fill, backbone.mean, backbone.std)[0])
+    white = (1 - pixels.new_tensor(backbone.mean)) / pixels.new_tensor(backbone.std)
+    return to_picture(backbone, pixels.where(keep[0], white[:, None, None]))
+
+
+def marked_caption(captions: Sequence[str], nouns: Sequence[Sequence[Noun]]) -> Figure:
+    """Captions with their nouns marked, heads darker, the rest of each noun's chunk underlined."""
+    figure, axes = new_figure(1, 1, height=0.15 + 0.34 * len(captions))
+    axis = axes[0, 0]
+    axis.axis("off")
+    letters = max(LETTERS, *map(len, captions))
+    axis.set(xlim=(0, letters), ylim=(-len(captions), 0))
+    size = 11 * LETTERS / letters
+    for line, (caption, found) in enumerate(zip(captions, nouns, strict=True)):
+        for place, letter in enumerate(caption):
+            axis.text(
+                place + 0.5, -line - 0.5, letter, family="monospace", size=size, ha="center", va="center"
+            )
+        for noun in found:
+            colour, width = PALETTE[1] if noun.head else PALETTE[0], noun.end - noun.start
+            box = Rectangle((noun.start, -line - 0.88), width, 0.76, color=colour, alpha=0.35, linewidth=0)
+            axis.add_patch(box)
+            axis.plot([noun.chunk_start, noun.chunk_end], [-line - 0.92] * 2, color=colour, linewidth=1.2)
+    return figure
+
+
+def mask_grid(
+    backbone: Backbone,
+    pixels: Tensor,
+    cams: Mapping[str, Tensor],
+    taus: Sequence[float],
+    *,
+    chosen: float,
+    fill: str = "mean",
+) -> Figure:
+    """One row a noun: its map [S, S], then the masked picture for several τ; ``chosen`` is framed."""
+    count = 1 + len(taus)
+    figure, axes = new_figure(len(cams), count, height=len(cams) * (WIDTH / count + 0.3))
+    grey = to_picture(backbone, pixels).convert("L").convert("RGB")
+    for number, (line, (noun, cam)) in enumerate(zip(axes, cams.items(), strict=True)):
+        show_picture(line[0], grey, "map")
+        line[0].imshow(cam.cpu().numpy(), cmap=MAP_COLOURS, vmin=0, vmax=1, alpha=0.65)
+        line[0].set_ylabel(noun, fontsize=9.5)
+        for axis, tau in zip(line[1:], taus, strict=True):
+            kept = keep_mask(cam, tau)
+            text = f"{100 * float(kept.float().mean()):.0f} % kept"
+            picture = masked_picture(backbone, pixels, kept, fill)
+            show_picture(axis, picture, text, "kept" if tau == chosen else "")
+            axis.set_title(f"τ = {tau:g}" if number == 0 else "", fontsize=9.5, loc="center")
+    return figure
+
+
+def pair_panels(
+    backbone: Backbone, pixels: Tensor, keep: Tensor, caption: str, masked: str, fill: str = "mean"
+) -> Figure:
+    """A pair and its masked pair: picture and caption, masked picture and masked caption."""
+    figure, axes = new_figure(1, 2, height=WIDTH / 3.2 + 0.5)
+    show_picture(axes[0, 0], to_picture(backbone, pixels), f"“{caption}”")
+    show_picture(axes[0, 1], masked_picture(backbone, pixels, keep, fill), f"“{masked}”")
+    return figure
+
+
+def failure_panels(
+    backbone: Backbone, objects: DrawnObjects, maps: Tensor, scores: Sequence[float], most: int = 5
+) -> Figure:
+    """The objects with the lowest scores (IoU at the chapter's τ): map, and outline of the true mask."""
+    worst = np.argsort(np.asarray(scores), kind="stable")[:most]
+    figure, axes = new_figure(1, len(worst), height=WIDTH / len(worst) + 0.4)
+    for axis, place in zip(axes[0], worst, strict=True):
+        grey = to_picture(backbone, objects.pixels[place]).convert("L").convert("RGB")
+        show_picture(axis, grey, f"{objects.lemmas[place]}: IoU {scores[place]:.2f}")
+        axis.imshow(maps[place].cpu().numpy(), cmap=MAP_COLOURS, vmin=0, vmax=1, alpha=0.6)
+        axis.contour(objects.masks[place].numpy(), levels=[0.5], colors="white", linewidths=1.4)
+    return figure
+
+
+def quality_curves(
+    tables: Mapping[str, pd.DataFrame], tau: float, own: str, measures: Sequence[str] = ("IoU",)
+) -> Figure:
+    """Left each measure against τ, a line a table; right the IoU of table ``own`` by size of the object.
+
+    Tables are those of ``zscir.mask_quality.mask_quality``; bands are their 95 % intervals, the dashed line
+    is the chapter's τ. Tables whose name begins with "true" or "random" (ceiling and floor) are grey.
+    """
+    figure, axes = new_figure(1, len(measures) + 1, height=3.2)
+    for axis, measure in zip(axes[0], measures, strict=False):
+        colours = iter(PALETTE)
+        for name, table in tables.items():
+            bound = name.startswith(("true", "random"))
+            style = {"color": "0.45", "linestyle": ":"} if bound else {"color": next(colours)}
+            _band(axis, table[table["size"] == "all"], measure, name, **style)
+        axis.set_ylabel(measure)
+    right = axes[0, -1]
+    for colour, (size, table) in zip(PALETTE, tables[own].groupby("size", sort=False), strict=False):
+        objects = int(table["objects"].iloc[0])
+        _band(right, table, "IoU", f"{size} ({objects})", color=colour)
+    right.set_ylabel(f"IoU, {own}")
+    for axis in axes[0]:
+        axis.set(xlabel="τ", xlim=(0, 1), ylim=(0, 1))
+        axis.axvline(tau, color="0.35", linewidth=1, linestyle="--")
+        axis.legend(fontsize=7.5, loc="upper right", frameon=True, edgecolor="none", framealpha=0.8)
+    return figure
+
+
+def _band(axis, table: pd.DataFrame, measure: str, label: str, **style) -> None:
+    axis.plot(table["tau"], table[measure], label=label, **style)
+    low, high = table[f"{measure} low"], table[f"{measure} high"]
+    axis.fill_between(table["tau"], low, high, color=style["color"], alpha=0.15, linewidth=0)
+
+
+def kept_areas(areas: Mapping[float, Tensor], chosen: float) -> Figure:
+    """How the kept share of the image is spread over the pairs, one box a threshold; ``chosen`` is darker."""
+    figure, axes = new_figure(1, 1, height=2.6)
+    values = [100 * area.numpy() for area in areas.values()]
+    boxes = axes[0, 0].boxplot(values, whis=(5, 95), showfliers=False, patch_artist=True, widths=0.6)
+    for box, tau in zip(boxes["boxes"], areas, strict=True):
+        box.set(facecolor=PALETTE[0], alpha=0.8 if tau == chosen else 0.3)
+    axes[0, 0].set_xticks(range(1, len(areas) + 1), [f"{tau:g}" for tau in areas])
+    axes[0, 0].set(xlabel="τ", ylabel="kept, % of the image", ylim=(0, 100))
+    return figure
+
+
 def masked_panels(
     backbone: Backbone,
     pixels: Tensor,
@@ -88,9 +224,10 @@ def masked_panels(
     figure, axes = new_figure(1, len(taus), height=WIDTH / len(taus) + 0.55)
     for axis, tau in zip(axes[0], taus, strict=True):
         kept = keep_mask(cam, tau)
-        masked = mask_image(pixels[None], kept[None].to(pixels.device), fill, backbone.mean, backbone.std)
         text = f"{100 * float(kept.float().mean()):.0f} % kept"
-        show_picture(axis, to_picture(backbone, masked[0]), text, "kept" if tau == chosen else "")
+        show_picture(
+            axis, masked_picture(backbone, pixels, kept, fill), text, "kept" if tau == chosen else ""
+        )
         axis.set_title(f"τ = {tau:g}", fontsize=9.5, loc="center")
     return figure
 
@@ -99,8 +236,7 @@ def fill_panels(backbone: Backbone, pixels: Tensor, keep: Tensor, fills: Sequenc
     """One masked image under several fills; ``keep`` is bool [S, S]."""
     figure, axes = new_figure(1, len(fills), height=WIDTH / len(fills) + 0.3)
     for axis, fill in zip(axes[0], fills, strict=True):
-        masked = mask_image(pixels[None], keep[None].to(pixels.device), fill, backbone.mean, backbone.std)
-        show_picture(axis, to_picture(backbone, masked[0]), fill)
+        show_picture(axis, masked_picture(backbone, pixels, keep, fill), fill)
     return figure
 
 

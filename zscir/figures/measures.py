@@ -17,9 +17,12 @@ from PIL import Image
 from torch import Tensor
 
 from zscir.backbone import Backbone
+from zscir.mask_quality import localisation, mask_measures
+from zscir.masks import expand_mask, keep_mask
 from zscir.nouns import Noun
-from zscir.regions import localisation, noun_cams
+from zscir.regions import noun_cams
 from zscir.sources import Pairs
+from zscir.token_drop import kept_patches, patch_grid
 
 #: What a noun of a caption can be in the drawn picture.
 JUDGEMENTS = ("an object", "the place", "not in the picture", "something else")
@@ -163,12 +166,19 @@ def threshold_table(maps: Tensor, objects: DrawnObjects, taus: Sequence[float] =
     """
     tables = []
     for tau in taus:
-        kept = maps.cpu() >= tau
-        shared = (kept & objects.masks).sum(dim=(1, 2))
-        columns = {"kept": kept.float().mean(dim=(1, 2)), "coverage": shared / objects.masks.sum(dim=(1, 2))}
-        columns["IoU"] = shared / (kept | objects.masks).sum(dim=(1, 2))
-        tables.append(pd.DataFrame({"tau": tau, **{name: v.numpy() for name, v in columns.items()}}))
+        measured = mask_measures(keep_mask(maps, tau), objects.masks)
+        columns = {"kept": measured["kept"], "coverage": measured["recall"], "IoU": measured["IoU"]}
+        tables.append(pd.DataFrame({"tau": tau, **columns}))
     return pd.concat(tables, ignore_index=True)
+
+
+def true_cells(backbone: Backbone, objects: DrawnObjects) -> Tensor:
+    """The true masks as coarse as the tower's patches, bool [R, S, S]: the best that whole patches can do.
+
+    Raises:
+        ValueError: a tower without patch tokens.
+    """
+    return expand_mask(kept_patches(objects.masks, patch_grid(backbone)), backbone.image_size)
 
 
 def block_layers(backbone: Backbone, most: int = 6) -> dict[str, Sequence[str]]:

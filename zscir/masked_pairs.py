@@ -1,0 +1,120 @@
+"""What `zscir.pairs.build_masked_pairs` gives: masked pairs, their report, and the way to disk."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import uuid
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+#: Pairs written at once.
+WRITE_BATCH = 4096
+
+
+@dataclass
+class MaskedPairs:
+    """Pairs with one noun masked in the caption and the rest masked in the image; N of them, from P pairs.
+
+    Attributes:
+        image_features: [N, D] float32, L2-normalised: the whole images.
+        masked_features: [N, D] float32, L2-normalised: the masked images.
+        masked_captions: the captions with ``*`` for the noun.
+        nouns: what stood there.
+        rows: [N] int64, not decreasing: which of the pairs (several times with ``nouns="all"``).
+        report: ``pairs`` P, ``masked`` N; left out are ``unreadable`` images, ``incomplete`` samples (of a
+            source, without image or caption), captions ``without_noun`` or with none within the text that
+            the backbone reads (``beyond_context``), and nouns ``without_true_mask``; ``empty_masks`` (where
+            the threshold alone kept nothing) and ``mean_kept_area`` (share of the image, 0 to 1) of the N.
+        kept_area: [N] float32, share of each image that is kept.
+        skipped: reason -> (row, text) of every pair that was left out.
+    """
+
+    image_features: Tensor
+    masked_features: Tensor
+    masked_captions: list[str]
+    nouns: list[str]
+    rows: Tensor
+    report: dict
+    kept_area: Tensor | None = None
+    skipped: dict[str, list[tuple[int, str]]] = field(default_factory=dict, repr=False)
+
+    def draw(self, seed: int = 0, epoch: int = 0) -> MaskedPairs:
+        """One noun of each pair, drawn at random by ``seed + epoch``: for pairs made with ``nouns="all"``.
+
+        Nothing is computed anew, so a training can draw again each epoch.
+        """
+        rng = np.random.default_rng(seed + epoch)
+        _, first, counts = np.unique(self.rows.numpy(), return_index=True, return_counts=True)
+        return self._only(torch.from_numpy(first + rng.integers(counts)))
+
+    def _only(self, places: Tensor) -> MaskedPairs:
+        chosen = places.tolist()
+        area = self.kept_area[places] if self.kept_area is not None else None
+        return replace(
+            self,
+            image_features=self.image_features[places],
+            masked_features=self.masked_features[places],
+            masked_captions=[self.masked_captions[place] for place in chosen],
+            nouns=[self.nouns[place] for place in chosen],
+            rows=self.rows[places],
+            kept_area=area,
+            report={**self.report, "masked": len(chosen)},
+        )
+
+    def save(self, folder: str | Path) -> Path:
+        """Write a ``datasets.Dataset`` (``datasets.load_from_disk`` reads it), with ``report.json`` in it.
+
+        Columns: ``row``, ``image_feature`` and ``masked_image_feature`` [D], ``masked_caption``, ``noun``,
+        ``kept_area``. The report lists what was left out, with its reason. Whole or not at all.
+
+        Raises:
+            FileExistsError: the folder exists and is not empty.
+        """
+        from datasets import Dataset
+        from datasets.arrow_writer import ArrowWriter
+
+        folder = Path(folder).expanduser()
+        if folder.exists() and any(folder.iterdir()):
+            raise FileExistsError(f"{folder} is not empty; name a new folder")
+        scratch = folder.with_name(f".{folder.name}-{uuid.uuid4().hex[:8]}")
+        scratch.mkdir(parents=True)
+        try:
+            table = scratch / "table.arrow"
+            with ArrowWriter(path=str(table), features=self._columns()) as writer:
+                for first in range(0, len(self.rows), WRITE_BATCH):
+                    writer.write_batch(self._batch(slice(first, first + WRITE_BATCH)))
+                writer.finalize()
+            Dataset.from_file(str(table)).save_to_disk(str(scratch / "saved"))
+            report = {**self.report, "skipped": self.skipped}
+            text = json.dumps(report, ensure_ascii=False, indent=1) + "\n"
+            (scratch / "saved" / "report.json").write_text(text, encoding="utf-8")
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(scratch / "saved", folder)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+        return folder
+
+    def _columns(self):
+        from datasets import Features, List, Value
+
+        feature = List(Value("float32"), length=self.image_features.shape[1])
+        columns = {"row": Value("int64"), "image_feature": feature, "masked_image_feature": feature}
+        columns |= {"masked_caption": Value("string"), "noun": Value("string"), "kept_area": Value("float32")}
+        return Features(columns)
+
+    def _batch(self, part: slice) -> dict:
+        area = self.kept_area if self.kept_area is not None else torch.full((len(self.rows),), float("nan"))
+        return {
+            "row": self.rows[part].numpy(),
+            "image_feature": self.image_features[part].numpy(),
+            "masked_image_feature": self.masked_features[part].numpy(),
+            "masked_caption": self.masked_captions[part],
+            "noun": self.nouns[part],
+            "kept_area": area[part].numpy(),
+        }
