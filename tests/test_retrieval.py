@@ -357,7 +357,9 @@ def test_gallery_features_are_stored_by_content(tmp_path, backbone, monkeypatch)
     moved = shutil.copytree(root, tmp_path / "two")
     calls = []
     encode = backbone.encode_images
-    monkeypatch.setattr(backbone, "encode_images", lambda pixels: calls.append(len(pixels)) or encode(pixels))
+    monkeypatch.setattr(
+        backbone, "encode_images", lambda pixels, **how: calls.append(len(pixels)) or encode(pixels, **how)
+    )
     assert torch.equal(gallery_features(backbone, load_benchmark("cirr", moved)), features)
     assert calls == []
     shutil.copy(moved / "dev" / "dev-0-0-img0.png", moved / "dev" / "dev-0-1-img0.png")

@@ -241,7 +241,7 @@ def image_files(gallery: str | Path | Sequence[str | Path]) -> list[Path]:
 def network_words(inversion: Inversion) -> str:
     """An inversion network in words: its settings where it has some, and a hash of its weights."""
     config = getattr(inversion, "config", None)
-    shown = ("preset", "tau", "lam", "steps", "seed")
+    shown = ("preset", "tau", "lam", "steps", "seed", "layout", "file")
     known = [f"{name} {getattr(config, name)}" for name in shown if getattr(config, name, None) is not None]
     return f"{', '.join(known) or 'imported'} ({weights_hash(inversion.phi)[:16]})"
 
