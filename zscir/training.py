@@ -68,9 +68,8 @@ def fit(
             anew and removes its checkpoints; a path names the checkpoint.
 
     Raises:
-        ValueError: fewer pairs than ``config.batch`` (or fewer with a noun, where only those count), no pair
-            with a noun, true masks asked of pairs that have none, or a checkpoint that is damaged or of
-            another backbone, other pairs or other settings.
+        ValueError: fewer pairs (or pairs with a noun, where only those count) than ``batch``; true masks
+            asked of pairs that have none; a checkpoint that is damaged or of another training.
         FloatingPointError: loss or gradient is not finite; the message names step, rows and last checkpoint.
     """
     if config.tensorboard:
