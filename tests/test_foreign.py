@@ -8,7 +8,6 @@ import torch
 from PIL import Image
 from torch import nn
 
-from zscir.artifacts import fingerprint
 from zscir.benchmarks import load_benchmark
 from zscir.foreign import Published
 from zscir.retrieval import evaluate, query_features

@@ -118,14 +118,3 @@ def test_judge_scores_a_backbone(make_tiny_backbone):
     found, maps = scores["retrieval"], scores["localisation"]
     assert 0 <= found["image_to_text_recall@1"] <= found["image_to_text_recall@5"] <= 100
     assert maps["table"] and maps["chosen"] in maps["table"]
-
-
-def test_map_scores_of_perfect_and_blind_maps():
-    from zscir.pocket.judge import map_scores
-
-    masks = torch.zeros(2, 8, 8, dtype=torch.bool)
-    masks[:, 2:5, 2:5] = True
-    perfect = map_scores(masks.float(), masks)
-    assert perfect["pointing"] == 100 and perfect["best_iou"] == perfect["iou_at_0.3"] == 1
-    blind = map_scores((~masks).float(), masks)
-    assert blind["pointing"] == 0 and blind["iou_at_0.3"] == 0

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,8 @@ import torch
 from PIL import Image
 
 from ..backbone import Backbone, load_backbone
-from ..regions import FAST_METHODS, TARGETS, localisation, noun_cams
+from ..mask_quality import map_scores
+from ..regions import FAST_METHODS, TARGETS, noun_cams
 from . import captions, scenes
 from .pool import HELD_OUT_STREAM, training_scene
 
@@ -65,25 +65,6 @@ def held_out_objects(
     return torch.stack(pixels), torch.stack(masks), nouns
 
 
-def map_scores(maps: Iterable[torch.Tensor], masks: torch.Tensor) -> dict[str, float]:
-    """Mean over objects of the pointing game (percent) and of the best IoU over thresholds, and the
-    fixed threshold with the best mean IoU."""
-    maps = torch.stack(list(maps)).cpu()
-    found = [localisation(one, mask) for one, mask in zip(maps, masks, strict=True)]
-    ious = {}
-    for tau in np.arange(0.05, 1.0, 0.05):
-        kept = maps >= tau
-        ious[round(float(tau), 2)] = float(((kept & masks).sum((1, 2)) / (kept | masks).sum((1, 2))).mean())
-    best = max(ious, key=ious.get)
-    return {
-        "pointing": round(100 * float(np.mean([f["pointing"] for f in found])), 1),
-        "best_iou": round(float(np.mean([f["best_iou"] for f in found])), 3),
-        "iou_at_one_tau": round(ious[best], 3),
-        "that_tau": best,
-        "iou_at_0.3": round(ious[0.3], 3),
-    }
-
-
 def layers_of(backbone: Backbone) -> list[list[str]]:
     """Layers whose maps are compared: the norm before each block's attention, the means over the
     last two and three of these, and the last norm."""
@@ -104,7 +85,7 @@ def localisation_table(backbone: Backbone, count: int = 300, seed: int = 0) -> l
                 how = {"layer": layer, "method": method, "target": target}
                 maps = [one[0] for one in noun_cams(backbone, pixels, [[n] for n in nouns], **how)]
                 if any(one.max() > 0 for one in maps):
-                    rows.append({**how, **map_scores(maps, masks)})
+                    rows.append({**how, **map_scores(torch.stack(maps).cpu(), masks)})
     return rows
 
 
