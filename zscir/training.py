@@ -92,7 +92,8 @@ class _Data:
 def _data(config: TrainConfig, backbone: Backbone, pairs: Pairs, progress: bool) -> _Data:
     if config.lam == 0:
         features = image_features(backbone, pairs, progress=progress)
-        features = features[readable_rows(features)]
+        good = readable_rows(features)
+        features = features if len(good) == len(features) else features[good]  # else it stays on disk
         return _Data(features, None, None, None, {"pairs": len(pairs)})
     settings = {name: getattr(config, name) for name in MASKING_FIELDS}
     made = build_masked_pairs(backbone, pairs, **settings, seed=config.seed, progress=progress)
@@ -107,7 +108,9 @@ def _data(config: TrainConfig, backbone: Backbone, pairs: Pairs, progress: bool)
     masked_row[made.rows] = torch.arange(len(made.rows))
     features = image_features(backbone, pairs, progress=progress)
     good = readable_rows(features)
-    return _Data(features[good], made.masked_features, captions, masked_row[good], made.report)
+    if len(good) < len(features):
+        features, masked_row = features[good], masked_row[good]
+    return _Data(features, made.masked_features, captions, masked_row, made.report)
 
 
 @dataclass
@@ -123,6 +126,10 @@ class _State:
 def _train_into(folder: Path, config: TrainConfig, backbone: Backbone, pairs: Pairs, progress: bool):
     """Train and write phi.safetensors, config.json and history.csv."""
     data = _data(config, backbone, pairs, progress)
+    if len(data.features) < config.batch:  # unreadable images are left out
+        raise ValueError(
+            f"batch is {config.batch}, but pairs {pairs.name!r} have {len(data.features)} to train on"
+        )
     cuda = [backbone.device] if backbone.device.type == "cuda" else []
     with torch.random.fork_rng(devices=cuda):
         torch.manual_seed(config.seed)
