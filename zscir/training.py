@@ -127,9 +127,8 @@ def _train_into(folder: Path, config: TrainConfig, backbone: Backbone, pairs: Pa
     """Train and write phi.safetensors, config.json and history.csv."""
     data = _data(config, backbone, pairs, progress)
     if len(data.features) < config.batch:  # unreadable images are left out
-        raise ValueError(
-            f"batch is {config.batch}, but pairs {pairs.name!r} have {len(data.features)} to train on"
-        )
+        left = len(data.features)
+        raise ValueError(f"batch is {config.batch}, but of pairs {pairs.name!r} only {left} can be read")
     cuda = [backbone.device] if backbone.device.type == "cuda" else []
     with torch.random.fork_rng(devices=cuda):
         torch.manual_seed(config.seed)
