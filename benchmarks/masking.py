@@ -18,7 +18,6 @@ import io
 import json
 import os
 import platform
-import resource
 import subprocess
 import sys
 import tarfile
@@ -154,8 +153,9 @@ def build_pairs(folder: str, dim: int) -> None:
     from zscir.pairs import build_masked_pairs, load_pairs
 
     masked = build_masked_pairs(small_tower(dim), load_pairs(folder), progress=False)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"pairs": len(masked.rows), "peak MB": round(peak)}))
+    lines = Path("/proc/self/status").read_text().splitlines()  # getrusage would count the parent's memory
+    peak = next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+    print(json.dumps({"pairs": len(masked.rows), "peak MB": round(peak / 1024)}))
 
 
 def memory(counts: list[int], dim: int) -> dict:
@@ -193,6 +193,7 @@ def main() -> None:
     if args.build:
         build_pairs(args.build, args.dim)
         return
+    used = memory(args.pairs, args.dim)
     backbone = load_backbone(args.backbone, args.pretrained or None, device="cpu")
     record = {
         "date": date.today().isoformat(),
@@ -201,7 +202,7 @@ def main() -> None:
         "backbone": f"{args.backbone}, {args.pretrained}",
         "maps": maps(backbone, args.images, args.nouns, args.repeats),
         "fills": fills(backbone, args.masked, args.repeats),
-        "memory": memory(args.pairs, args.dim),
+        "memory": used,
     }
     text = json.dumps(record, indent=1) + "\n"
     if args.out:

@@ -246,6 +246,20 @@ def test_unreadable_images_are_skipped_counted_and_listed(tiny_backbone, tmp_pat
         assert "image 3 (003.png)" in masked.skipped["unreadable"][0][1]
 
 
+@pytest.mark.parametrize("lam", [0.0, 0.5])
+def test_training_passes_over_unreadable_images(tiny_backbone, tmp_path, lam):
+    from zscir.training import TrainConfig, fit
+
+    folder = write_folder(tmp_path / "broken")
+    break_image(folder / "003.png")
+    sizes = {"steps": 3, "warmup": 1, "batch": 11, "hidden": 16}
+    inversion = fit(TrainConfig(pairs=str(folder), lam=lam, **sizes), backbone=tiny_backbone, progress=False)
+    assert inversion.history["loss"].notna().all()
+    with pytest.raises(ValueError, match="batch is 12, but of pairs .* only 11 can be read"):
+        config = TrainConfig(pairs=str(folder), lam=lam, **sizes | {"batch": 12})
+        fit(config, backbone=tiny_backbone, progress=False)
+
+
 def test_too_much_left_out_stops_the_work(tiny_backbone, tmp_path, artifacts):
     folder = write_folder(tmp_path / "broken")
     for name in ("003", "007", "010"):

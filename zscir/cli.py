@@ -100,8 +100,7 @@ def _book_options(parser: Parser, words: list[str]) -> None:
 def _book(args: argparse.Namespace) -> None:
     from zscir.book import build
 
-    index = build(args.profile, _pairs(args.parameter), args.only, force=args.force)
-    print(f"the book: {index}")
+    print(f"the book: {build(args.profile, _pairs(args.parameter), args.only, force=args.force)}")
 
 
 def _run_options(parser: Parser, words: list[str]) -> None:

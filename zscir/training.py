@@ -110,7 +110,10 @@ def _train(run: Run, resume: bool | str | Path) -> State:
         lambda: load_data(config, run.backbone, run.pairs, processes, run.progress)
     )
     if data.count < config.batch:
-        raise ValueError(f"batch is {config.batch}, but {data.count} rows can be drawn; legal: 2 to that")
+        raise ValueError(
+            f"batch is {config.batch}, but of pairs {run.pairs.name!r} only {data.count} can be drawn; "
+            "legal: 2 to that"
+        )
     cuda = [run.backbone.device] if run.backbone.device.type == "cuda" else []
     with torch.random.fork_rng(devices=cuda):
         torch.manual_seed(config.seed)
