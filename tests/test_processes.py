@@ -46,6 +46,7 @@ def test_the_tower_passes_for_a_backbone(tiny_backbone):
     assert SharedTower(tiny_backbone, Processes(), 3.0).logit_scale == 3.0
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one(tiny_backbone, colour_pairs, tmp_path, monkeypatch):
     """With dropout, a batch of odd size, and a pair without a noun; from features and from images."""
     settings = {"pairs": colour_pairs, "steps": 20, "batch": 9, "warmup": 3, "hidden": 24}

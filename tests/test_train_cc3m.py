@@ -77,6 +77,7 @@ def small(tmp_path, cc3m, make_tiny_config, monkeypatch):
     return smaller
 
 
+@pytest.mark.slow
 def test_train_and_score(small, capsys):
     trainings = commands("zscir train")
     assert len(trainings) == 2
@@ -88,6 +89,7 @@ def test_train_and_score(small, capsys):
     assert "recall@1 " in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_several_processes(small):
     (words,) = commands("torchrun")
     words = small(words)
