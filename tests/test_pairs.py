@@ -255,7 +255,7 @@ def test_training_passes_over_unreadable_images(tiny_backbone, tmp_path, lam):
     sizes = {"steps": 3, "warmup": 1, "batch": 11, "hidden": 16}
     inversion = fit(TrainConfig(pairs=str(folder), lam=lam, **sizes), backbone=tiny_backbone, progress=False)
     assert inversion.history["loss"].notna().all()
-    with pytest.raises(ValueError, match="batch is 12, but of pairs .* only 11 can be read"):
+    with pytest.raises(ValueError, match="batch is 12, but of pairs .* only 11 can be drawn"):
         config = TrainConfig(pairs=str(folder), lam=lam, **sizes | {"batch": 12})
         fit(config, backbone=tiny_backbone, progress=False)
 
