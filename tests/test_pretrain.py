@@ -24,6 +24,7 @@ SMALL = pretrain.PretrainConfig(
     width=48,
     text_layers=1,
     thing_patches=2,
+    cam_layers="visual.ln_post",
 )
 
 

@@ -23,6 +23,7 @@ from zscir.nouns import Noun
 from zscir.regions import noun_cams
 from zscir.sources import Pairs
 from zscir.token_drop import kept_patches, patch_grid
+from zscir.weights import default_cam_layer
 
 #: What a noun of a caption can be in the drawn picture.
 JUDGEMENTS = ("an object", "the place", "not in the picture", "something else")
@@ -183,20 +184,22 @@ def true_cells(backbone: Backbone, objects: DrawnObjects) -> Tensor:
 
 def block_layers(backbone: Backbone, most: int = 6) -> dict[str, Sequence[str]]:
     """Layers to compare: the norm at the entrance of each block of the image tower, name -> module paths;
-    last, when the backbone's own maps are a mean over several layers, those.
+    then what else the backbone's own maps are made from and, when that is several layers, their mean.
 
     Of towers with more than ``most`` blocks some, evenly spread, the last among them; of an image tower
-    without numbered blocks the backbone's own layer alone.
+    without numbered blocks the backbone's own layers alone.
     """
-    split = re.fullmatch(r"(.*\.)(\d+)(\..*)", backbone.cam_layers[-1])
+    own = list(backbone.cam_layers)
+    numbered = r"(.*\.)(\d+)(\..*)"
+    found = [re.fullmatch(numbered, path) for path in (*own, default_cam_layer(backbone.model))]
+    split = next(filter(None, found), None)
     if split is None:
-        return {"the backbone's own": backbone.cam_layers}
+        return {"the backbone's own": own}
     blocks = len(backbone.model.get_submodule(split[1].rstrip(".")))
     chosen = sorted({round(block) for block in np.linspace(0, blocks - 1, min(most, blocks))})
     layers = {f"block {block + 1} of {blocks}": [f"{split[1]}{block}{split[3]}"] for block in chosen}
-    if len(backbone.cam_layers) > 1:
-        layers[f"the backbone's own (mean of {len(backbone.cam_layers)})"] = backbone.cam_layers
-    return layers
+    layers |= {f"then {path.split('.')[-1]}": [path] for path in own if not re.fullmatch(numbered, path)}
+    return layers | ({f"the backbone's own (mean of {len(own)})": own} if len(own) > 1 else {})
 
 
 def _need_scenes(pairs: Pairs) -> None:

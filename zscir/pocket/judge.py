@@ -66,12 +66,12 @@ def held_out_objects(
 
 
 def layers_of(backbone: Backbone) -> list[list[str]]:
-    """Layers whose maps are compared: the norm before each block's attention, the means over the
-    last two and three of these, and the last norm."""
+    """Layers whose maps are compared: the norm before each block's attention, the last norm, and means of
+    neighbours among these."""
     names = [name for name, _ in backbone.model.named_modules()]
-    blocks = [n for n in names if n.startswith("visual.transformer.resblocks.") and n.endswith(".ln_1")]
-    single = [[name] for name in (*blocks, "visual.ln_post")]
-    return [*single, blocks[-2:], blocks[-3:]] if len(blocks) > 2 else single
+    norms = [n for n in names if n.startswith("visual.transformer.resblocks.") and n.endswith(".ln_1")]
+    norms.append("visual.ln_post")
+    return [*([name] for name in norms), norms[-3:-1], norms[-2:], norms[-3:]]
 
 
 def localisation_table(backbone: Backbone, count: int = 300, seed: int = 0) -> list[dict]:
