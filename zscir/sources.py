@@ -1,14 +1,16 @@
 """Image-caption pairs from wherever they lie; ``zscir.pairs`` re-exports both names.
 
-load_pairs("pocket-small")                  the embedded world
-load_pairs("data/mine")                     a folder with one TSV or CSV table: columns file, caption
-                                            (or filepath, title, as Pic2Word has them)
-load_pairs("data/mine/captions.tsv")        the table itself
-load_pairs("data/cc3m")                     a folder of webdataset tars (0001.jpg + 0001.txt or .json)
-load_pairs("data/cc3m/cc3m-train-00*.tar")  some of them
-load_pairs("data/saved")                    what `datasets` wrote with save_to_disk, or .parquet files
-load_pairs("owner/name")                    a `datasets` id, its train split
-load_pairs("stream:owner/name", limit=N)    the same, but no more of it is fetched than N pairs need
+    load_pairs("pocket-small")                  the embedded world
+    load_pairs("data/mine")                     a folder with one TSV or CSV table: columns file, caption
+                                                (or filepath, title, as Pic2Word has them)
+    load_pairs("data/mine/captions.tsv")        the table itself
+    load_pairs("data/cc3m")                     a folder of webdataset tars (0001.jpg + 0001.txt or .json)
+    load_pairs("data/cc3m/cc3m-train-00*.tar")  some of them
+    load_pairs("data/saved")                    what `datasets` wrote with save_to_disk, or .parquet files
+    load_pairs("owner/name")                    a `datasets` id, its train split
+    load_pairs("stream:owner/name", limit=N)    the same, but no more of it is fetched than N pairs need
+
+What lies at a path is seen from the files themselves.
 """
 
 from __future__ import annotations

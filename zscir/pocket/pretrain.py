@@ -66,7 +66,7 @@ class PretrainConfig:
     width: int = 192
     text_layers: int = 4
     context: int = 40
-    cam_layers: str = "visual.transformer.resblocks.3.ln_1,visual.ln_post"
+    cam_layers: str = "visual.ln_post"
     cam_method: str = "hirescam"
 
     @property
