@@ -121,10 +121,10 @@ class Run:
         """L2-normalised features [B, dim] of each set, run on as many tokens as its longest text has."""
         model = self.model
         ids = [tokens[:, : int((tokens != 0).sum(dim=1).max())] for tokens in map(self.tokenizer, sets)]
-        used, place = (
-            torch.cat([tokens.flatten() for tokens in ids]).to(self.device).unique(return_inverse=True)
-        )
-        words = model.token_embedding(used)[place].split([tokens.numel() for tokens in ids])
+        flat = torch.cat([tokens.flatten() for tokens in ids]).to(self.device)
+        used, place = flat.unique(return_inverse=True)
+        words = functional.embedding(place, model.token_embedding(used))  # its gradient sums in one order
+        words = words.split([tokens.numel() for tokens in ids])
         features = []
         for tokens, x in zip(ids, words, strict=True):
             length = tokens.shape[1]
