@@ -56,8 +56,15 @@ class HiddenNouns:
         return sorted(set(self.lemmas))
 
 
+def nouns_key(backbone: Backbone, pairs: Pairs, strategy: str, span: str, seed: int) -> dict:
+    """What the hidden nouns depend on; the seed only where they are drawn."""
+    key = {"backbone": backbone.fingerprint, "pairs": pairs.fingerprint, "articles": "agree"}
+    key |= {"strategy": strategy, "span": span}
+    return key | ({"seed": seed} if strategy == "random" else {})
+
+
 def hidden_nouns(backbone: Backbone, pairs: Pairs, key: dict, *, n_process: int, progress: bool) -> Path:
-    """Folder of the ``nouns`` artifact that ``key`` describes: strategy ("all" or one of
+    """Folder of the ``nouns`` artifact that ``key`` describes (`nouns_key`): strategy ("all" or one of
     ``zscir.nouns.STRATEGIES`` but "most-visible"), span and seed."""
     layer = Layer("nouns", key, TEXT_SHARD)
     firsts = range(0, len(pairs), TEXT_SHARD)

@@ -25,7 +25,7 @@ class MaskedPairs:
         image_features: [N, D] float32, L2-normalised: the whole images.
         masked_features: [N, D] float32, L2-normalised: the masked images.
         masked_captions: the captions with ``*`` for the noun.
-        nouns: what stood there.
+        nouns: what stood there. lemmas: its singular, in lower case, as the maps are made of it.
         rows: [N] int64, not decreasing: which of the pairs (several times with ``nouns="all"``).
         report: ``pairs`` P, ``masked`` N; left out are ``unreadable`` images, ``incomplete`` samples (of a
             source, without image or caption), captions ``without_noun`` or with none within the text that
@@ -39,6 +39,7 @@ class MaskedPairs:
     masked_features: Tensor
     masked_captions: list[str]
     nouns: list[str]
+    lemmas: list[str]
     rows: Tensor
     report: dict
     kept_area: Tensor | None = None
@@ -62,6 +63,7 @@ class MaskedPairs:
             masked_features=self.masked_features[places],
             masked_captions=[self.masked_captions[place] for place in chosen],
             nouns=[self.nouns[place] for place in chosen],
+            lemmas=[self.lemmas[place] for place in chosen],
             rows=self.rows[places],
             kept_area=area,
             report={**self.report, "masked": len(chosen)},

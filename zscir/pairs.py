@@ -37,7 +37,7 @@ from zscir.features import (
     stored,
     unreadable_images,
 )
-from zscir.hidden_nouns import HiddenNouns, hidden_nouns, noun_texts, only
+from zscir.hidden_nouns import HiddenNouns, hidden_nouns, noun_texts, nouns_key, only
 from zscir.masked_features import Masking, cams_layer, largest_maps, lookup, masked_layer
 from zscir.masked_pairs import MaskedPairs
 from zscir.masking_options import MASK_SOURCES, check_masking
@@ -208,9 +208,7 @@ class _Work:
 
     def _hidden(self, strategy: str) -> tuple[HiddenNouns, dict]:
         """The hidden nouns and the key they are stored by."""
-        key = {"backbone": self.backbone.fingerprint, "pairs": self.pairs.fingerprint, "articles": "agree"}
-        key |= {"strategy": strategy, "span": self.span}
-        key |= {"seed": self.seed + self.epoch} if strategy == "random" else {}
+        key = nouns_key(self.backbone, self.pairs, strategy, self.span, self.seed + self.epoch)
         folder = hidden_nouns(
             self.backbone, self.pairs, key, n_process=self.n_process, progress=self.progress
         )
@@ -277,6 +275,7 @@ class _Work:
             masked_features=made,
             masked_captions=[hidden.captions[place] for place in places],
             nouns=[hidden.nouns[place] for place in places],
+            lemmas=[hidden.lemmas[place] for place in places],
             rows=rows,
             report=report,
             kept_area=area,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,10 +13,10 @@ from torchvision.transforms import RandomResizedCrop
 from torchvision.transforms import functional as TF
 
 from zscir.artifacts import artifact
-from zscir.backbone import PLACEHOLDER, Backbone
+from zscir.backbone import Backbone
 from zscir.features import image_features, readable_rows, stored
+from zscir.hidden_nouns import HiddenNouns, hidden_nouns, nouns_key
 from zscir.masks import encode_masked, keep_mask
-from zscir.nouns import choose_noun, find_nouns, mask_noun
 from zscir.pairs import Pairs, build_masked_pairs
 from zscir.processes import Processes
 from zscir.regions import noun_cams
@@ -67,7 +66,7 @@ def load_data(
         ValueError: fewer pairs with a masked caption than needed: one, or ``batch`` where only those count.
     """
     if config.modality == "text":
-        return _language_data(config, backbone, pairs)
+        return _language_data(config, backbone, pairs, progress)
     if config.lam == 0:
         if config.online:
             online = OnlineImages(config, backbone, pairs, None, processes)
@@ -109,43 +108,25 @@ def _require_masked(config: TrainConfig, pairs: Pairs, found: int, report: dict)
         raise ValueError(f"pairs {pairs.name!r}: {needed} masked pairs needed, found {report}")
 
 
-def _language_data(config: TrainConfig, backbone: Backbone, pairs: Pairs) -> TrainData:
+def _language_data(config: TrainConfig, backbone: Backbone, pairs: Pairs, progress: bool) -> TrainData:
     """Captions alone: no image is read."""
-    key = {"backbone": backbone.fingerprint, "pairs": pairs.fingerprint, "seed": config.seed}
-    key |= {"strategy": config.noun_strategy, "span": config.span}
-    folder = artifact("language-pairs", key, lambda tmp: _write_language(tmp, config, backbone, pairs))
-    made = json.loads((folder / "captions.json").read_text(encoding="utf-8"))
-    _require_masked(config, pairs, len(made["masked"]), made["report"])
-    features, every = stored(folder / "features.npy"), torch.arange(len(made["masked"]))
-    captions = backbone.tokenize(made["masked"])
-    return TrainData(len(every), features, features, captions, every, made["report"])
+    key = nouns_key(backbone, pairs, config.noun_strategy, config.span, config.seed)
+    hidden = HiddenNouns.of(hidden_nouns(backbone, pairs, key, n_process=1, progress=progress))
+    report = {"pairs": len(pairs), "masked": len(hidden.rows)}
+    report |= {name: len(getattr(hidden, name)) for name in ("without_noun", "beyond_context")}
+    _require_masked(config, pairs, len(hidden.rows), report)
+    whole = [pairs.captions[row] for row in hidden.rows]
+    folder = artifact("caption-features", key, lambda tmp: _write_captions(tmp, backbone, whole))
+    features, every = stored(folder / "features.npy"), torch.arange(len(whole))
+    return TrainData(len(every), features, features, backbone.tokenize(hidden.captions), every, report)
 
 
-def _write_language(folder: Path, config: TrainConfig, backbone: Backbone, pairs: Pairs):
-    """One noun a caption hidden -> captions.json, and the features of the whole captions -> features.npy."""
-    whole, masked, without = [], [], 0
-    for row, (caption, nouns) in enumerate(zip(pairs.captions, find_nouns(pairs.captions), strict=True)):
-        usable = [noun for noun in nouns if _fits(backbone, mask_noun(caption, noun, config.span))]
-        noun = choose_noun(usable, config.noun_strategy, np.random.default_rng([config.seed, row]))
-        without += not nouns
-        if noun is not None:
-            whole.append(caption)
-            masked.append(mask_noun(caption, noun, config.span))
-    report = {"pairs": len(pairs), "masked": len(masked), "without_noun": without}
-    report["beyond_context"] = len(pairs) - len(masked) - without
-    store = new_array(folder / "features.npy", (len(whole), backbone.dim))
-    for first in range(0, len(whole), TEXT_BATCH):
-        store[first : first + TEXT_BATCH] = backbone.encode_texts(whole[first : first + TEXT_BATCH]).cpu()
+def _write_captions(folder: Path, backbone: Backbone, captions: list[str]):
+    """Features of captions -> features.npy."""
+    store = new_array(folder / "features.npy", (len(captions), backbone.dim))
+    for first in range(0, len(captions), TEXT_BATCH):
+        store[first : first + TEXT_BATCH] = backbone.encode_texts(captions[first : first + TEXT_BATCH]).cpu()
     store.flush()
-    text = json.dumps({"masked": masked, "report": report}, ensure_ascii=False)
-    (folder / "captions.json").write_text(text, encoding="utf-8")
-
-
-def _fits(backbone: Backbone, masked: str) -> bool:
-    """Whether the tokenizer sees exactly one ``*`` in the text, within the context."""
-    ids = backbone.tokenizer.encode(masked.replace(PLACEHOLDER, f" {PLACEHOLDER} "))
-    placeholders = [place for place, one in enumerate(ids) if one == backbone.placeholder_id]
-    return len(placeholders) == 1 and placeholders[0] < backbone.context_length - 2
 
 
 class OnlineImages:
@@ -158,7 +139,7 @@ class OnlineImages:
     def __init__(self, config: TrainConfig, backbone: Backbone, pairs: Pairs, made, processes: Processes):
         self.config, self.backbone, self.pairs, self.processes = config, backbone, pairs, processes
         self.rows = None if made is None or config.lam < 1 else made.rows
-        self.lemmas = None if made is None else _lemmas(pairs, made)
+        self.lemmas = None if made is None else dict(zip(made.rows.tolist(), made.lemmas, strict=True))
 
     def features(self, rows: Tensor, masked: Tensor, step: int) -> tuple[Tensor, Tensor | None]:
         """Whole images [B, D] of rows, and masked images [B', D] of those that have a masked caption."""
@@ -199,22 +180,6 @@ class OnlineImages:
         noise = torch.Generator().manual_seed(draw_seed(config.seed, step))
         kept = keep_mask(maps, config.tau, config.keep)
         return encode_masked(backbone, pixels, kept, config.fill, noise)
-
-
-def _lemmas(pairs: Pairs, made) -> dict[int, str]:
-    """Row of the pairs -> lemma of the noun that was hidden there."""
-    rows = made.rows.tolist()
-    found = find_nouns([pairs.captions[row] for row in rows])
-    lemmas = {}
-    for row, nouns, text, masked in zip(rows, found, made.nouns, made.masked_captions, strict=True):
-        same = [noun.lemma for noun in nouns if noun.text == text]
-        exact = [
-            noun.lemma
-            for noun in nouns
-            if masked in {mask_noun(pairs.captions[row], noun, span) for span in ("noun", "chunk")}
-        ]
-        lemmas[row] = (exact or same)[0]
-    return lemmas
 
 
 def draw_seed(*numbers: int) -> int:

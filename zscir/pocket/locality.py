@@ -61,12 +61,12 @@ def image_tokens(
         attention of patches to patches, weighted with (distance / reach) squared, at most 1, on average over
         blocks, heads and patches. Attention to the class token counts in full.
     """
-    x = visual.conv1(pixels).flatten(2).transpose(1, 2)  # [B, P, W]
+    x = visual._embeds(pixels)  # [B, 1 + P, W], the class token first
     if kept is None:
-        kept = torch.arange(x.shape[1], device=x.device).expand(len(x), -1)
-    x = (x + visual.positional_embedding[1:]).gather(1, kept[..., None].expand(-1, -1, x.shape[2]))
-    first = (visual.class_embedding + visual.positional_embedding[0]).to(x.dtype).expand(len(x), 1, -1)
-    x = visual.ln_pre(torch.cat([first, x], dim=1))  # [B, 1 + n, W]
+        kept = torch.arange(x.shape[1] - 1, device=x.device).expand(len(x), -1)
+    else:
+        chosen = functional.pad(kept + 1, (1, 0))  # [B, 1 + n]
+        x = x.gather(1, chosen[..., None].expand(-1, -1, x.shape[2]))
     cost = _cost(kept, visual.grid_size, reach)  # [B, 1 + n, 1 + n]
     far = []
     for block in visual.transformer.resblocks:
