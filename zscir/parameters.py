@@ -32,7 +32,7 @@ def check_parameters(**parameters: object) -> None:
             * ``limit``: whole numbers from 1 (None: all);
             * ``fill``, ``grain``: as ``build_masked_pairs`` knows them; ``cam_method`` too, or empty;
             * ``world``: a size of the pocket world;
-            * ``root``: an existing folder (empty: the pocket world's);
+            * ``root``: an existing folder (empty: the pocket world's); ``table``: an existing file, or empty;
             * ``pairs``, ``pretrained``: text (empty: the default); ``backbone``: text;
             * ``weight``: numbers from 0 to 1;
             * ``prompt``, ``cleaning``, ``preprocessing``: as `zscir.protocols` names them.
@@ -41,7 +41,7 @@ def check_parameters(**parameters: object) -> None:
 
     Raises:
         ValueError: the first illegal value; the message names parameter, value and what is legal.
-        FileNotFoundError: ``root`` names no folder.
+        FileNotFoundError: ``root`` names no folder, or ``table`` no file.
         TypeError: a parameter this function does not know.
     """
     for name, value in parameters.items():
@@ -65,6 +65,8 @@ def _check(name: str, value: object, rule: str) -> None:
         raise ValueError(f"{name} is {value!r}; legal: {said}")
     if rule == "root" and value and not Path(value).expanduser().is_dir():
         raise FileNotFoundError(f"root is {value!r}: there is no such folder (empty: the pocket world's)")
+    if rule == "table" and value and not Path(value).expanduser().is_file():
+        raise FileNotFoundError(f"table is {value!r}: there is no such file (empty: none)")
 
 
 def _is_share(value: object) -> bool:
@@ -137,6 +139,7 @@ _RULES: dict[str, tuple[str | Callable[[], str], Callable[[object], bool]]] = {
         lambda value: value == "" or value in _methods(),
     ),
     "root": ("the path of a folder, or empty", _is_text),
+    "table": ("the path of a file, or empty", _is_text),
     "pairs": ("text", _is_text),
     "pretrained": ("text", _is_text),
     "backbone": ("a name or the path of a folder", lambda value: _is_text(value) and value != ""),

@@ -52,6 +52,7 @@ def fit(
     config: TrainConfig,
     *,
     backbone: Backbone | None = None,
+    pairs: Pairs | None = None,
     progress: bool = True,
     resume: bool | str | Path = True,
 ) -> Inversion:
@@ -63,6 +64,8 @@ def fit(
     Args:
         config: the settings.
         backbone: used in place of loading ``config.backbone``.
+        pairs: used in place of loading ``config.pairs`` and ``config.limit``, such as pairs with other
+            captions (``zscir.recaptions``).
         progress: show how far it is, on stdout: a bar in terminals and notebooks, else a line now and then.
         resume: True goes on from the last checkpoint of this very training, if there is one; False begins
             anew and removes its checkpoints; a path names the checkpoint.
@@ -75,7 +78,7 @@ def fit(
     if config.tensorboard:
         check_tensorboard()
     processes = Processes()
-    pairs = load_pairs(config.pairs, config.limit)
+    pairs = pairs or load_pairs(config.pairs, config.limit)
     asked, config = config, _with_steps(config, pairs, processes)
     backbone = backbone or load_backbone(config.backbone, config.pretrained, device=processes.device)
     key = {"backbone": backbone.fingerprint, "pairs": pairs.fingerprint, "config": key_fields(config)}

@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from zscir.benchmarks import Benchmark
+from zscir.conflicts import query_conflict, share_below
 from zscir.figures.results import look
 from zscir.figures.style import new_figure
 from zscir.metrics import similarity_chunks, unit_rows
@@ -75,18 +76,15 @@ def conflict_table(
         Columns query, group, method, conflict, text, image.
     """
     names = [query.id for query in benchmark.queries]
+    conflict = query_conflict(benchmark, text, gallery)
     gallery = unit_rows(gallery, benchmark.gallery, "gallery_features")
-    references = [benchmark.row.get(query.reference, -1) for query in benchmark.queries]
-    if -1 in references:
-        raise ValueError(f"{benchmark.name} has references outside the gallery: their conflict is unknown")
     text, image = (unit_rows(one, names, "features of text and image") for one in (text, image))
-    conflict = 100 - _share_below(text, gallery, np.array(references))
     parts = []
     for method, features in methods.items():
         answers = _first_answers(unit_rows(features, names, method), gallery, excluded_rows(benchmark))
         columns = {"query": names, "group": [query.group for query in benchmark.queries], "method": method}
-        columns |= {"conflict": conflict, "text": _share_below(text, gallery, answers)}
-        parts.append(pd.DataFrame(columns | {"image": _share_below(image, gallery, answers)}))
+        columns |= {"conflict": conflict, "text": share_below(text, gallery, answers)}
+        parts.append(pd.DataFrame(columns | {"image": share_below(image, gallery, answers)}))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -118,14 +116,3 @@ def conflict_curves(table: pd.DataFrame, bins: int = 5) -> Figure:
 def _first_answers(queries: np.ndarray, gallery: np.ndarray, excluded: np.ndarray) -> np.ndarray:
     chunks = similarity_chunks(queries, gallery, excluded)
     return np.concatenate([scores.argmax(axis=1) for _, scores in chunks])
-
-
-def _share_below(queries: np.ndarray, gallery: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Percent of the other gallery images that a query likes less than the wanted one [Q]."""
-    shares = np.empty(len(queries))  # equal ones count half
-    nobody = np.full(len(queries), -1)
-    for rows, scores in similarity_chunks(queries, gallery, nobody):
-        own = np.take_along_axis(scores, wanted[rows][:, None], axis=1)
-        below, equal = (scores < own).sum(axis=1), (scores == own).sum(axis=1) - 1
-        shares[rows] = 100 * (below + equal / 2) / max(1, scores.shape[1] - 1)
-    return shares

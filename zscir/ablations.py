@@ -1,0 +1,347 @@
+"""One choice at a time: which trainings the chapter *Ablations* compares, and how one is run.
+
+    run_point({**BASE, "tau": 0.5, "seed": 1})       # trains, scores: a row of the table
+    points(["tau", "fill"], seeds=5)                 # the settings of all rows of two studies
+    study_rows(table, "tau")                         # a study's rows of a table of many
+
+A *point* is a flat dict of settings, so a table of points is tidy and any of its columns can be swept. A
+*study* names a few of them that differ in one thing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from zscir.paths import REPO
+from zscir.train_config import PRESETS, TrainConfig
+
+if TYPE_CHECKING:
+    from zscir.backbone import Backbone
+    from zscir.benchmarks import Benchmark
+    from zscir.sources import Pairs
+
+#: The settings of a point, and the values that all studies start from: those of the chapters.
+BASE: dict[str, Any] = {
+    "preset": "paper",
+    "tau": 0.3,
+    "lam": 0.5,
+    "keep": "noun",
+    "fill": "mean",
+    "cam_method": "",
+    "noun_strategy": "random",
+    "span": "noun",
+    "mask_source": "cam",
+    "network": "three-layer",
+    "loss": "contrastive",
+    "captions": "given",
+    "wrong": 0.0,
+    "limit": 8000,
+    "steps": 500,
+    "batch": 128,
+    "world": "small",
+    "backbone": "pocket",
+    "pretrained": "",
+    "pairs": "",
+    "root": "",
+    "precision": "bf16",
+}
+#: Where the captions come from: with the images, or from ``zscir.recaptions.retrieved_captions``.
+CAPTIONS = ("given", "retrieved")
+#: Settings of a point that are no fields of `TrainConfig` of the same name and meaning.
+_OWN = ("captions", "wrong", "world", "root", "pairs", "pretrained", "cam_method")
+#: What `run_point` measures, in percent.
+METRICS = ("recall@1", "recall@5", "recall@10", "recall_subset@1", "fashioniq recall@10")
+METRICS += ("recall@1 little conflict", "recall@1 much conflict", "kept area")
+#: Share of the queries that counts as much (or little) conflict of text and image.
+CONFLICT_SHARE = 0.2
+
+
+@dataclass(frozen=True)
+class Study:
+    """Points that differ in one choice.
+
+    ``question`` is what the reader wants to know; ``axis`` names the choice; ``points`` are label ->
+    settings that differ from `BASE`; ``numeric`` says whether the labels are places on an axis.
+    """
+
+    question: str
+    axis: str
+    points: Mapping[Any, Mapping[str, Any]]
+    numeric: bool = False
+
+
+def _along(name: str, values: Iterable[Any], **fixed: Any) -> dict[Any, dict[str, Any]]:
+    return {value: {name: value, **fixed} for value in values}
+
+
+_PIC2WORD = {"preset": "pic2word"}
+_SIZES = (1000, 2000, 4000, 8000, 16000)
+STUDIES: dict[str, Study] = {
+    "claim": Study(
+        "Do masked pairs beat Pic2Word?",
+        "training",
+        {
+            "Pic2Word": _PIC2WORD,
+            "masked pairs": {},
+            "true masks": {"mask_source": "true"},
+            "random masks": {"mask_source": "random"},
+            "unmasked image": {"preset": "unmasked-image"},
+        },
+    ),
+    "tau": Study(
+        "Which threshold?", "τ", _along("tau", (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 0.9)), numeric=True
+    ),
+    "lam": Study(
+        "How much of each loss?", "λ", _along("lam", (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)), numeric=True
+    ),
+    "keep": Study("Which side of the image is kept?", "kept", _along("keep", ("noun", "rest"))),
+    "fill": Study(
+        "What stands in a masked pixel?", "fill", _along("fill", ("mean", "black", "blur", "noise", "drop"))
+    ),
+    "noun": Study(
+        "Which noun is hidden, and with what?",
+        "noun",
+        {
+            "random": {},
+            "first": {"noun_strategy": "first"},
+            "head": {"noun_strategy": "head"},
+            "most visible": {"noun_strategy": "most-visible"},
+            "random, with its adjectives": {"span": "chunk"},
+        },
+    ),
+    "cam": Study(
+        "Which map?",
+        "method",
+        {"HiResCAM": {}, "Grad-CAM": {"cam_method": "gradcam"}, "LayerCAM": {"cam_method": "layercam"}},
+    ),
+    "network": Study("Which network?", "φ", _along("network", ("three-layer", "two-layer", "pic2word"))),
+    "loss": Study("Which distance?", "loss", _along("loss", ("contrastive", "cosine", "mse"))),
+    "pairs": Study("How many pairs?", "training pairs", _along("limit", _SIZES), numeric=True),
+    "pairs, Pic2Word": Study(
+        "How many pairs?", "training pairs", _along("limit", _SIZES, **_PIC2WORD), numeric=True
+    ),
+    "steps": Study("How long?", "steps", _along("steps", (125, 250, 500, 1000, 2000)), numeric=True),
+    "steps, Pic2Word": Study(
+        "How long?", "steps", _along("steps", (125, 250, 500, 1000, 2000), **_PIC2WORD), numeric=True
+    ),
+    "wrong captions": Study(
+        "How true must captions be?", "share of wrong captions", _along("wrong", (0.0, 0.1, 0.25, 0.5)), True
+    ),
+    "captions": Study("May a machine write them?", "captions", _along("captions", CAPTIONS)),
+}
+
+
+def points(
+    studies: Sequence[str] | None = None, seeds: int | Sequence[int] = 5, **fixed: Any
+) -> list[dict[str, Any]]:
+    """The settings of all rows of some studies, each once, seed by seed.
+
+    Args:
+        studies: names in `STUDIES`; all when None.
+        seeds: how many, from 0 on, or which ones.
+        **fixed: settings in place of those of `BASE`, such as ``steps=100``.
+
+    Raises:
+        ValueError: an unknown study or setting.
+    """
+    chosen = list(STUDIES) if studies is None else list(studies)
+    if unknown := [name for name in chosen if name not in STUDIES]:
+        raise ValueError(f"studies has {unknown[0]!r}; legal: {', '.join(STUDIES)}")
+    check_names(fixed)
+    base = {**BASE, **fixed}
+    numbers = range(seeds) if isinstance(seeds, int) else seeds
+    settings = [{**base, **one} for name in chosen for one in STUDIES[name].points.values()]
+    found = ({**one, "seed": int(seed)} for seed in numbers for one in settings)
+    return list({tuple(one.items()): one for one in found}.values())
+
+
+def check_names(settings: Mapping[str, Any]) -> None:
+    """Raise ValueError for a name that is no setting of a point."""
+    if unknown := [name for name in settings if name not in (*BASE, "seed")]:
+        raise ValueError(f"a point has no setting {unknown[0]!r}; legal: {', '.join([*BASE, 'seed'])}")
+
+
+def train_config(point: Mapping[str, Any]) -> TrainConfig:
+    """The training of a point (`BASE` fills what it does not say).
+
+    >>> train_config({"tau": 0.5, "seed": 1}).tau
+    0.5
+    >>> train_config({"captions": "guessed"})
+    Traceback (most recent call last):
+    ...
+    ValueError: captions is 'guessed'; legal: given, retrieved
+
+    Raises:
+        ValueError: an unknown setting or an illegal value.
+    """
+    check_names(point)
+    point = {**BASE, **point}
+    if point["captions"] not in CAPTIONS:
+        raise ValueError(f"captions is {point['captions']!r}; legal: {', '.join(CAPTIONS)}")
+    known = {name: value for name, value in point.items() if name not in _OWN}
+    known = {name: value for name, value in known.items() if name not in PRESETS.get(point["preset"], ())}
+    known |= {
+        "pairs": point["pairs"] or f"pocket-{point['world']}",
+        "pretrained": point["pretrained"] or None,
+    }
+    known |= {"cam_method": point["cam_method"] or None, "warmup": min(100, point["steps"] // 3)}
+    return TrainConfig(**known)
+
+
+def run_point(
+    point: Mapping[str, Any], *, backbone: Backbone | None = None, progress: bool = False
+) -> dict[str, float]:
+    """Train and score one point; what is stored already (maps, networks) is reused.
+
+    Args:
+        point: settings; what is missing is `BASE`'s, the seed 0.
+        backbone: used in place of loading the point's.
+        progress: show the training's progress on stdout.
+
+    Returns:
+        `METRICS` in percent. "little conflict" are the queries whose text contradicts the reference least
+        (see `zscir.conflicts`), a fifth of them, "much conflict" those where it does most. Kept area is that
+        of the masked images, NaN for a training without any; FashionIQ is that of the pocket world, NaN when
+        ``root`` names a real CIRR.
+
+    Raises:
+        ValueError: an unknown setting or an illegal value, before anything is loaded.
+    """
+    from zscir.training import fit
+
+    config, point = train_config(point), {**BASE, **point}
+    backbone = backbone or _backbone(config.backbone, config.pretrained, config.precision)
+    network = fit(config, backbone=backbone, pairs=_pairs(backbone, config, point), progress=progress)
+    return _scored(backbone, network, point)
+
+
+def _scored(backbone: Backbone, network: Any, point: Mapping[str, Any]) -> dict[str, float]:
+    """Metrics of one network."""
+    from zscir.retrieval import average, evaluate
+
+    cirr = _benchmark("cirr", point["root"] or f"pocket-{point['world']}")
+    scores = evaluate(backbone, cirr, "inversion", network, "pic2word")
+    found = {name: scores.metrics[name] for name in METRICS[:4]}
+    fashion = [] if point["root"] else _fashioniq(f"pocket-{point['world']}")
+    parts = [evaluate(backbone, one, "inversion", network) for one in fashion]
+    found["fashioniq recall@10"] = average(parts).metrics["recall@10"] if parts else float("nan")
+    order = np.argsort(_conflict(backbone, point["root"] or f"pocket-{point['world']}"), kind="stable")
+    count, hits = max(1, round(CONFLICT_SHARE * len(order))), scores.values["recall@1"]
+    found["recall@1 little conflict"] = 100 * float(hits[order[:count]].mean())
+    found["recall@1 much conflict"] = 100 * float(hits[order[-count:]].mean())
+    found["kept area"] = 100 * network.record["report"].get("mean_kept_area", float("nan"))
+    return found
+
+
+def study_rows(table: pd.DataFrame, study: str, **fixed: Any) -> pd.DataFrame:
+    """The rows of one study in a table of points, with its label in a column ``label``, in its order.
+
+    Args:
+        table: a row a point, as ``zscir.sweeps`` writes it: columns of settings, ``seed``, and metrics.
+        study: a name in `STUDIES`.
+        **fixed: as in `points`.
+
+    Raises:
+        ValueError: an unknown study, or a table without the columns that its points differ in.
+    """
+    if study not in STUDIES:
+        raise ValueError(f"study is {study!r}; legal: {', '.join(STUDIES)}")
+    parts = []
+    for label, settings in STUDIES[study].points.items():
+        wanted = {name: value for name, value in {**BASE, **fixed, **settings}.items() if name in table}
+        if missing := [name for name in settings if name not in table]:
+            raise ValueError(f"the table has no column {missing[0]!r}; it has: {', '.join(table.columns)}")
+        rows = table[same_settings(table, wanted)]
+        parts.append(rows.assign(label=label))
+    return pd.concat(parts, ignore_index=True)
+
+
+def recorded() -> tuple[pd.DataFrame, dict]:
+    """The recorded trainings, a row a point, and how they were made: machine, versions, commit, date.
+
+    Raises:
+        FileNotFoundError: the library was installed without its checkout, where the record lies.
+    """
+    if REPO is None:
+        raise FileNotFoundError("the record of the ablations is part of the repository: clone it")
+    folder = REPO / "benchmarks" / "results"
+    table = read_table(folder / "ablations.csv")
+    return table, json.loads((folder / "ablations.json").read_text(encoding="utf-8"))
+
+
+def read_table(path: str | Path) -> pd.DataFrame:
+    """A table of points, as ``zscir.sweeps`` and ``benchmarks/ablations.py`` write it.
+
+    Empty cells of the settings that are texts become "", so they compare.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: it lacks a metric of the chapter, or names no seed.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(f"table is {str(path)!r}: there is no such file")
+    table = pd.read_csv(path)
+    if missing := [name for name in ("seed", *METRICS[:4]) if name not in table]:
+        raise ValueError(f"{path} has no column {missing[0]!r}; it has: {', '.join(table.columns)}")
+    texts = [name for name in table if isinstance(BASE.get(name), str)]
+    return table.assign(**{name: table[name].fillna("").astype(str) for name in texts})
+
+
+def same_settings(table: pd.DataFrame, wanted: Mapping[str, Any]) -> pd.Series:
+    """Which rows of a table, bool, have these settings."""
+    same = pd.Series(True, index=table.index)
+    for name, value in wanted.items():
+        same &= table[name] == value
+    return same
+
+
+@lru_cache(maxsize=2)
+def _backbone(name: str, pretrained: str | None, precision: str) -> Backbone:
+    from zscir.backbone import load_backbone
+
+    return load_backbone(name, pretrained, precision=precision)
+
+
+@lru_cache(maxsize=4)
+def _benchmark(name: str, root: str) -> Benchmark:
+    from zscir.benchmarks import load_benchmark
+
+    return load_benchmark(name, root)
+
+
+@lru_cache(maxsize=2)
+def _fashioniq(root: str) -> list[Benchmark]:
+    from zscir.benchmarks import load_benchmark
+    from zscir.benchmarks.fashioniq import PUBLISHED
+
+    return [load_benchmark("fashioniq", root, category=category) for category in PUBLISHED]
+
+
+@lru_cache(maxsize=2)
+def _conflict(backbone: Backbone, root: str) -> np.ndarray:
+    """Conflict of every CIRR query [Q]; NumPy."""
+    from zscir.conflicts import query_conflict
+    from zscir.retrieval import gallery_features, query_features
+
+    cirr = _benchmark("cirr", root)
+    return query_conflict(cirr, query_features(backbone, cirr, "text"), gallery_features(backbone, cirr))
+
+
+def _pairs(backbone: Backbone, config: TrainConfig, point: Mapping[str, Any]) -> Pairs:
+    """The training pairs of a point, with the captions that it asks for."""
+    from zscir.pairs import load_pairs
+    from zscir.recaptions import retrieved_captions, wrong_captions
+
+    pairs = load_pairs(config.pairs, config.limit)
+    if point["captions"] == "retrieved":
+        pairs = retrieved_captions(backbone, pairs)
+    return wrong_captions(pairs, point["wrong"], seed=config.seed)
