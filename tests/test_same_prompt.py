@@ -5,7 +5,8 @@ import torch
 
 from zscir.inversion import PROMPT
 from zscir.processes import Processes, SharedTower
-from zscir.same_prompt import encode_same_prompt, has_shared_start
+from zscir.same_prompt import encode_same_prompt
+from zscir.text_blocks import has_usual_blocks
 
 TOWERS = {
     "clip": {},
@@ -21,7 +22,7 @@ TOWERS = {
 @pytest.mark.parametrize("tower", TOWERS)
 def test_features_and_gradient_are_those_of_the_whole_tower(make_tiny_backbone, tower, prompt):
     backbone = make_tiny_backbone(**TOWERS[tower])
-    assert has_shared_start(backbone)
+    assert has_usual_blocks(backbone.text_tower)
     ids = backbone.tokenize([prompt])
     words = torch.randn(5, backbone.token_width, generator=torch.Generator().manual_seed(3))
     found = []
@@ -47,7 +48,7 @@ def test_bf16_is_close(make_tiny_backbone):
 
 def test_other_towers_run_as_a_whole(make_tiny_backbone, monkeypatch):
     backbone = make_tiny_backbone(custom_text=True, text={"no_causal_mask": True})
-    assert not has_shared_start(backbone)
+    assert not has_usual_blocks(backbone.text_tower)
     ids, words = backbone.tokenize([PROMPT]).expand(3, -1), torch.randn(3, backbone.token_width)
     composed = SharedTower(backbone, Processes()).compose_tokens(ids, words)
     torch.testing.assert_close(composed, backbone.compose_tokens(ids, words), atol=1e-5, rtol=0)

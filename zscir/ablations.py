@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from zscir.benchmarks import Benchmark
     from zscir.sources import Pairs
 
-#: The settings of a point, and the values that all studies start from: those of the chapters.
+#: The settings of a point, and the values that all studies start from: those of the chapters, with half
+#: the steps.
 BASE: dict[str, Any] = {
     "preset": "paper",
     "tau": 0.3,
@@ -44,7 +45,7 @@ BASE: dict[str, Any] = {
     "captions": "given",
     "wrong": 0.0,
     "limit": 8000,
-    "steps": 500,
+    "steps": 250,
     "batch": 128,
     "world": "small",
     "backbone": "pocket",
@@ -83,7 +84,8 @@ def _along(name: str, values: Iterable[Any], **fixed: Any) -> dict[Any, dict[str
 
 
 _PIC2WORD = {"preset": "pic2word"}
-_SIZES = (1000, 2000, 4000, 8000, 16000)
+_SIZES = (500, 1000, 2000, 4000, 8000)
+_LENGTHS = (60, 125, 250, 500, 1000)
 STUDIES: dict[str, Study] = {
     "claim": Study(
         "Do masked pairs beat Pic2Word?",
@@ -128,10 +130,8 @@ STUDIES: dict[str, Study] = {
     "pairs, Pic2Word": Study(
         "How many pairs?", "training pairs", _along("limit", _SIZES, **_PIC2WORD), numeric=True
     ),
-    "steps": Study("How long?", "steps", _along("steps", (125, 250, 500, 1000, 2000)), numeric=True),
-    "steps, Pic2Word": Study(
-        "How long?", "steps", _along("steps", (125, 250, 500, 1000, 2000), **_PIC2WORD), numeric=True
-    ),
+    "steps": Study("How long?", "steps", _along("steps", _LENGTHS), numeric=True),
+    "steps, Pic2Word": Study("How long?", "steps", _along("steps", _LENGTHS, **_PIC2WORD), numeric=True),
     "wrong captions": Study(
         "How true must captions be?", "share of wrong captions", _along("wrong", (0.0, 0.1, 0.25, 0.5)), True
     ),

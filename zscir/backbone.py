@@ -25,6 +25,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from zscir.artifacts import fingerprint
+from zscir.text_blocks import has_usual_blocks, run_blocks
 from zscir.weights import (
     POCKET_WEIGHTS,
     build_model,
@@ -215,8 +216,12 @@ class Backbone:
         if pseudo_words is not None:
             x = torch.where((ids == self.placeholder_id)[..., None], pseudo_words.to(x)[:, None], x)
         with self.autocast():
-            mask = tower.attn_mask[:length, :length] if self._causal else None
-            x = tower.transformer(x + tower.positional_embedding[:length], attn_mask=mask)
+            x = x + tower.positional_embedding[:length]
+            if has_usual_blocks(tower):
+                x = run_blocks(tower, x)
+            else:
+                mask = tower.attn_mask[:length, :length] if self._causal else None
+                x = tower.transformer(x, attn_mask=mask)
             x = tower.ln_final(x[torch.arange(len(x), device=x.device), end])  # [B, W]
             project = tower.text_projection
             if project is not None:

@@ -21,7 +21,8 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from zscir.backbone import Backbone
-from zscir.same_prompt import encode_same_prompt, has_shared_start
+from zscir.same_prompt import encode_same_prompt
+from zscir.text_blocks import has_usual_blocks
 
 
 class Processes:
@@ -111,7 +112,7 @@ class SharedTower:
     def __init__(self, backbone: Backbone, processes: Processes, logit_scale: float | None = None):
         self.backbone, self.processes = backbone, processes
         self.logit_scale = backbone.logit_scale if logit_scale is None else logit_scale
-        self.shares_start = has_shared_start(backbone)
+        self.shares_start = has_usual_blocks(backbone.text_tower)
 
     def _own(self, ids: Tensor, pseudo_words: Tensor) -> Tensor:
         same = ids.stride(0) == 0 and self.shares_start  # one prompt, repeated by ``expand``

@@ -13,25 +13,14 @@ from open_clip.transformer import ResidualAttentionBlock
 from torch import Tensor, nn
 
 from zscir.backbone import Backbone
-
-
-def has_shared_start(backbone: Backbone) -> bool:
-    """Whether `encode_same_prompt` knows this text tower: causal, of open_clip's usual blocks."""
-    tower = backbone.text_tower
-    return tower.attn_mask is not None and all(
-        type(block) is ResidualAttentionBlock
-        and type(block.attn) is nn.MultiheadAttention
-        and block.attn.in_proj_weight is not None
-        and not hasattr(block, "ln_1_kv")
-        for block in tower.transformer.resblocks
-    )
+from zscir.text_blocks import after, heads
 
 
 def encode_same_prompt(backbone: Backbone, ids: Tensor, pseudo_words: Tensor) -> Tensor:
     """Features [B, D], as ``Backbone.compose_tokens`` gives them for ``ids`` repeated B times.
 
     Args:
-        backbone: one that `has_shared_start`.
+        backbone: one whose text tower `has_usual_blocks`.
         ids: token ids [L] of one prompt with one ``*``, from ``backbone.tokenize``.
         pseudo_words: [B, W]; the gradient flows to them.
     """
@@ -54,22 +43,10 @@ def encode_same_prompt(backbone: Backbone, ids: Tensor, pseudo_words: Tensor) ->
 
 def _block(block: ResidualAttentionBlock, shared: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
     """One block on shared [1, P, W] and own [B, S, W] tokens; the own ones see both."""
-    before, query = _heads(block, shared), _heads(block, own)  # [3, 1, H, P, W / H], [3, B, H, S, W / H]
+    before, query = heads(block, shared), heads(block, own)  # [3, 1, H, P, W / H], [3, B, H, S, W / H]
     both = [torch.cat([a.expand(len(own), -1, -1, -1), b], dim=2) for a, b in zip(before, query, strict=True)]
     sees = torch.ones(own.shape[1], both[1].shape[2], dtype=torch.bool, device=own.device)
     sees = sees.tril(shared.shape[1])
     first = F.scaled_dot_product_attention(*before, is_causal=True)
     second = F.scaled_dot_product_attention(query[0], both[1], both[2], attn_mask=sees)
-    return _after(block, shared, first), _after(block, own, second)
-
-
-def _heads(block: ResidualAttentionBlock, x: Tensor) -> Tensor:
-    """Queries, keys and values [3, b, H, n, W / H] of tokens [b, n, W]."""
-    attention = block.attn
-    projected = F.linear(block.ln_1(x), attention.in_proj_weight, attention.in_proj_bias)
-    return projected.unflatten(-1, (3, attention.num_heads, -1)).permute(2, 0, 3, 1, 4)
-
-
-def _after(block: ResidualAttentionBlock, x: Tensor, seen: Tensor) -> Tensor:
-    x = x + block.ls_1(block.attn.out_proj(seen.transpose(1, 2).flatten(2)))
-    return x + block.ls_2(block.mlp(block.ln_2(x)))
+    return after(block, shared, first), after(block, own, second)
