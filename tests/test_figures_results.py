@@ -15,10 +15,9 @@ from zscir.figures.results import (
     loss_curves,
     readings,
     recall_intervals,
-    tau_curve,
     wilson_interval,
 )
-from zscir.figures.tables import best_row, curve_sentence, difference_sentence, difference_table, score_table
+from zscir.figures.tables import best_row, difference_sentence, difference_table, score_table
 from zscir.retrieval import Difference, Scores, difference
 
 KINDS = ("place", "place", "place", "place", "negation", "negation")
@@ -104,18 +103,6 @@ def test_wilson_interval_solves_its_equation(hits, count):
         assert abs(share - bound) == pytest.approx(reach, abs=1e-9)
 
 
-def test_the_curve_goes_through_the_means_and_references_without_a_value_have_no_line():
-    runs = {"tau": [0.1, 0.1, 0.5, 0.5], "seed": [0, 1, 0, 1]}
-    curve = pd.DataFrame({**runs, "recall@1": [20.0, 22, 30, 26], "kept area": [40.0, 42, 10, 12]})
-    rows = [("Pic2Word", 0, 18, math.nan), ("Pic2Word", 1, 20, math.nan), ("true masks", 0, 33, 25)]
-    references = pd.DataFrame(rows, columns=["method", "seed", "recall@1", "kept area"])
-    recall, area = tau_curve(curve, references, ["recall@1", "kept area"]).axes
-    assert list(recall.lines[0].get_xdata()) == [0.1, 0.5] and list(recall.lines[0].get_ydata()) == [21, 28]
-    drawn = {line.get_label(): line.get_ydata()[0] for line in recall.lines[2:]}
-    assert drawn == {"Pic2Word": 19, "true masks": 33}
-    assert [line.get_label() for line in area.lines[2:]] == ["true masks"]
-
-
 def test_figures_can_be_written(scores, tmp_path):
     figure = kind_bars(scores, "recall@1", hard=("negation",))
     figure.savefig(tmp_path / "bars.png", dpi=100)
@@ -144,16 +131,6 @@ def test_tables_hold_value_and_interval(scores):
 def test_the_sentence_says_what_the_interval_says(given, place, verdict):
     sentence = difference_sentence(given, "A", "B", "Recall@1")
     assert place in sentence and verdict in sentence
-
-
-def test_the_curve_in_words_weighs_tau_against_the_seed():
-    runs = {"tau": [0.1, 0.1, 0.5, 0.5], "seed": [0, 1, 0, 1]}
-    clear = pd.DataFrame({**runs, "recall@1": [20.0, 21, 29, 30]})
-    noisy = pd.DataFrame({**runs, "recall@1": [20.0, 30, 21, 30]})
-    assert "τ moves it more than the seed" in curve_sentence(clear, "recall@1", "Recall@1")
-    assert "no more than the seed" in curve_sentence(noisy, "recall@1", "Recall@1")
-    single = clear[clear["seed"] == 0]
-    assert "a single seed" in curve_sentence(single, "recall@1", "Recall@1")
 
 
 def test_the_best_row_is_named_with_those_that_tie():

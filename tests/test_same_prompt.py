@@ -6,7 +6,7 @@ import torch
 from zscir.inversion import PROMPT
 from zscir.processes import Processes, SharedTower
 from zscir.same_prompt import encode_same_prompt
-from zscir.text_blocks import has_usual_blocks
+from zscir.text_blocks import has_usual_blocks, run_blocks
 
 TOWERS = {
     "clip": {},
@@ -68,3 +68,21 @@ def test_the_shared_tower_takes_the_short_way_for_a_repeated_prompt_only(tiny_ba
     torch.testing.assert_close(short, whole, atol=1e-5, rtol=0)
     with pytest.raises(ValueError, match=r"exactly one '\*'"):
         tower.compose_tokens(tiny_backbone.tokenize(["a dog"]).expand(3, -1), words)
+
+
+@pytest.mark.parametrize("tower", TOWERS)
+def test_blocks_and_their_gradient_are_those_of_open_clip(make_tiny_backbone, tower):
+    backbone = make_tiny_backbone(**TOWERS[tower])
+    text = backbone.text_tower
+    tokens = torch.randn(3, 7, text.positional_embedding.shape[1], generator=torch.Generator().manual_seed(5))
+    found = []
+    for run in (
+        lambda x: run_blocks(text, x),
+        lambda x: text.transformer(x, attn_mask=text.attn_mask[:7, :7]),
+    ):
+        given = tokens.clone().requires_grad_()
+        features = run(given)
+        features.square().sum().backward()
+        found.append((features.detach(), given.grad / given.grad.abs().max()))
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)

@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 
 from zscir.paths import REPO
+from zscir.recaptions import check_share
 from zscir.train_config import PRESETS, TrainConfig
 
 if TYPE_CHECKING:
@@ -186,6 +187,7 @@ def train_config(point: Mapping[str, Any]) -> TrainConfig:
     point = {**BASE, **point}
     if point["captions"] not in CAPTIONS:
         raise ValueError(f"captions is {point['captions']!r}; legal: {', '.join(CAPTIONS)}")
+    check_share("wrong", point["wrong"])
     known = {name: value for name, value in point.items() if name not in _OWN}
     known = {name: value for name, value in known.items() if name not in PRESETS.get(point["preset"], ())}
     known |= {
@@ -280,8 +282,6 @@ def recorded() -> tuple[pd.DataFrame, dict]:
 def read_table(path: str | Path) -> pd.DataFrame:
     """A table of points, as ``zscir.sweeps`` and ``benchmarks/ablations.py`` write it.
 
-    Empty cells of the settings that are texts become "", so they compare.
-
     Raises:
         FileNotFoundError: no such file.
         ValueError: it lacks a metric of the chapter, or names no seed.
@@ -293,7 +293,8 @@ def read_table(path: str | Path) -> pd.DataFrame:
     if missing := [name for name in ("seed", *METRICS[:4]) if name not in table]:
         raise ValueError(f"{path} has no column {missing[0]!r}; it has: {', '.join(table.columns)}")
     texts = [name for name in table if isinstance(BASE.get(name), str)]
-    return table.assign(**{name: table[name].fillna("").astype(str) for name in texts})
+    filled = {name: table[name].astype(object).where(table[name].notna(), "").astype(str) for name in texts}
+    return table.assign(**filled)  # an empty cell of a text is "", so it compares
 
 
 def same_settings(table: pd.DataFrame, wanted: Mapping[str, Any]) -> pd.Series:

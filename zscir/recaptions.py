@@ -45,12 +45,11 @@ def wrong_captions(pairs: Pairs, rate: float, seed: int = 0) -> Pairs:
 
     >>> plain = Pairs("four", ["a dog", "a cat", "an owl", "a car"], [], "abc")
     >>> wrong_captions(plain, 0.5).captions
-    ['a cat', 'a dog', 'an owl', 'a car']
+    ['an owl', 'a cat', 'a dog', 'a car']
     >>> wrong_captions(plain, 0.0) is plain
     True
     """
-    if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 <= rate <= 1:
-        raise ValueError(f"rate is {rate!r}; legal: numbers from 0 to 1")
+    check_share("rate", rate)
     moved = np.random.default_rng(seed).permutation(len(pairs))[: round(rate * len(pairs))]
     if len(moved) < 2:
         return pairs
@@ -58,6 +57,12 @@ def wrong_captions(pairs: Pairs, rate: float, seed: int = 0) -> Pairs:
     for row, source in zip(moved, np.roll(moved, 1), strict=True):
         captions[row] = pairs.captions[source]
     return with_captions(pairs, captions, f"{pairs.name}, {rate:.0%} wrong captions")
+
+
+def check_share(name: str, value: object) -> None:
+    """Raise ValueError, naming the parameter, unless its value is a number from 0 to 1."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
+        raise ValueError(f"{name} is {value!r}; legal: numbers from 0 to 1")
 
 
 def retrieved_captions(backbone: Backbone, pairs: Pairs, *, progress: bool = False) -> Pairs:
@@ -112,7 +117,7 @@ def best_others(images: Tensor, texts: Tensor) -> list[int]:
     Rows of images that hold NaN (unreadable) keep their own text.
 
     >>> best_others(torch.eye(3), torch.tensor([[1.0, 0, 0], [0.9, 0.1, 0], [0, 0.2, 1]]))
-    [1, 2, 1]
+    [1, 2, 0]
     """
     chosen = torch.arange(len(images))
     good = readable_rows(images)

@@ -25,9 +25,10 @@ _HOME = {
         *("mask_grid", "masked_panels", "masked_picture", "noun_counts", "pair_panels", "quality_curves"),
         *("threshold_curves", "to_picture"),
     ),
-    "results": (
-        *("kind_bars", "loss_curves", "readings", "recall_intervals"),
-        "tau_curve",
+    "results": ("kind_bars", "loss_curves", "readings", "recall_intervals"),
+    "ablations": (
+        *("best_sentence", "effects", "effects_figure", "gain_sentence"),
+        *("study_curves", "study_dots"),
     ),
     "retrieved": ("found_files", "largest_changes", "retrieved_grid", "wins_and_losses"),
     "curves": ("conflict_curves", "conflict_table", "recall_curves", "recall_table"),

@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from zscir.ablations import BASE
 from zscir.figures.results import in_words, look
 from zscir.figures.style import PALETTE, new_figure
 from zscir.seeds import Interval, paired_gain, seed_interval
@@ -131,11 +132,16 @@ def effects(studies: Mapping[str, pd.DataFrame], base: pd.DataFrame, metric: str
     found = []
     for study, rows in studies.items():
         for label, own in rows.groupby("label", sort=False):
-            if own[metric].tolist() == base[metric].tolist() and len(own) == len(base):
+            if _settings(own) == _settings(base):
                 continue
             one = paired_gain(own, base, metric)
             found.append((study, str(label), one.mean, one.low, one.high, one.n))
     return pd.DataFrame(found, columns=["study", "label", "gain", "low", "high", "seeds"])
+
+
+def _settings(rows: pd.DataFrame) -> set[tuple]:
+    """The different settings of some rows, seeds aside."""
+    return set(rows[[name for name in BASE if name in rows]].itertuples(index=False, name=None))
 
 
 def effects_figure(table: pd.DataFrame, metric: str, base: str) -> Figure:

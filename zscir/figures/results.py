@@ -1,4 +1,4 @@
-"""Figures of chapters 4 to 7: losses, readings of pseudo-words, recalls, kinds, the tau curve."""
+"""Figures of chapters 4 to 6: losses, readings of pseudo-words, recalls, kinds."""
 
 from __future__ import annotations
 
@@ -175,38 +175,3 @@ def wilson_interval(hits: float, count: int, z: float = 1.959964) -> tuple[float
     scale = 100 / (1 + z**2 / count)
     low, high = (middle - reach) * scale, (middle + reach) * scale
     return (0.0 if hits == 0 else low), (100.0 if hits == count else high)
-
-
-def tau_curve(curve: pd.DataFrame, references: pd.DataFrame, metrics: Sequence[str]) -> Figure:
-    """Panels of metrics against tau: the mean over seeds on a line, every seed a dot; references as lines.
-
-    Args:
-        curve: a row a training, columns ``tau``, ``seed`` and the metrics.
-        references: trainings that tau does not touch, or only one tau of: ``method``, ``seed``, metrics;
-            each method becomes a horizontal line at its mean, in a band from its lowest to its highest seed.
-        metrics: columns to draw, one a panel; a reference without a value (NaN) has no line there.
-    """
-    figure, axes = new_figure(1, len(metrics), height=3.4)
-    colour, _ = look("masked pairs")
-    for axis, metric in zip(axes.flat, metrics, strict=True):
-        means = curve.groupby("tau")[metric].mean()
-        axis.plot(means.index, means, "-", color=colour, linewidth=1.8, label="masked pairs: mean")
-        axis.plot(curve["tau"], curve[metric], "o", color=colour, alpha=0.5, label="masked pairs: each seed")
-        for number, (name, runs) in enumerate(references.groupby("method", sort=False)):
-            _reference_line(axis, name, runs[metric], _REFERENCE_LOOKS[number % len(_REFERENCE_LOOKS)])
-        axis.set(title=in_words(metric), xlabel="τ", ylabel="%" if axis is axes[0, 0] else "")
-        axis.set_xticks(means.index, [f"{tau:g}" for tau in means.index])
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=3)
-    return figure
-
-
-_REFERENCE_LOOKS = ((PALETTE[1], "--"), (PALETTE[2], "-."), (PALETTE[5], ":"), (PALETTE[3], (0, (5, 1))))
-
-
-def _reference_line(axis: Axes, name: str, values: pd.Series, style: tuple) -> None:
-    """A horizontal line at the mean of the known values, and a band over their range."""
-    known = values.dropna()
-    if len(known):
-        axis.axhline(known.mean(), color=style[0], linestyle=style[1], linewidth=1.6, label=name)
-        axis.axhspan(known.min(), known.max(), color=style[0], alpha=0.12, linewidth=0)

@@ -77,30 +77,3 @@ def best_row(table: pd.DataFrame, column: str) -> str:
     """
     *others, last = map(str, table.index[table[column] == table[column].max()])
     return f"{', '.join(others)} and {last}" if others else last
-
-
-def curve_sentence(curve: pd.DataFrame, metric: str, name: str) -> str:
-    """Where the mean of a metric over seeds is highest, and whether tau or the seed moves it more; Markdown.
-
-    >>> runs = {"tau": [0.1, 0.1, 0.5, 0.5], "seed": [0, 1, 0, 1], "recall@1": [20.0, 21.0, 25.0, 24.0]}
-    >>> curve_sentence(pd.DataFrame(runs), "recall@1", "Recall@1")
-    'Mean Recall@1 is highest at τ = 0.5. Over τ the means span 4.0 points, over the seeds of one τ the values
-    span up to 1.0: τ moves it more than the seed does.'
-
-    Args:
-        curve: a row a training, columns ``tau``, ``seed`` and the metric.
-        metric: the column.
-        name: what the sentence calls it.
-    """
-    groups = curve.groupby("tau")[metric]
-    means = groups.mean()
-    across, within = float(means.max() - means.min()), float((groups.max() - groups.min()).max())
-    said = (
-        f"Mean {name} is highest at τ = {float(means.idxmax()):g}. Over τ the means span {across:.1f} points"
-    )
-    if curve["seed"].nunique() < 2:
-        return f"{said}; with a single seed there is nothing to hold against that."
-    verdict = (
-        "τ moves it more than the seed does." if across > within else "no more than the seed alone moves it."
-    )
-    return f"{said}, over the seeds of one τ the values span up to {within:.1f}: {verdict}"
