@@ -97,7 +97,8 @@ def plan_chapter(
     place = Path("_build", "sweeps", _label(source.stem, profile, fixed, points))
     place = place if folder is None else Path(folder).absolute()
     task = partial(chapter_point, chapter=source.stem, profile=profile, fixed=fixed, folder=place)
-    task = partial(task, root=None if root is None else here, state=state_of(here, source))
+    elsewhere = anywhere and root is None  # each machine then has its own checkout
+    task = partial(task, root=None if elsewhere else here, state=state_of(here, source))
     return Plan(task, points, here / place)
 
 
