@@ -25,11 +25,13 @@ _WITHOUT = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EDEADLK)
 def alone(path: Path) -> Iterator[None]:
     """Wait until no other process is in a block of this path, here or on a machine with the same disk.
 
-    The lock is a hidden file beside ``path``, there only as long as the block runs; of a process that is
-    killed the system takes it back. Threads of one process do not exclude each other. Where the file system
-    has no locks nobody waits; storing whole (`zscir.artifacts.artifact`) is safe all the same, if wasteful.
+    The lock is a file in ``.locks``, beside the folder that holds ``path``. It is there only as long as the
+    block runs; of a process that is killed the file stays, but the system takes the lock back. Threads of one
+    process do not exclude each other. Where the file system has no locks nobody waits; storing whole
+    (`zscir.artifacts.artifact`) is safe all the same, if wasteful.
     """
-    place = Path(path).with_name(f".lock-{Path(path).name}")
+    path = Path(path)
+    place = path.parent.with_name(".locks") / f"{path.parent.name}-{path.name}"
     place.parent.mkdir(parents=True, exist_ok=True)
     handle = _locked(place)
     try:
