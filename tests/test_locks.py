@@ -65,7 +65,7 @@ def test_a_killed_process_leaves_no_lock(tmp_path):
 def test_equal_trainings_at_once_are_one_training(tmp_path, colour_pairs):
     worker = Path(__file__).with_name("train_worker.py")
     env = {**os.environ, "ZSCIR_ARTIFACTS": str(tmp_path / "artifacts"), "PYTHONPATH": str(worker.parents[1])}
-    settings = {"pairs": colour_pairs, "steps": 40, "batch": 8, "warmup": 3, "hidden": 24}
+    settings = {"pairs": colour_pairs, "steps": 12, "batch": 8, "warmup": 3, "hidden": 24}
     words = [sys.executable, str(worker), json.dumps([{**settings, "checkpoint_every": 1}])]
     both = [subprocess.Popen(words, env=env, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     told = [process.communicate(timeout=300)[0] for process in both]

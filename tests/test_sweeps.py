@@ -18,6 +18,7 @@ import sweep_tasks as tasks
 from zscir import cli
 from zscir.sweeps import SweepError, chapter_point, cluster, grid, plan_chapter, run_points, sweep_chapter
 from zscir.sweeps.chapters import glued_scalars
+from zscir.sweeps.outcomes import Outcome
 
 PARAMETERS = 'tau: float = 0.3  # threshold\nseed: int = 0  # of all\nworld: str = "small"  # its size'
 KERNEL = {"name": "python3", "language": "python", "display_name": "Python 3 (ipykernel)"}
@@ -119,6 +120,19 @@ def test_failing_points_do_not_stop_the_others(tmp_path):
 def test_a_hopeless_task_stops_at_once(tmp_path):
     with pytest.raises(SweepError, match="1 of 9 points failed, 8 were not tried.*\n.*nothing to measure"):
         run_points(tasks.hopeless, grid({"x": range(9)}), tmp_path, workers=1)
+
+
+def test_failures_are_told_also_when_nobody_works_any_more(tmp_path, monkeypatch):
+    def half(task, points, workers, threads):
+        yield 1, Outcome(error="ValueError: two is odd today")
+        raise SweepError("the last worker is gone")
+
+    monkeypatch.setattr("zscir.sweeps.points.in_processes", half)
+    message = (
+        "the last worker is gone\n1 of 3 points failed, 2 were not tried.*\n  x 2: ValueError: two is odd"
+    )
+    with pytest.raises(SweepError, match=message):
+        run_points(tasks.noted, grid({"x": [1, 2, 3]}), tmp_path / "sweep")
 
 
 def test_results_that_fit_no_table_are_named(tmp_path):
@@ -278,6 +292,26 @@ def test_a_scheduler_that_does_not_answer_is_told_within_seconds(tmp_path, monke
     with pytest.raises(SweepError, match=f"scheduler is '{address}'.*`dask scheduler` starts one"):
         run_points(tasks.threads, [{"x": 1}], tmp_path, scheduler=address)
     assert time.perf_counter() - start < 15 and not list(tmp_path.iterdir())
+
+
+class Lost:
+    """A future that ends without an outcome."""
+
+    def __init__(self, error: Exception):
+        self.error = error
+
+    def result(self):
+        raise self.error
+
+
+def test_what_a_cluster_loses_is_told():
+    from dask.distributed import CancelledError
+
+    with pytest.raises(SweepError, match="the scheduler is gone.*the same call goes on from there"):
+        cluster._received(Lost(CancelledError("connection lost")))
+    found = cluster._received(Lost(ModuleNotFoundError("No module named 'zscir'")))
+    assert "ModuleNotFoundError: No module named 'zscir'" in found.error
+    assert not found.hopeless and found.result is None
 
 
 def test_without_dask_it_says_how_to_get_it(tmp_path, monkeypatch):

@@ -1,7 +1,9 @@
 """One process at a time: what several processes want is made by the first, and found by the others.
 
-with alone(folder):
-    ...  # no other process is in a block of the same path
+    with alone(folder):
+        ...
+
+Whoever comes to the same folder meanwhile waits, and then finds what was made.
 """
 
 from __future__ import annotations

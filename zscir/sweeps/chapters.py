@@ -1,6 +1,8 @@
 """A chapter as the task of a sweep: parameters in, out what the executed copy glued.
 
-table = sweep_chapter("05_cirr", {"tau": [0.2, 0.4]}, seeds=5, fixed={"lam": 0.8})
+    table = sweep_chapter("05_cirr", {"tau": [0.2, 0.4]}, seeds=5, fixed={"lam": 0.8})
+
+A chapter fits if it glues numbers, as those of this book do for their prose.
 """
 
 from __future__ import annotations

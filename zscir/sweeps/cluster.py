@@ -1,7 +1,9 @@
 """The workers of a Dask cluster, wherever they are, for the points of a sweep.
 
-dask scheduler                                          # says its address
-dask worker tcp://10.0.0.1:8786 --nthreads 1            # on each machine
+    dask scheduler                                          # says its address
+    dask worker tcp://10.0.0.1:8786 --nthreads 1            # on each machine
+
+Dask is the extra ``cluster``; without it everything but this works.
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ def on_cluster(task: Task, points: Sequence[Point], address: str, say: Callable[
     Raises:
         SweepError: Dask is not installed, or no scheduler answers.
     """
+    if not points:
+        return
     name = sha256(packed(task)).hexdigest()
     as_completed = _dask().as_completed
     with closing(_client(address)) as client:
@@ -66,6 +70,8 @@ def _received(future) -> Outcome:
     try:
         return future.result()
     except _dask().CancelledError as error:
-        raise SweepError(f"the scheduler is gone ({error}); what was finished is stored") from error
+        raise SweepError(
+            f"the scheduler is gone ({error}); what was finished is stored, the same call goes on from there"
+        ) from error
     except Exception as error:  # of Dask, not of the task: a worker without this library, or killed workers
         return Outcome(error=told(error))

@@ -85,48 +85,53 @@ def run_points(
         progress: tell of each finished point, on stderr.
 
     Returns:
-        One row a point, in the order of the points: its parameters, the results, ``seconds``. Also written
-        to ``folder/table.csv``.
+        One row a point, in their order: parameters, results, ``seconds``; it is also ``folder/table.csv``.
 
     Raises:
         ValueError: illegal points or options, damaged files, or a folder of another task; nothing was run.
         TypeError: other processes cannot read the task.
         SweepError: points failed, each with its message; all the others are stored. Or nobody could work.
     """
-    points = _checked(points)
+    points, say = _checked(points), _say if progress else _no_word
     packed(task)
-    say = _say if progress else _no_word
     work = _work(task, len(points), workers, scheduler, say)
     store = Store(folder, task)
     done = store.read(points)
-    failed = _finish(work, points, done, store, say)
-    if failed:
-        raise SweepError(_failures(points, failed, len(points) - len(done), store.folder))
+    _work_off(work, points, done, store, say)
     table = _table(points, done)
     store.finish(table)
     return table
 
 
-def _finish(
+def _work_off(
     work: Callable, points: list[Point], done: dict[int, Outcome], store: Store, say: Callable[[str], None]
-) -> dict[int, str]:
-    """Work on the points that are not done, keep and add to ``done`` what comes; what failed, and why."""
+) -> None:
+    """Work on the points that are not done; keep what comes, and add it to ``done``.
+
+    Raises:
+        SweepError: points failed, or nobody works on them any more; every failure is in the message.
+    """
     missing = [number for number in range(len(points)) if number not in done]
     failed: dict[int, str] = {}
-    if not missing:
-        return failed
-    with closing(work([points[number] for number in missing])) as arriving:
-        for place, one in arriving:
-            number = missing[place]
-            if one.error:
-                failed[number] = one.error
-            else:
-                store.add(points[number], one)
-                done[number] = one
-            say(_line(points[number], one, len(done) + len(failed), len(points)))
-            if one.hopeless:
-                break
-    return failed
+    stopped = ""
+    try:
+        with closing(work([points[number] for number in missing])) as arriving:
+            for place, one in arriving:
+                number = missing[place]
+                if one.error:
+                    failed[number] = one.error
+                else:
+                    store.add(points[number], one)
+                    done[number] = one
+                say(_line(points[number], one, len(done) + len(failed), len(points)))
+                if one.hopeless:
+                    break
+    except SweepError as error:
+        if not failed:
+            raise
+        stopped = f"{error}\n"
+    if failed:
+        raise SweepError(stopped + _failures(points, failed, len(points) - len(done), store.folder))
 
 
 def label(point: Point) -> str:

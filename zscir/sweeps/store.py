@@ -1,8 +1,10 @@
 """What a sweep keeps on disk: a file a point, the table, and where it all comes from.
 
-points/0f3c….json   {"point": …, "result": …, "seconds": …}, written when the point is finished
-table.csv           one row a point; there only when all points of the last call are finished
-provenance.json     the task, and for each run of it versions, commit, machines and date
+    points/0f3c….json   {"point": …, "result": …, "seconds": …}, written when the point is finished
+    table.csv           one row a point; there only when all points of the last call are finished
+    provenance.json     the task, and for each run of it versions, commit, machines and date
+
+All of it is written by the process that runs the sweep, each file whole or not at all.
 """
 
 from __future__ import annotations
