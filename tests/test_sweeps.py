@@ -254,7 +254,7 @@ def kill_one_at_work(folder: Path, killed: list[tuple[int, int]]) -> None:
         ended = {(x, pid) for what, x, pid in lines if what == "end"}
         at_work = [(x, pid) for what, x, pid in lines if what == "begin" and (x, pid) not in ended]
         if len(lines) >= 3 and at_work:
-            number, worker = map(int, at_work[0])
+            number, worker = map(int, at_work[-1])  # it has only just begun
             os.kill(worker, signal.SIGKILL)
             killed.append((number, worker))
             return
