@@ -8,7 +8,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from zscir.book import PROFILES, BookError, build, chapters, run_chapter, sweep
+from zscir.book import PROFILES, BookError, build, chapters, run_chapter
 from zscir.paths import REPO
 
 PARAMETERS = 'tau: float = 0.3  # threshold\nworld: str = "small"  # size of the pocket world'
@@ -73,12 +73,6 @@ def test_the_quick_profile_passes_what_the_chapter_declares(tmp_path):
     copy = run_chapter("01_a", profile="quick", root=tmp_path)
     assert copy.is_relative_to(tmp_path / "_build" / "quick")
     assert printed(copy) == f"0.3 {PROFILES['quick']['*']['world']} False\n"
-
-
-def test_sweep_runs_once_a_value(tmp_path):
-    write_notebook(tmp_path, "01_a", "print(tau, world)")
-    copies = sweep("01_a", "tau", [0.2, 0.4], parameters={"world": "tiny"}, root=tmp_path)
-    assert [printed(copy) for copy in copies] == ["0.2 tiny\n", "0.4 tiny\n"]
 
 
 @pytest.mark.parametrize(

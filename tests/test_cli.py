@@ -5,12 +5,15 @@ import dataclasses
 import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import Literal
 
+import pandas as pd
 import pytest
 
 from zscir import cli
 from zscir.chapters import BookError
+from zscir.sweeps import SweepError
 
 
 def recorded(monkeypatch, name, result="done"):
@@ -32,15 +35,36 @@ def test_book_passes_its_options(monkeypatch, capsys):
     assert capsys.readouterr().out == "the book: index.html\n"
 
 
-def test_run_and_sweep_pass_their_parameters(monkeypatch, capsys):
-    ran, swept = recorded(monkeypatch, "run_chapter"), recorded(monkeypatch, "sweep", ["one", "two"])
+def test_run_passes_its_parameters(monkeypatch, capsys):
+    ran = recorded(monkeypatch, "run_chapter")
     assert (
         cli.main(["run", "05", "-p", "tau", "1e-1", "-p", "world", "tiny", "-o", "x.ipynb", "--force"]) == 0
     )
     assert ran == [(("05", {"tau": 0.1, "world": "tiny"}, "default", "x.ipynb"), {"force": True})]
-    assert cli.main(["sweep", "05", "tau", "0.2", "0.4", "-p", "seed", "1"]) == 0
-    assert swept == [(("05", "tau", [0.2, 0.4]), {"parameters": {"seed": 1}, "profile": "default"})]
-    assert capsys.readouterr().out == "done\none\ntwo\n"
+    assert capsys.readouterr().out == "done\n"
+
+
+def test_sweep_hands_on_what_is_fixed_what_varies_and_who_works(monkeypatch, capsys):
+    from zscir.sweeps import Plan
+
+    planned, ran = [], []
+
+    def plan(*args, **options):
+        planned.append((args, options))
+        return Plan(len, [{"tau": 0.2}], Path("there"))
+
+    def run(*args, **options):
+        ran.append((args, options))
+        return pd.DataFrame({"tau": [0.2]})
+
+    monkeypatch.setattr("zscir.sweeps.plan_chapter", plan)
+    monkeypatch.setattr("zscir.sweeps.run_points", run)
+    words = ["sweep", "05", "-p", "tau", "0.2", "4e-1", "-p", "world", "tiny", "--seeds", "3", "-o", "out"]
+    assert cli.main([*words, "--scheduler", "tcp://here:1"]) == 0
+    given = {"fixed": {"world": "tiny"}, "profile": "default", "folder": "out", "anywhere": True}
+    assert planned == [(("05", {"tau": [0.2, 0.4]}, 3), given)]
+    assert ran == [((len, [{"tau": 0.2}], Path("there")), {"workers": None, "scheduler": "tcp://here:1"})]
+    assert capsys.readouterr().out == " tau\n 0.2\nthe table: there/table.csv\n"
 
 
 @pytest.mark.parametrize(
@@ -49,6 +73,7 @@ def test_run_and_sweep_pass_their_parameters(monkeypatch, capsys):
         (ValueError("tau must be\n in [0, 1]"), 2, "zscir: tau must be in [0, 1]\n"),
         (FileNotFoundError("no such folder"), 2, "zscir: no such folder\n"),
         (BookError("chapter x failed\n    1 / 0"), 1, "zscir: chapter x failed\n    1 / 0\n"),
+        (SweepError("2 of 3 points failed:\n  tau 2"), 1, "zscir: 2 of 3 points failed:\n  tau 2\n"),
     ],
 )
 def test_mistakes_are_told_without_a_traceback(monkeypatch, capsys, error, status, said):

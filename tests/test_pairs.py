@@ -78,7 +78,7 @@ def pairs(tmp_path):
 
 
 def folders(artifacts):
-    return {kind.name: len(list(kind.iterdir())) for kind in artifacts.iterdir()}
+    return {kind.name: len(list(kind.iterdir())) for kind in artifacts.glob("[!.]*")}
 
 
 def drawn_pairs(count=6):

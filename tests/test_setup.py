@@ -52,7 +52,8 @@ def test_what_is_installed_here_is_within_the_ranges():
 
 
 def test_every_import_of_the_library_is_a_declared_dependency():
-    declared = set(requirements(PROJECT["project"]["dependencies"]))
+    extra = PROJECT["project"]["optional-dependencies"]["cluster"]
+    declared = set(requirements([*PROJECT["project"]["dependencies"], *extra]))
     owners = importlib.metadata.packages_distributions()
     for path in (REPO / "zscir").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -63,6 +64,11 @@ def test_every_import_of_the_library_is_a_declared_dependency():
             for top in {name.partition(".")[0] for name in names} - set(sys.stdlib_module_names) - {"zscir"}:
                 brought = {canonicalize_name(name) for name in owners.get(top, [])} | {PROVIDED_BY.get(top)}
                 assert brought & declared, f"{path.name} imports {top}, which no dependency declares"
+
+
+def test_tests_have_all_that_an_extra_brings():
+    extras = PROJECT["project"]["optional-dependencies"]
+    assert set(extras["cluster"]) <= set(extras["test"])
 
 
 def test_every_data_file_of_the_package_is_shipped():

@@ -7,7 +7,8 @@
 The names below are imported when they are first used, so ``import zscir`` itself is quick.
 Every name lives in the module that explains it: ``zscir.backbone``, ``zscir.nouns``,
 ``zscir.regions``, ``zscir.inversion``, ``zscir.pairs``, ``zscir.training``,
-``zscir.benchmarks``, ``zscir.retrieval``, ``zscir.pocket``, ``zscir.figures``, ``zscir.book``.
+``zscir.benchmarks``, ``zscir.retrieval``, ``zscir.pocket``, ``zscir.figures``, ``zscir.book``,
+``zscir.sweeps``.
 """
 
 from importlib import import_module
@@ -28,7 +29,8 @@ _HOME = {
         *("retrieve_files", "score_features", "write_submission"),
     ),
     "pocket": ("make_pocket",),
-    "book": ("run_chapter", "sweep"),
+    "book": ("run_chapter",),
+    "sweeps": ("grid", "run_points", "sweep_chapter"),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 

@@ -3,7 +3,8 @@
     folder = artifact("features", {"backbone": backbone.fingerprint}, lambda tmp: save(tmp / "f.npy"))
 
 A chapter asks for what it needs; what exists is returned, what does not is built in a
-temporary folder and moved into place only when complete.
+temporary folder and moved into place only when complete. Of several processes that ask for
+the same thing, one builds it and the others wait.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from zscir.locks import alone
 from zscir.paths import artifacts_root
 
 KEY_FILE = "key.json"
@@ -72,21 +74,27 @@ def artifact(kind: str, key: dict, build: Callable[[Path], None], root: Path | N
     folder = Path(root if root is not None else artifacts_root()) / kind / fingerprint(key)
     if is_whole(folder):
         return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    scratch = folder.parent / f".{folder.name}-{uuid.uuid4().hex[:8]}"
-    scratch.mkdir()
-    try:
-        build(scratch)
-        (scratch / KEY_FILE).write_text(json.dumps(_record(kind, key), indent=1) + "\n", encoding="utf-8")
-        _move_into_place(scratch, folder)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)  # gone already when it was moved
+    with alone(folder):
+        if not is_whole(folder):  # another process may have built it while this one waited
+            _build(folder, _record(kind, key), build)
     return folder
 
 
 def is_whole(folder: Path) -> bool:
     """Whether an artifact folder is complete: its ``key.json`` is written last."""
     return (folder / KEY_FILE).is_file()
+
+
+def _build(folder: Path, record: dict, build: Callable[[Path], None]) -> None:
+    """Build in a folder beside the place, then move it there."""
+    scratch = folder.parent / f".{folder.name}-{uuid.uuid4().hex[:8]}"
+    scratch.mkdir(parents=True)
+    try:
+        build(scratch)
+        (scratch / KEY_FILE).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        _move_into_place(scratch, folder)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)  # gone already when it was moved
 
 
 def _move_into_place(scratch: Path, folder: Path) -> None:

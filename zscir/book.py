@@ -27,10 +27,9 @@ from zscir.chapters import (
     environment,
     run_chapter,
     source_of,
-    sweep,
 )
 
-__all__ = ["PROFILES", "BookError", "build", "chapters", "declared_parameters", "run_chapter", "sweep"]
+__all__ = ["PROFILES", "BookError", "build", "chapters", "declared_parameters", "run_chapter"]
 
 
 def build(

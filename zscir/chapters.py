@@ -18,7 +18,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -112,7 +112,7 @@ def run_chapter(
     """
     root = checkout(root)
     source = source_of(root, name)
-    chosen = _chosen(source, profile, parameters or {})
+    chosen = chosen_parameters(source, profile, parameters or {})
     default = edition_folder(root, profile, parameters) / "book" / "notebooks" / source.name
     target = Path(out) if out is not None else default
     if target.resolve().parent == source.resolve().parent:
@@ -124,25 +124,6 @@ def run_chapter(
     notebook = _cleaned(_execute(root, source, chosen))
     notebook.metadata["zscir"] = {"stamp": stamp, "profile": profile, "parameters": chosen}
     return _store(notebook, target)
-
-
-def sweep(name: str, parameter: str, values: Sequence[Any], **options: Any) -> list[Path]:
-    """Execute one chapter once for each value of one parameter.
-
-    Args:
-        name: the chapter.
-        parameter: name of the parameter to vary, such as ``"tau"``.
-        values: the values, in the order to run them.
-        options: ``parameters``, ``profile``, ``root``, ``force`` as in `run_chapter`.
-
-    Returns:
-        Executed copies, one a value, each in the folder of its own edition.
-
-    Raises:
-        ValueError, BookError: as `run_chapter`.
-    """
-    fixed = options.pop("parameters", None) or {}
-    return [run_chapter(name, {**fixed, parameter: value}, **options) for value in values]
 
 
 def checkout(root: Path | None) -> Path:
@@ -179,8 +160,12 @@ def edition_folder(root: Path, profile: str, parameters: dict[str, Any] | None) 
     return root / "_build" / (label if len(label) <= 60 else f"{label[:40]}-{fingerprint(parameters)}")
 
 
-def _chosen(source: Path, profile: str, parameters: dict[str, Any]) -> dict[str, Any]:
-    """Parameters to inject: the profile's and the caller's, checked against what the chapter declares."""
+def chosen_parameters(source: Path, profile: str, parameters: dict[str, Any]) -> dict[str, Any]:
+    """Parameters to inject: the profile's and the caller's.
+
+    Raises:
+        ValueError: an unknown profile, or a parameter that the chapter at ``source`` does not declare so.
+    """
     if profile not in PROFILES:
         raise ValueError(f"no profile {profile!r}; the profiles are: {', '.join(PROFILES)}")
     declared = papermill.inspect_notebook(str(source))
@@ -197,16 +182,25 @@ def _chosen(source: Path, profile: str, parameters: dict[str, Any]) -> dict[str,
     return chosen
 
 
-def _stamp(root: Path, source: Path, chosen: dict[str, Any]) -> str:
-    """Name of everything an executed copy depends on: notebook, parameters, library, records, versions."""
+def state_of(root: Path, source: Path) -> str:
+    """Name of the state that a chapter is in: notebook, library, and the records that it may read."""
     files = [source, *_PACKAGE.rglob("*"), *(root / "benchmarks" / "results").rglob("*")]
     digests = {
-        os.path.relpath(path, root): hashlib.sha256(path.read_bytes()).hexdigest()
+        os.path.relpath(path, _PACKAGE if path.is_relative_to(_PACKAGE) else root): _sha256(path)
         for path in sorted(files)
         if path.is_file() and "__pycache__" not in path.parts
     }
+    return fingerprint(digests)
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _stamp(root: Path, source: Path, chosen: dict[str, Any]) -> str:
+    """Name of everything an executed copy depends on: state, parameters, versions."""
     versions = {name: importlib.metadata.version(name) for name in _VERSIONS}
-    return fingerprint(digests, chosen, versions, sys.version)
+    return fingerprint(state_of(root, source), chosen, versions, sys.version)
 
 
 def _stored_stamp(target: Path) -> str | None:

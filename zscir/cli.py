@@ -2,7 +2,7 @@
 
     zscir book --profile quick
     zscir run 07_ablation_tau -p tau 0.27 -o my_run.ipynb
-    zscir sweep 05_cirr tau 0.2 0.3 0.4
+    zscir sweep 05_cirr -p tau 0.2 0.3 0.4 --seeds 5
     zscir pocket make --size small
     zscir pairs data/cc3m --tau 0.3 --fill drop --out masked/cc3m
     zscir train --tau 0.3 --seed 1
@@ -12,7 +12,7 @@
     zscir submission check cirr_test1_recall.json
 
 A mistake of the caller (a value, a name, a file) is told in one line on stderr, with exit status 2; a chapter
-or a page that fails, or a training whose loss is no number, with exit status 1.
+or a page that fails, points of a sweep, or a training whose loss is no number, with exit status 1.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from __future__ import annotations
 import argparse
 import ast
 import dataclasses
+import shutil
 import sys
 import types
 import typing
@@ -36,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the words after ``zscir``; by default those of the process.
 
     Returns:
-        Exit status: 0, or 1 for a failed chapter, page or training, or 2 for a mistake of the caller.
+        Exit status: 0, or 1 for a failed chapter, page, sweep or training, or 2 for a mistake of the caller.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     args = _parser(words).parse_args(words)
@@ -49,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"zscir: {error}", file=sys.stderr)
         return 1
     except RuntimeError as error:
-        if type(error).__name__ != "BookError":  # compared by name: importing the class is slow
+        if type(error).__name__ not in ("BookError", "SweepError"):  # by name: importing them is slow
             raise
         print(f"zscir: {error}", file=sys.stderr)
         return 1
@@ -120,19 +121,37 @@ def _run(args: argparse.Namespace) -> None:
 
 def _sweep_options(parser: Parser, words: list[str]) -> None:
     parser.add_argument("chapter", help="such as 05_cirr, or 05")
-    parser.add_argument("name", help="the parameter to vary, such as tau")
-    parser.add_argument("values", nargs="+", help="its values")
+    parser.add_argument(
+        *("-p", "--parameter"),
+        nargs="+",
+        action="append",
+        metavar=("NAME", "VALUE"),
+        help="a parameter and values to try, such as -p tau 0.2 0.4; one value: the same for all",
+    )
+    parser.add_argument("--seeds", type=int, metavar="N", help="each with the seeds 0 to N - 1")
+    parser.add_argument("--workers", type=int, metavar="N", help="processes here (default: one a core)")
+    parser.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster that does the work")
     parser.add_argument("--profile", default="default", help="default, or quick (a small world, few steps)")
-    _add_pairs(parser, "another parameter, the same for all runs", "-p", "--parameter")
+    parser.add_argument("-o", "--out", metavar="FOLDER", help="where to keep points and table")
     parser.set_defaults(command=_sweep)
 
 
 def _sweep(args: argparse.Namespace) -> None:
-    from zscir.book import sweep
+    from zscir.sweeps import plan_chapter, run_points
 
-    values, fixed = [parse_value(text) for text in args.values], _pairs(args.parameter)
-    for path in sweep(args.chapter, args.name, values, parameters=fixed, profile=args.profile):
-        print(path)
+    given: dict[str, list] = {}
+    for name, *texts in args.parameter or []:
+        if not texts or name in given:
+            raise ValueError(f"-p {name} {'is given twice' if texts else 'has no value'}")
+        given[name] = [parse_value(text) for text in texts]
+    fixed = {name: values[0] for name, values in given.items() if len(values) == 1}
+    axes = {name: values for name, values in given.items() if len(values) > 1}
+    options = {"fixed": fixed, "profile": args.profile, "folder": args.out}
+    plan = plan_chapter(args.chapter, axes, args.seeds, anywhere=args.scheduler is not None, **options)
+    work = {"workers": args.workers, "scheduler": args.scheduler}
+    table = run_points(plan.task, plan.points, plan.folder, **work)
+    print(table.to_string(index=False, line_width=shutil.get_terminal_size().columns))
+    print(f"the table: {plan.folder / 'table.csv'}")
 
 
 def _pocket_options(parser: Parser, words: list[str]) -> None:
@@ -261,7 +280,7 @@ def _from(name: str) -> typing.Callable[[Parser, list[str]], None]:
 _COMMANDS = {
     "book": (_book_options, "run the chapters and build the book"),
     "run": (_run_options, "run one chapter, with any parameters"),
-    "sweep": (_sweep_options, "run one chapter for several values of a parameter"),
+    "sweep": (_sweep_options, "run one chapter over a grid of parameters and seeds, into one table"),
     "pocket": (_pocket_options, "make the embedded data, or train its backbone"),
     "pairs": (_pairs_options, "make masked pairs, and write them as a dataset"),
     "train": (_train_options, "fit a textual inversion network"),

@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from zscir.backbone import Backbone
+from zscir.locks import alone
 from zscir.shards import Columns, Layer
 from zscir.sources import Pairs
 
@@ -101,9 +103,29 @@ def run_layers(
 ) -> None:
     """Make every part that is missing, each image read once for all layers, then join the parts.
 
+    Of several processes that want one of the layers, one makes it and the others wait.
+
     Raises:
         ValueError: more than ``max_skipped`` of the images cannot be read (found as early as it is sure).
     """
+    with ExitStack() as locks:
+        for parts in sorted(layer.parts for layer, _ in layers if not layer.is_whole):  # all in one order
+            locks.enter_context(alone(parts))
+        _make_layers(backbone, pairs, layers, max_skipped, label, progress)
+    for layer, _ in layers:
+        if layer.kind == "image-features":
+            check_skipped(pairs, {"unreadable": unreadable_images(layer)}, max_skipped)
+
+
+def _make_layers(
+    backbone: Backbone,
+    pairs: Pairs,
+    layers: Sequence[tuple[Layer, Make]],
+    max_skipped: float,
+    label: str,
+    progress: bool,
+) -> None:
+    """Make and join the parts of the layers that are not whole."""
     missing = [(layer, make) for layer, make in layers if not layer.is_whole]
     cut = [range(first, min(first + SHARD, len(pairs))) for first in range(0, len(pairs), SHARD)]
     wanted = [index for index in range(len(cut)) if not all(layer.has(index) for layer, _ in missing)]
@@ -120,9 +142,6 @@ def run_layers(
             bar.update(len(shard.rows))
     for layer, _ in missing:
         layer.finish(len(cut))
-    for layer, _ in layers:
-        if layer.kind == "image-features":
-            check_skipped(pairs, {"unreadable": unreadable_images(layer)}, max_skipped)
 
 
 def check_skipped(pairs: Pairs, skipped: dict[str, Sequence[tuple[int, str]]], most: float) -> None:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from zscir.artifacts import artifact
 from zscir.backbone import PLACEHOLDER, Backbone
+from zscir.locks import alone
 from zscir.nouns import Noun, choose_noun, find_nouns, mask_noun
 from zscir.regions import CONTRAST_NOUNS, TEMPLATE
 from zscir.shards import Columns, Layer
@@ -67,13 +68,16 @@ def hidden_nouns(backbone: Backbone, pairs: Pairs, key: dict, *, n_process: int,
     """Folder of the ``nouns`` artifact that ``key`` describes (`nouns_key`): strategy ("all" or one of
     ``zscir.nouns.STRATEGIES`` but "most-visible"), span and seed."""
     layer = Layer("nouns", key, TEXT_SHARD)
+    if layer.is_whole:
+        return layer.folder
     firsts = range(0, len(pairs), TEXT_SHARD)
-    for index, first in enumerate(firsts):
-        if not layer.has(index):
-            captions = pairs.captions[first : first + TEXT_SHARD]
-            found = find_nouns(captions, n_process=n_process, progress=progress)
-            layer.write(index, _columns(backbone, captions, found, first, key))
-    return layer.finish(len(firsts))
+    with alone(layer.parts):
+        for index, first in enumerate(firsts):
+            if not layer.has(index):
+                captions = pairs.captions[first : first + TEXT_SHARD]
+                found = find_nouns(captions, n_process=n_process, progress=progress)
+                layer.write(index, _columns(backbone, captions, found, first, key))
+        return layer.finish(len(firsts))
 
 
 def _columns(

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from zscir.backbone import Backbone, load_backbone
 from zscir.checkpoints import checkpoints, provenance
 from zscir.fitted import HISTORY, SETTINGS, WEIGHTS, Inversion, load_inversion
 from zscir.inversion import PROMPT, noisy, original_loss, query_target_loss, self_masking_loss
+from zscir.locks import alone
 from zscir.pairs import Pairs, load_pairs
 from zscir.paths import artifacts_root
 from zscir.processes import Processes, SharedTower
@@ -84,12 +85,14 @@ def fit(
     key = {"backbone": backbone.fingerprint, "pairs": pairs.fingerprint, "config": key_fields(config)}
     run = Run(config, backbone, pairs, processes, fingerprint(key), progress and processes.first)
     folder = artifacts_root() / "inversion" / fingerprint(key)
-    if not processes.agree(is_whole(folder)):
-        if processes.first:
-            artifact("inversion", key, lambda tmp: _write(tmp, run, _train(run, resume)))
-        else:
-            _train(run, resume)
-        processes.wait()
+    waits = processes.first and not is_whole(folder)
+    with alone(run.folder) if waits else nullcontext():  # one training at a time for its checkpoints
+        if not processes.agree(is_whole(folder)):
+            if processes.first:
+                artifact("inversion", key, lambda tmp: _write(tmp, run, _train(run, resume)))
+            else:
+                _train(run, resume)
+            processes.wait()
     return replace(load_inversion(folder, backbone), config=asked)
 
 
