@@ -3,8 +3,8 @@
 python benchmarks/ablations.py --studies claim --seeds 5      # the comparison that matters most, first
 python benchmarks/ablations.py --seeds 3                      # all studies; what is done is not done again
 
-Finished points are kept in ``--folder`` as they come, so it may be stopped at any moment and called again. The
-record, ``ablations.csv`` and ``ablations.json`` in ``--out``, holds all points of the folder.
+Finished points are kept in ``--folder`` as they come, so it may be stopped and called again. The record,
+``ablations.csv`` and ``ablations.json`` in ``--out``, holds all points of the folder.
 """
 
 from __future__ import annotations

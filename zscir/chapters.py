@@ -37,7 +37,6 @@ PROFILES: dict[str, dict[str, dict[str, Any]]] = {
     "default": {},
     "quick": {
         "*": {"world": "tiny", "steps": 30, "batch": 64},
-        "07_ablation_tau": {"taus": [0.1, 0.5], "seeds": [0], "steps": 12},
     },
 }
 

@@ -1,7 +1,7 @@
 """The commands of the shell; each is a thin door to one room of the library.
 
     zscir book --profile quick
-    zscir run 07_ablation_tau -p tau 0.27 -o my_run.ipynb
+    zscir run 07_ablations -p tau 0.27 -o my_run.ipynb
     zscir sweep 05_cirr -p tau 0.2 0.3 0.4 --seeds 5
     zscir pocket make --size small
     zscir pairs data/cc3m --tau 0.3 --fill drop --out masked/cc3m

@@ -123,7 +123,7 @@ def _work_off(
                 else:
                     store.add(points[number], one)
                     done[number] = one
-                say(_line(points[number], one, len(done) + len(failed), len(points)))
+                say(_line(points, number, one, len(done) + len(failed)))
                 if one.hopeless:
                     break
     except SweepError as error:
@@ -196,9 +196,11 @@ def _failures(points: list[Point], failed: dict[int, str], missing: int, folder:
     )
 
 
-def _line(point: Point, one: Outcome, place: int, count: int) -> str:
-    """What to say when a point has ended."""
-    return f"[{place}/{count}] {label(point)}: {'FAILED' if one.error else f'{one.seconds:.1f} s'}"
+def _line(points: list[Point], number: int, one: Outcome, place: int) -> str:
+    """What to say when a point has ended: only what sets it apart from the others."""
+    varied = [name for name in points[0] if len({repr(point[name]) for point in points}) > 1]
+    told = label({name: points[number][name] for name in varied or points[0]})
+    return f"[{place}/{len(points)}] {told}: {'FAILED' if one.error else f'{one.seconds:.1f} s'}"
 
 
 def _say(text: str) -> None:
