@@ -4,9 +4,17 @@ import json
 import re
 from datetime import UTC, datetime
 
+import nbformat
 import pytest
 
-from zscir.build_record import chapter_records, chapters_markdown, results_markdown, summary_markdown
+from zscir.build_record import (
+    chapter_records,
+    chapters_markdown,
+    recorded_values,
+    results_markdown,
+    summary_markdown,
+)
+from zscir.chapters import run_chapter
 from zscir.paths import REPO
 
 RESULTS, README = REPO / "benchmarks" / "results", REPO / "benchmarks" / "README.md"
@@ -93,3 +101,24 @@ def test_a_record_that_does_not_say_what_it_is_is_refused(tmp_path, record, mess
         json.dumps({"date": "2026-03-01", "machine": "M", "what": "odd things"})
     )
     assert "| `odd.json` | odd things | M | 2026-03-01 |" in results_markdown(tmp_path, README)
+
+
+def test_what_a_chapter_put_aside_is_found_by_its_name(tmp_path):
+    cells = [
+        nbformat.v4.new_markdown_cell("# A chapter", id="01-01"),
+        nbformat.v4.new_code_cell(
+            "tau: float = 0.3  # threshold", metadata={"tags": ["parameters"]}, id="01-02"
+        ),
+        nbformat.v4.new_code_cell(
+            "import pandas as pd\nfrom myst_nb import glue\n\nglue('tau', 2 * tau, display=False)\n"
+            "glue('told', 'it is so', display=False)\nglue('table', pd.DataFrame({'a': [1]}), display=False)",
+            id="01-03",
+        ),
+    ]
+    kernel = {"name": "python3", "language": "python", "display_name": "Python 3"}
+    (tmp_path / "notebooks").mkdir()
+    notebook = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
+    nbformat.write(notebook, tmp_path / "notebooks" / "01_a.ipynb")
+    found = recorded_values(run_chapter("01_a", {"tau": 0.4}, root=tmp_path))
+    run_time = found.pop("run-time")
+    assert found == {"tau": 0.8, "told": "it is so"} and "second" in run_time

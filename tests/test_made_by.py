@@ -20,7 +20,7 @@ CLEAN = {"commit": "0" * 40, "dirty": False}
 
 def record_of(chosen=None, commit=CLEAN, kernel=KERNEL, name="05_cirr"):
     started = datetime(2026, 3, 1, 9, 5, tzinfo=UTC)
-    return chapter_record(name, DECLARED, chosen or {}, "default", commit, started, 41.46, kernel)
+    return chapter_record(name, DECLARED, chosen or {}, "default", commit, started, 41.26, kernel)
 
 
 def git(folder, *words):
@@ -64,7 +64,7 @@ def test_signing_keeps_the_notebook_valid_and_touches_captions_alone():
     assert stored["metadata"]["scrapbook"]["name"] == "run-time"
 
 
-def test_what_glue_itself_stores_has_the_same_form(capsys):
+def test_what_glue_itself_stores_has_the_same_form():
     from IPython.core.interactiveshell import InteractiveShell
     from IPython.utils.capture import capture_output
     from myst_nb import glue

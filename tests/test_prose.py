@@ -1,8 +1,8 @@
 """No result is typed: a number beside a metric comes from the build or from the data file of quotations.
 
-Looked at is the prose of the chapters (text cells, figure captions, sentences in code), of ``book/`` and of the
-README. Not looked at are code, formulas, roles such as ``glue`` and ``quoted``, directives that compute, and
-blocks marked as quoted.
+Looked at is the prose of the chapters (text cells, figure captions, sentences in code), of ``book/`` and of
+the README. Not looked at are code, formulas, roles such as ``glue`` and ``quoted``, directives that compute,
+and blocks marked as quoted.
 """
 
 import ast
@@ -10,11 +10,9 @@ import re
 
 import nbformat
 import pytest
+from test_notebooks import TYPED_RUN_TIME_ALLOWED
 
 from zscir.paths import REPO
-
-#: Chapters that still type how long they run. Remove a name as soon as its header shows `run-time`.
-TYPED_RUN_TIME_ALLOWED = {"07_ablation_tau"}
 
 #: Directives whose body is no prose: code, or computed when the book is built.
 NO_PROSE = {"code-block", "code", "code-cell", "eval-rst", "math", "literalinclude", "image", "bibliography"}
@@ -144,22 +142,6 @@ def pages():
 @pytest.mark.parametrize("texts", pages())
 def test_no_result_is_typed(texts):
     assert [(where, *one) for where, text in texts for one in typed_in(text)] == []
-
-
-@pytest.mark.parametrize("path", sorted((REPO / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
-def test_no_chapter_types_how_long_it_runs(path):
-    if path.stem in TYPED_RUN_TIME_ALLOWED:
-        pytest.skip("TYPED_RUN_TIME_ALLOWED")
-    head = nbformat.read(path, as_version=4).cells[0].source
-    line = re.search(r"To run: (.*)", head)
-    assert line and line[1].startswith("{glue:text}`run-time`"), "the header shows the measured time"
-    assert not DURATION.search(line[1])
-
-
-def test_the_exempted_chapters_still_exist():
-    assert {REPO / "notebooks" / f"{name}.ipynb" for name in TYPED_RUN_TIME_ALLOWED} <= set(
-        (REPO / "notebooks").glob("*.ipynb")
-    ), "remove what is gone from TYPED_RUN_TIME_ALLOWED"
 
 
 BAD = {

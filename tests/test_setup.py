@@ -45,6 +45,36 @@ def test_environment_and_project_name_the_same_packages_and_ranges():
     assert installed == {CONDA_NAMES.get(name, name): spec for name, spec in wanted.items()}
 
 
+def test_all_files_name_the_same_oldest_python():
+    oldest = PROJECT["project"]["requires-python"].removeprefix(">=")
+    said = {
+        "README.md": r"Python (3\.\d+) or newer",
+        "Makefile": r"needs Python (3\.\d+) or newer|\((3\.\d+) or newer\)",
+        ".ci/run": r"Python (3\.\d+) or newer",
+    }
+    for name, pattern in said.items():
+        found = re.findall(pattern, (REPO / name).read_text("utf-8"))
+        assert found and {
+            one for group in found for one in ([group] if isinstance(group, str) else group) if one
+        } == {oldest}, name
+    compared = "(3, {})".format(oldest.partition(".")[2])
+    assert compared in (REPO / "Makefile").read_text("utf-8") and compared in (
+        REPO / ".ci" / "run"
+    ).read_text("utf-8")
+    assert PROJECT["tool"]["ruff"]["target-version"] == f"py{oldest.replace('.', '')}"
+    assert f"Programming Language :: Python :: {oldest}" in PROJECT["project"]["classifiers"]
+    assert any(line.startswith(f"python>={oldest},") for line in ENVIRONMENT["dependencies"][:-1])
+
+
+def test_the_readme_makes_the_environment_that_exists():
+    readme = (REPO / "README.md").read_text("utf-8")
+    assert "conda env create -f environment.yml" in readme
+    assert ENVIRONMENT["name"] == PROJECT["project"]["name"] and f"# {PROJECT['project']['name']}" in readme
+    assert PROJECT["project"]["scripts"] == {"zscir": "zscir.cli:main"}
+    installed = re.search(r"pip install .*'\.\[(\w+)\]'", (REPO / "Makefile").read_text("utf-8"))
+    assert installed and installed[1] in PROJECT["project"]["optional-dependencies"]
+
+
 def test_what_is_installed_here_is_within_the_ranges():
     for line in PROJECT["project"]["dependencies"]:
         one = Requirement(line)

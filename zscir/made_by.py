@@ -42,6 +42,8 @@ DISTRIBUTIONS = (
 #: Code of the last cell that the runner adds, reads and removes again.
 PROBE = "import json\n\nfrom zscir.made_by import kernel_facts\n\nprint(json.dumps(kernel_facts()))"
 
+#: How `myst_nb.glue` marks what it stores in an output.
+GLUE_PREFIX = "application/papermill.record/"
 NO_CHECKOUT = "not a git checkout"
 
 
@@ -161,7 +163,7 @@ def chapter_record(
         "changed": {key: value for key, value in used.items() if value != own[key]},
         **commit,
         "date": utc(started),
-        "seconds": round(seconds, 1),
+        "seconds": round(seconds, 2),
         "versions": versions(),
         "machine": {key: value for key, value in kernel.items() if key != "peak_memory"},
         "peak_memory": kernel["peak_memory"],
@@ -268,11 +270,10 @@ def sign(notebook: nbformat.NotebookNode, record: Mapping[str, Any]) -> nbformat
 
 def _glued(cell_id: str, key: str, text: str) -> nbformat.NotebookNode:
     """A cell that is not shown and holds one text, as ``glue(key, text, display=False)`` leaves it."""
-    prefix = "application/papermill.record/"
     output = nbformat.v4.new_output(
         "display_data",
-        data={f"{prefix}text/plain": repr(text)},
-        metadata={"scrapbook": {"name": key, "mime_prefix": prefix}},
+        data={f"{GLUE_PREFIX}text/plain": repr(text)},
+        metadata={"scrapbook": {"name": key, "mime_prefix": GLUE_PREFIX}},
     )
     cell = nbformat.v4.new_code_cell("# how long this chapter ran", id=cell_id, outputs=[output])
     cell.metadata["tags"] = ["remove-cell"]
