@@ -10,6 +10,7 @@ import pytest
 from zscir.build_record import (
     chapter_records,
     chapters_markdown,
+    needs_markdown,
     recorded_values,
     results_markdown,
     summary_markdown,
@@ -65,6 +66,17 @@ def test_the_summary_names_a_difference_between_chapters(tmp_path):
     write_copy(tmp_path, "03_c", versions={"python": "3.12.1"})
     told = "| computed with | python 3.11.4, torch 2.9.0 (01_a, 02_b); python 3.12.1 (03_c) |"
     assert told in summary_markdown(tmp_path, tmp_path, now)
+
+
+def test_the_needs_are_the_largest_and_the_longest(tmp_path):
+    write_copy(tmp_path, "01_a", peak_memory=3_000_000_000)
+    write_copy(tmp_path, "02_b", seconds=110.0)
+    text = needs_markdown(tmp_path)
+    assert "**at most 3.0 GB at once**" in text and "{doc}`notebooks/02_b` with **1.8 minutes**" in text
+    assert "all together took **2.0 minutes**" in text and "(A processor, 2 cores, 2 threads, no GPU)" in text
+    write_copy(tmp_path, "01_a", peak_memory=None)
+    write_copy(tmp_path, "02_b", peak_memory=None)
+    assert "not told by this system" in needs_markdown(tmp_path)
 
 
 def test_a_copy_without_a_record_is_refused(tmp_path):

@@ -42,9 +42,9 @@ def uses(program, found_in):
     found = {}
     for path in [*PAGES, *CHAPTERS]:
         for words in found_in(text_of(path)):
-            names = [word.rpartition("/")[2] for word in words]
-            if program in names:
-                rest = words[names.index(program) + 1 :]
+            called = [n for n, word in enumerate(words) if word.rpartition("/")[2] == program]
+            if any(n == 0 or words[n - 1] == "-m" for n in called):
+                rest = words[called[0] + 1 :]
                 found.setdefault(f"{path.stem}: {' '.join([program, *rest])}", rest)
     return [pytest.param(rest, id=name) for name, rest in found.items()]
 

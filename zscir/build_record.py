@@ -102,6 +102,20 @@ def summary_markdown(notebooks: Path, root: Path, now: datetime | None = None) -
     return "\n".join(lines)
 
 
+def needs_markdown(notebooks: Path) -> str:
+    """One sentence on memory and time of the chapters, where and as they were run."""
+    records = chapter_records(notebooks)
+    peaks = [one["peak_memory"] for one in records if one["peak_memory"] is not None]
+    longest = max(records, key=lambda one: one["seconds"])
+    machine = _each(records, lambda one: machine_line(one["machine"]))
+    return (
+        f"Where this book was built ({machine}), the kernel of a chapter held "
+        f"**{gigabytes(max(peaks, default=None))}**. The longest to run was "
+        f"{{doc}}`notebooks/{longest['chapter']}` with **{duration(longest['seconds'])}**; all together took "
+        f"**{duration(sum(one['seconds'] for one in records))}**, with what was already stored."
+    )
+
+
 def chapters_markdown(notebooks: Path) -> str:
     """One row a chapter: parameters that are not its own, when and from which commit it ran, how long."""
     records = chapter_records(notebooks)

@@ -1,4 +1,4 @@
-"""Sphinx extension: ``{build-record}`` with summary, chapters or results: tables of what made this build."""
+"""Sphinx extension: ``{build-record}`` with summary, chapters, needs or results: what made this build."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from docutils.statemachine import StringList
 from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxDirective
 
-from zscir.build_record import chapters_markdown, results_markdown, summary_markdown
+from zscir.build_record import chapters_markdown, needs_markdown, results_markdown, summary_markdown
 
 
 def checkout_of(source: Path) -> Path:
@@ -19,7 +19,7 @@ def checkout_of(source: Path) -> Path:
 
 
 class BuildRecord(SphinxDirective):
-    """One of the three tables."""
+    """One of the tables, or the sentence on needs."""
 
     required_arguments = 1
 
@@ -31,6 +31,7 @@ class BuildRecord(SphinxDirective):
         tables = {
             "summary": lambda: summary_markdown(notebooks, root),
             "chapters": lambda: chapters_markdown(notebooks),
+            "needs": lambda: needs_markdown(notebooks),
             "results": lambda: results_markdown(benchmarks / "results", benchmarks / "README.md"),
         }
         if wanted not in tables:
