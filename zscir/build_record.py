@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from zscir.made_by import (
+    DISTRIBUTIONS,
     GLUE_PREFIX,
     commit_line,
     commit_of,
@@ -168,7 +169,10 @@ def _recorded_machine(machine: Mapping[str, Any] | str) -> str:
 
 
 def _versions(named: Mapping[str, str]) -> str:
-    return ", ".join(f"{name} {version}" for name, version in named.items())
+    """Python and this library first, then the others as `DISTRIBUTIONS` has them, then the rest."""
+    order = ["python", "zscir", *DISTRIBUTIONS]
+    ordered = [name for name in order if name in named] + [name for name in named if name not in order]
+    return ", ".join(f"{name} {named[name]}" for name in ordered)
 
 
 def _each(records: Sequence[Mapping[str, Any]], said: Callable[[Mapping[str, Any]], str]) -> str:

@@ -36,7 +36,7 @@ class BuildRecord(SphinxDirective):
         }
         if wanted not in tables:
             raise self.error(f"build-record has no table {wanted!r}; it has: {', '.join(tables)}")
-        holder = nodes.container(classes=["build-record"])
+        holder = nodes.container(classes=["build-record", wanted])
         text = tables[wanted]()
         self.state.nested_parse(StringList(text.splitlines(), source="build record"), 0, holder)
         return [holder]
