@@ -58,11 +58,11 @@ def test_every_command_is_one_of_the_command_line(words):
         pytest.fail(f"zscir does not understand: {' '.join(words)}")
     chapter = getattr(args, "chapter", None)
     if chapter:
-        given = {name for name, _ in args.parameter or []} | ({args.name} if "values" in args else set())
+        given = {one[0] for one in args.parameter or []} | ({args.name} if "values" in args else set())
         assert given <= set(declared_parameters(source_of(REPO, chapter).stem)), words
     elif words[0] == "book" and args.parameter:
         known = {name for path in CHAPTERS for name in declared_parameters(path.stem)}
-        assert {name for name, _ in args.parameter} <= known
+        assert {one[0] for one in args.parameter} <= known
 
 
 @pytest.mark.parametrize("words", uses("zscir", mentions))

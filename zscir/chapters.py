@@ -33,7 +33,7 @@ from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
 from zscir.artifacts import fingerprint
-from zscir.made_by import DISTRIBUTIONS, PROBE, chapter_record, commit_of, sign
+from zscir.made_by import DISTRIBUTIONS, PROBE, chapter_record, cleaned, commit_of, sign
 from zscir.paths import REPO
 
 #: Parameters of each profile: ``"*"`` for every chapter that declares them, a chapter's name for it alone.
@@ -128,7 +128,7 @@ def run_chapter(
     notebook, kernel = _execute(root, source, chosen)
     told = (*begun, time.perf_counter() - clock, kernel)
     record = chapter_record(source.stem, declared_parameters(source.stem, root), chosen, profile, *told)
-    _cleaned(notebook).metadata["zscir"] = {"stamp": stamp, "profile": profile, "parameters": chosen}
+    cleaned(notebook).metadata["zscir"] = {"stamp": stamp, "profile": profile, "parameters": chosen}
     return _store(sign(notebook, record), target)
 
 
@@ -281,17 +281,3 @@ def _store(notebook: nbformat.NotebookNode, target: Path) -> Path:
 def _report(source: Path, index: int, code: str, message: str) -> str:
     quoted = "\n".join(f"    {line}" for line in code.strip().splitlines())
     return f"chapter {source.stem} failed in cell {index}:\n{quoted}\n{message}"
-
-
-def _cleaned(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """The notebook without timestamps, paths and widget state: equal runs give equal copies."""
-    for key in ("papermill", "widgets"):
-        notebook.metadata.pop(key, None)
-    for cell in notebook.cells:
-        cell.metadata.pop("papermill", None)
-        cell.metadata.pop("execution", None)
-        if "injected-parameters" in cell.metadata.get("tags", []):
-            cell["id"] = "injected-parameters"
-        if not cell.metadata.get("tags"):
-            cell.metadata.pop("tags", None)
-    return notebook

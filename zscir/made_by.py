@@ -255,6 +255,20 @@ def gigabytes(count: int | None) -> str:
     return "not told by this system" if count is None else f"at most {count / 1e9:.1f} GB at once"
 
 
+def cleaned(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """The executed notebook without timestamps, paths and widget state: equal runs give equal copies."""
+    for key in ("papermill", "widgets"):
+        notebook.metadata.pop(key, None)
+    for cell in notebook.cells:
+        cell.metadata.pop("papermill", None)
+        cell.metadata.pop("execution", None)
+        if "injected-parameters" in cell.metadata.get("tags", []):
+            cell["id"] = "injected-parameters"
+        if not cell.metadata.get("tags"):
+            cell.metadata.pop("tags", None)
+    return notebook
+
+
 def sign(notebook: nbformat.NotebookNode, record: Mapping[str, Any]) -> nbformat.NotebookNode:
     """Name the cells below their figures, and add running time, box and record: the notebook, changed."""
     for cell in notebook.cells:
