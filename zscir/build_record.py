@@ -54,7 +54,7 @@ def chapter_records(notebooks: Path) -> list[dict[str, Any]]:
 def recorded_values(notebook: Path) -> dict[str, Any]:
     """What an executed chapter has put aside with ``glue``: numbers and texts by name, such as its scores.
 
-    Figures and tables, which have no one value, are left out. So the results of several runs come together:
+    Figures and tables are left out. So the results of several runs come together:
 
         {path.stem: recorded_values(path)["masked pairs"] for path in Path("groups").glob("*.ipynb")}
     """
@@ -62,9 +62,9 @@ def recorded_values(notebook: Path) -> dict[str, Any]:
     for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
         for output in cell.get("outputs", []):
             name = output.get("metadata", {}).get("scrapbook", {}).get("name")
-            text = "".join(output.get("data", {}).get(f"{GLUE_PREFIX}text/plain", ""))
-            if name is not None and f"{GLUE_PREFIX}image/png" not in output["data"] and _is_literal(text):
-                values[name] = ast.literal_eval(text)
+            if name is not None and set(output["data"]) == {f"{GLUE_PREFIX}text/plain"}:
+                text = "".join(output["data"][f"{GLUE_PREFIX}text/plain"])
+                values |= {name: ast.literal_eval(text)} if _is_literal(text) else {}
     return values
 
 

@@ -283,10 +283,13 @@ def sign(notebook: nbformat.NotebookNode, record: Mapping[str, Any]) -> nbformat
 
 
 def _glued(cell_id: str, key: str, text: str) -> nbformat.NotebookNode:
-    """A cell that is not shown and holds one text, as ``glue(key, text, display=False)`` leaves it."""
+    """A cell that is not shown and holds one text, as ``glue(key, text, display=False)`` leaves it.
+
+    The text is there as HTML, too: no plain value, so those who collect the results of a chapter pass over it.
+    """
     output = nbformat.v4.new_output(
         "display_data",
-        data={f"{GLUE_PREFIX}text/plain": repr(text)},
+        data={f"{GLUE_PREFIX}text/plain": repr(text), f"{GLUE_PREFIX}text/html": text},
         metadata={"scrapbook": {"name": key, "mime_prefix": GLUE_PREFIX}},
     )
     cell = nbformat.v4.new_code_cell("# how long this chapter ran", id=cell_id, outputs=[output])
