@@ -285,7 +285,7 @@ def sign(notebook: nbformat.NotebookNode, record: Mapping[str, Any]) -> nbformat
 def _glued(cell_id: str, key: str, text: str) -> nbformat.NotebookNode:
     """A cell that is not shown and holds one text, as ``glue(key, text, display=False)`` leaves it.
 
-    The text is there as HTML, too: no plain value, so those who collect the results of a chapter pass over it.
+    The text is there as HTML, too: no plain value, so who collects the results of a chapter passes over it.
     """
     output = nbformat.v4.new_output(
         "display_data",
