@@ -2,6 +2,7 @@
 
 import ast
 import re
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -114,6 +115,8 @@ def artifacts(tmp_path_factory):
 @each_chapter
 def test_the_chapter_runs_alone(path, artifacts, tmp_path):
     copy = run_chapter(path.stem, profile="quick", out=tmp_path / path.name)
+    named = [one for one in (REPO, artifacts, tmp_path, Path.home()) if f"{one}/" in copy.read_text("utf-8")]
+    assert not named, "a copy names no path of the machine"
     for cell in code_cells(copy):
         pictures = [one for one in cell.outputs if "image/png" in one.get("data", {})]
         assert len(pictures) <= 1, f"cell {cell['id']} draws several figures, a caption has one"
