@@ -22,9 +22,9 @@ import time
 from pathlib import Path
 
 import numpy as np
-from cams import processor
 
 from zscir.benchmarks import Benchmark, Query, load_benchmark
+from zscir.made_by import processor
 from zscir.ranking import score_features
 
 WIDTH = 768

@@ -1,8 +1,12 @@
 """Chapters are run whole or not at all, and the book is built from what has run."""
 
+import getpass
 import json
 import re
 import shutil
+import socket
+import sys
+import tempfile
 from pathlib import Path
 
 import nbformat
@@ -15,13 +19,17 @@ PARAMETERS = 'tau: float = 0.3  # threshold\nworld: str = "small"  # size of the
 KERNEL = {"name": "python3", "language": "python", "display_name": "Python 3 (ipykernel)"}
 
 
-def write_notebook(root: Path, name: str, *code: str, title: str = "# A chapter") -> Path:
-    """A tiny chapter: a title, the parameters, then the given cells."""
+def write_notebook(
+    root: Path, name: str, *code: str, title: str = "# A chapter", mystnb: dict | None = None
+) -> Path:
+    """A tiny chapter: a title, the parameters, then the given cells, the last with ``mystnb`` as metadata."""
     cells = [nbformat.v4.new_markdown_cell(title), nbformat.v4.new_code_cell(PARAMETERS)]
     cells[1].metadata["tags"] = ["parameters"]
     cells += [nbformat.v4.new_code_cell(text) for text in code]
     for number, cell in enumerate(cells):
         cell["id"] = f"c-{number}"
+    if mystnb is not None:
+        cells[-1].metadata["mystnb"] = mystnb
     path = root / "notebooks" / f"{name}.ipynb"
     path.parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": KERNEL}), path)
@@ -48,15 +56,50 @@ def test_a_chapter_is_executed_into_the_book(tmp_path):
     assert not any("injected-parameters" in c.metadata.get("tags", []) for c in nbformat.read(copy, 4).cells)
 
 
-def test_the_copy_holds_no_trace_of_time_or_machine(tmp_path):
+def test_outside_the_box_equal_runs_give_equal_copies(tmp_path):
     write_notebook(tmp_path, "01_a", "print(tau)")
     copy = run_chapter("01_a", {"tau": 0.4}, root=tmp_path)
-    first = copy.read_bytes()
-    assert run_chapter("01_a", {"tau": 0.4}, root=tmp_path, force=True).read_bytes() == first
+    first = copy.read_text()
+    second = run_chapter("01_a", {"tau": 0.4}, root=tmp_path, force=True).read_text()
+    assert without_the_box(second) == without_the_box(first) != first
     notebook = json.loads(first)
     assert set(notebook["metadata"]) == {"kernelspec", "language_info", "zscir"}
     assert all(set(cell["metadata"]) <= {"tags"} for cell in notebook["cells"])
-    assert str(tmp_path) not in first.decode()
+
+
+def without_the_box(text: str) -> str:
+    """An executed copy as text, without the three places that may tell of time and machine."""
+    notebook = json.loads(text)
+    record = notebook["metadata"]["zscir"].pop("record")
+    kept = [cell for cell in notebook["cells"] if cell["id"] not in ("01-run-time", "01-made-by")]
+    assert len(kept) == len(notebook["cells"]) - 2
+    left = json.dumps({**notebook, "cells": kept}, indent=1)
+    assert record["date"] not in left and record["machine"]["processor"] not in left
+    return left
+
+
+def test_no_copy_names_a_path_a_person_or_a_host(tmp_path):
+    write_notebook(tmp_path, "01_a", "print(tau)")
+    text = run_chapter("01_a", root=tmp_path).read_text()
+    told = {str(tmp_path), str(REPO), str(Path.home()), getpass.getuser(), socket.gethostname()}
+    assert [one for one in told if re.search(rf"(?<![\w/]){re.escape(one)}(?!\w)", text)] == []
+    assert sys.prefix not in text and tempfile.gettempdir() + "/" not in text
+
+
+def test_the_box_and_the_captions_say_what_was_run(tmp_path):
+    caption = {"figure": {"caption": "A line.\n", "name": "fig-line"}, "image": {"alt": "a line"}}
+    source = write_notebook(tmp_path, "01_a", "print(tau)", "print(world)", mystnb=caption)
+    notebook = nbformat.read(run_chapter("01_a", {"tau": 0.4}, root=tmp_path), 4)
+    nbformat.validate(notebook)
+    *_, drawn, hidden, box = notebook.cells
+    assert drawn.metadata["mystnb"]["figure"]["caption"] == "A line. Cell c-3.\n"
+    assert "Cell" not in source.read_text()
+    assert hidden["id"] == "01-run-time" and hidden.metadata["tags"] == ["remove-cell"]
+    assert box["id"] == "01-made-by" and "| parameters | `tau=0.4`, `world='small'` |" in box.source
+    assert "| not the chapter's own | `tau=0.4` |" in box.source
+    record = notebook.metadata["zscir"]["record"]
+    assert record["commit"] == "not a git checkout" and record["changed"] == {"tau": 0.4}
+    assert not any("made_by" in cell.source for cell in notebook.cells), "the probe cell is removed"
 
 
 def test_parameters_are_injected_and_the_edition_has_its_own_folder(tmp_path):
@@ -176,12 +219,17 @@ def test_a_parameter_that_no_chapter_has_is_refused(tmp_path):
 @pytest.mark.slow
 def test_the_pages_are_whole_offline_and_strict(tmp_path, capfd):
     write_notebook(
-        tmp_path, "01_a", "print(tau)", title="(ch-a)=\n# Chapter\n\nHere $x_1$, there {eq}`eq-a`."
+        tmp_path,
+        "01_a",
+        "print(tau)",
+        title="(ch-a)=\n# Chapter\n\nHere $x_1$, there {eq}`eq-a`. To run: {glue:text}`run-time`.",
     )
     write_book(tmp_path, "01_a")
     index = build("quick", root=tmp_path)
     assert index == tmp_path / "_build" / "quick" / "_build" / "html" / "index.html"
-    assert "0.3" in (index.parent / "notebooks" / "01_a.html").read_text()
+    chapter = (index.parent / "notebooks" / "01_a.html").read_text()
+    assert "0.3" in chapter and re.search(r"To run: .{0,60}\d(\.\d)? (seconds|minutes)", chapter)
+    assert re.search(r'class="[^"]*\bdropdown\b[^"]*\bmade-by\b', chapter) and "# how long" not in chapter
     assert not (tmp_path / "_build" / "html").exists() and not (tmp_path / "book" / "notebooks").exists()
     for page in index.parent.rglob("*.html"):
         loaded = re.findall(r"<(?:script|link|img|iframe)\b[^>]*(?:src|href)=\"([^\"]+)\"", page.read_text())

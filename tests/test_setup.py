@@ -45,6 +45,27 @@ def test_environment_and_project_name_the_same_packages_and_ranges():
     assert installed == {CONDA_NAMES.get(name, name): spec for name, spec in wanted.items()}
 
 
+def test_all_files_name_the_same_oldest_python():
+    oldest = PROJECT["project"]["requires-python"].removeprefix(">=")
+    for name in ("README.md", "Makefile", ".ci/run"):
+        text = (REPO / name).read_text("utf-8")
+        assert set(re.findall(r"(3\.\d+) or newer", text)) == {oldest}, name
+        if name != "README.md":  # these compare it, too
+            assert f"sys.version_info < ({oldest.replace('.', ', ')})" in text, name
+    assert PROJECT["tool"]["ruff"]["target-version"] == f"py{oldest.replace('.', '')}"
+    assert f"Programming Language :: Python :: {oldest}" in PROJECT["project"]["classifiers"]
+    assert any(line.startswith(f"python>={oldest},") for line in ENVIRONMENT["dependencies"][:-1])
+
+
+def test_the_readme_makes_the_environment_that_exists():
+    readme = (REPO / "README.md").read_text("utf-8")
+    assert "conda env create -f environment.yml" in readme
+    assert ENVIRONMENT["name"] == PROJECT["project"]["name"] and f"# {PROJECT['project']['name']}" in readme
+    assert PROJECT["project"]["scripts"] == {"zscir": "zscir.cli:main"}
+    installed = re.search(r"pip install .*'\.\[(\w+)\]'", (REPO / "Makefile").read_text("utf-8"))
+    assert installed and installed[1] in PROJECT["project"]["optional-dependencies"]
+
+
 def test_what_is_installed_here_is_within_the_ranges():
     for line in PROJECT["project"]["dependencies"]:
         one = Requirement(line)

@@ -3,8 +3,9 @@
     zscir run 05_cirr -p tau 0.27   # one chapter with another threshold
 
 A chapter is a notebook of ``notebooks/``, stored without outputs, with one cell of parameters. Papermill
-executes it; only a chapter that ran to its end without an error and without a word on stderr is stored.
-A chapter whose notebook, parameters, library and versions are the same as last time is not run again.
+executes it; only a chapter that ran to its end without an error and without a word on stderr is stored, with
+a box at its end that says what made it (`zscir.made_by`). A chapter whose notebook, parameters, library and
+versions are the same as last time is not run again.
 
 The copies with the notebooks' own parameters are kept in ``book/notebooks/``. Every other *edition* (the
 quick profile, another tau) has a folder of its own below ``_build/`` and never touches the real one.
@@ -18,8 +19,10 @@ import json
 import os
 import re
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +33,7 @@ from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
 from zscir.artifacts import fingerprint
+from zscir.made_by import DISTRIBUTIONS, PROBE, chapter_record, cleaned, commit_of, sign
 from zscir.paths import REPO
 
 #: Parameters of each profile: ``"*"`` for every chapter that declares them, a chapter's name for it alone.
@@ -41,7 +45,6 @@ PROFILES: dict[str, dict[str, dict[str, Any]]] = {
 }
 
 _PACKAGE = Path(__file__).resolve().parent
-_VERSIONS = ("torch", "open_clip_torch", "numpy", "pandas", "spacy", "grad-cam", "matplotlib", "seaborn")
 _ENGINE = {"kernel_name": "python3", "language": "python", "progress_bar": False, "start_timeout": 300}
 _ENGINE["extra_arguments"] = ["--log-level=CRITICAL"]  # of the kernel: no remarks about its connection
 _TYPES = {
@@ -120,9 +123,12 @@ def run_chapter(
     if not force and _stored_stamp(target) == stamp:
         return target
     target.unlink(missing_ok=True)
-    notebook = _cleaned(_execute(root, source, chosen))
-    notebook.metadata["zscir"] = {"stamp": stamp, "profile": profile, "parameters": chosen}
-    return _store(notebook, target)
+    begun, clock = (commit_of(root), datetime.now(UTC)), time.perf_counter()
+    notebook, kernel = _execute(root, source, chosen)
+    told = (*begun, time.perf_counter() - clock, kernel)
+    record = chapter_record(source.stem, declared_parameters(source.stem, root), chosen, profile, *told)
+    cleaned(notebook).metadata["zscir"] = {"stamp": stamp, "profile": profile, "parameters": chosen}
+    return _store(sign(notebook, record), target)
 
 
 def checkout(root: Path | None) -> Path:
@@ -198,7 +204,7 @@ def _sha256(path: Path) -> str:
 
 def _stamp(root: Path, source: Path, chosen: dict[str, Any]) -> str:
     """Name of everything an executed copy depends on: state, parameters, versions."""
-    versions = {name: importlib.metadata.version(name) for name in _VERSIONS}
+    versions = {name: importlib.metadata.version(name) for name in DISTRIBUTIONS}
     return fingerprint(state_of(root, source), chosen, versions, sys.version)
 
 
@@ -233,9 +239,10 @@ def environment() -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _execute(root: Path, source: Path, chosen: dict[str, Any]) -> nbformat.NotebookNode:
-    """The executed notebook, in memory; BookError with the cell and its message if it failed."""
+def _execute(root: Path, source: Path, chosen: dict[str, Any]) -> tuple[nbformat.NotebookNode, dict]:
+    """The executed notebook, and what its kernel tells of itself; BookError with the cell that failed."""
     notebook = nbformat.read(source, as_version=4)
+    notebook.cells.append(nbformat.v4.new_code_cell(PROBE))
     try:
         with environment():
             done = papermill.execute_notebook(notebook, None, chosen, cwd=root, **_ENGINE)
@@ -249,7 +256,7 @@ def _execute(root: Path, source: Path, chosen: dict[str, Any]) -> nbformat.Noteb
             if output.get("name") == "stderr":
                 message = f"wrote to stderr: {output.text.strip()}"
                 raise BookError(_report(source, index, cell.source, message))
-    return done
+    return done, json.loads(done.cells.pop().outputs[0].text)
 
 
 def _store(notebook: nbformat.NotebookNode, target: Path) -> Path:
@@ -267,17 +274,3 @@ def _store(notebook: nbformat.NotebookNode, target: Path) -> Path:
 def _report(source: Path, index: int, code: str, message: str) -> str:
     quoted = "\n".join(f"    {line}" for line in code.strip().splitlines())
     return f"chapter {source.stem} failed in cell {index}:\n{quoted}\n{message}"
-
-
-def _cleaned(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """The notebook without timestamps, paths and widget state: equal runs give equal copies."""
-    for key in ("papermill", "widgets"):
-        notebook.metadata.pop(key, None)
-    for cell in notebook.cells:
-        cell.metadata.pop("papermill", None)
-        cell.metadata.pop("execution", None)
-        if "injected-parameters" in cell.metadata.get("tags", []):
-            cell["id"] = "injected-parameters"
-        if not cell.metadata.get("tags"):
-            cell.metadata.pop("tags", None)
-    return notebook

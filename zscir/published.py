@@ -38,6 +38,21 @@ def published_sources() -> dict[str, str]:
     return dict(_content()["sources"])
 
 
+def published_fact(name: str) -> dict[str, str]:
+    """One quoted number that stands in no table: its value as printed, its source and where that is.
+
+    Raises:
+        ValueError: no such fact.
+
+    >>> published_fact("lincir-training")["source"]
+    'README of navervision/lincir'
+    """
+    facts = _content()["facts"]
+    if name not in facts:
+        raise ValueError(f"name={name!r} is not one of {', '.join(map(repr, facts))}")
+    return dict(facts[name])
+
+
 def published_rows(name: str) -> list[dict]:
     """Rows of a table as the file has them: method, backbone, training, values, sources, note.
 

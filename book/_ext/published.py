@@ -1,10 +1,13 @@
-"""Sphinx extension: ``{published} cirr`` shows a table of published results from the library's data file."""
+"""Sphinx extension: published results, from the library's data file and with their source.
+
+``{published} cirr`` is a table; the role ``quoted`` is a single number, linked to where it is printed.
+"""
 
 from docutils import nodes
 from docutils.statemachine import StringList
-from sphinx.util.docutils import SphinxDirective
+from sphinx.util.docutils import SphinxDirective, SphinxRole
 
-from zscir.published import published_markdown, published_sources
+from zscir.published import published_fact, published_markdown, published_sources
 
 
 class Published(SphinxDirective):
@@ -24,7 +27,18 @@ class Published(SphinxDirective):
         return [holder]
 
 
+class Quoted(SphinxRole):
+    """A number of others by its name in the data file."""
+
+    def run(self):
+        """The number as printed, a link to its source."""
+        fact = published_fact(self.text)
+        where = {"refuri": fact["url"], "reftitle": f"Quoted from: {fact['source']}"}
+        return [nodes.reference(self.rawtext, fact["value"], classes=["quoted"], **where)], []
+
+
 def setup(app):
-    """Name the directive."""
+    """Name directive and role."""
     app.add_directive("published", Published)
-    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
+    app.add_role("quoted", Quoted())
+    return {"version": "2", "parallel_read_safe": True, "parallel_write_safe": True}

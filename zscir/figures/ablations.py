@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -92,11 +93,21 @@ def study_curves(
             _curve(axis, rows.dropna(subset=[metric]), metric, name, *look(name, number))
         places = sorted({float(place) for rows in curves.values() for place in rows["label"]})
         axis.set_xscale("log" if logarithmic else "linear")
-        axis.set_xticks(places, [f"{place:g}" for place in places], fontsize=8)
+        axis.set_xticks(places, _spaced(places, logarithmic), fontsize=8)
         axis.minorticks_off()
         axis.set(title=in_words(metric), xlabel=axis_name, ylabel="%" if axis is axes[0, 0] else "")
     _legend(figure, axes[0, 0])
     return figure
+
+
+def _spaced(places: Sequence[float], logarithmic: bool) -> list[str]:
+    """What to write at each place: nothing where it would touch what stands before."""
+    along = np.log(places) if logarithmic else np.asarray(places)
+    room, last, texts = 0.07 * (along[-1] - along[0]), -math.inf, []
+    for at, place in zip(along, places, strict=True):
+        texts.append(f"{place:g}" if at - last >= room else "")
+        last = at if texts[-1] else last
+    return texts
 
 
 def _curve(axis: Axes, rows: pd.DataFrame, metric: str, name: str, colour: str, marker: str) -> None:

@@ -41,17 +41,17 @@ def method_svg(backbone: Backbone | None = None, tau: float = 0.3) -> str:
     pictures = _pictures()
     masked = _masked(pictures["original"], "dog", backbone or load_backbone(), tau)
     parts = [
-        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1000 392" role="img">',
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1093 392" role="img">',
         "<title>One masked pair: the method in one picture</title>",
         f"<desc>{ATTRIBUTION}</desc><style>{_STYLE}</style>",
         f'<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" '
         f'orient="auto"><path d="M0 0L8 4L0 8z" fill="{_GREY}"/></marker></defs>',
-        '<rect width="1000" height="392" rx="10" fill="#ffffff"/>',
+        '<rect width="1093" height="392" rx="10" fill="#ffffff"/>',
         *_pair(pictures["original"], masked, tau),
         *_inversion(),
         *_query(),
         *_batch(pictures),
-        f'<text x="980" y="382" text-anchor="end" class="small">{ATTRIBUTION}</text>',
+        f'<text x="1073" y="382" text-anchor="end" class="small">{ATTRIBUTION}</text>',
         "</svg>",
     ]
     return "\n".join(parts) + "\n"
@@ -110,52 +110,56 @@ def _pair(original: Image.Image, masked: Image.Image, tau: float) -> list[str]:
 
 
 def _inversion() -> list[str]:
-    """The network, the one thing that is trained, and its pseudo-word."""
+    """From the masked image to the pseudo-word: a frozen tower, then the network that is trained."""
     return [
-        _arrow("M454 203H478"),
-        f'<path d="M484 168L544 186V220L484 238z" fill="#fdebd0" stroke="{_ORANGE}" stroke-width="2"/>',
-        _words(512, 210, "φ", "text"),
-        _words(514, 258, "trained", "label"),
-        _arrow("M548 203H572"),
-        _chip(577, 190, 7),
-        _words(612, 238, "pseudo-word", "label"),
-        _arrow("M612 184V106"),
+        _arrow("M452 203H470"),
+        *_tower(476, 162, 76, "image", "tower"),
+        _arrow("M556 203H574"),
+        f'<path d="M580 168L640 186V220L580 238z" fill="#fdebd0" stroke="{_ORANGE}" stroke-width="2"/>',
+        _words(608, 210, "φ", "text"),
+        _words(610, 258, "trained", "label"),
+        _arrow("M644 203H664"),
+        _chip(670, 190, 7),
+        _words(705, 238, "pseudo-word", "label"),
+        _arrow("M705 184V106"),
     ]
 
 
 def _query() -> list[str]:
     """The composed query and the frozen text tower."""
     return [
-        _words(653, 30, "composed query", "head"),
-        '<rect x="542" y="48" width="222" height="52" rx="8" class="box"/>',
-        '<text x="558" y="80" class="text">a</text>',
-        _chip(577, 61, 7),
-        '<text x="657" y="80" class="text">and a chair</text>',
-        _arrow("M464 74H536"),
-        _arrow("M768 74H806"),
-        '<rect x="812" y="48" width="162" height="52" rx="8" class="tower"/>',
-        _words(893, 71, "text tower", "text"),
-        _words(893, 90, "frozen", "label"),
-        _arrow("M893 104V138"),
+        _words(746, 30, "composed query", "head"),
+        '<rect x="635" y="48" width="222" height="52" rx="8" class="box"/>',
+        '<text x="651" y="80" class="text">a</text>',
+        _chip(670, 61, 7),
+        '<text x="750" y="80" class="text">and a chair</text>',
+        _arrow("M464 74H629"),
+        _arrow("M861 74H899"),
+        *_tower(905, 43, 162, "text tower"),
+        _arrow("M986 109V138"),
     ]
+
+
+def _tower(x: float, y: float, width: float, *words: str) -> list[str]:
+    """A tower of CLIP: a box with its name, line by line, and that it is frozen."""
+    height = 42 + 20 * len(words) if len(words) > 1 else 62
+    lines = [_words(x + width / 2, y + 27 + 20 * n, one, "text") for n, one in enumerate(words)]
+    box = f'<rect x="{x}" y="{y}" width="{width}" height="{height}" rx="8" class="tower"/>'
+    return [box, *lines, _words(x + width / 2, y + height - 13, "frozen", "label")]
 
 
 def _batch(pictures: dict[str, Image.Image]) -> list[str]:
     """What the query must find, and what it must not."""
-    frame = f'<rect x="811" y="144" width="164" height="164" rx="4" fill="{_GREEN}"/>'
+    frame = f'<rect x="904" y="144" width="164" height="164" rx="4" fill="{_GREEN}"/>'
+    loss = "query-target loss: among all images of the batch, the composed query finds its own"
     return [
         frame,
-        _image(pictures["original"], 818, 151, 150),
-        _image(pictures["other 1"], 720, 151, 70),
-        _image(pictures["other 2"], 720, 231, 70),
-        _words(893, 330, "must find this one", "label"),
-        _words(755, 330, "not these", "label"),
-        _words(
-            500,
-            362,
-            "query-target loss: among all images of the batch, the composed query finds its own",
-            "head",
-        ),
+        _image(pictures["original"], 911, 151, 150),
+        _image(pictures["other 1"], 813, 151, 70),
+        _image(pictures["other 2"], 813, 231, 70),
+        _words(986, 330, "must find this one", "label"),
+        _words(848, 330, "not these", "label"),
+        _words(546, 362, loss, "head"),
     ]
 
 
