@@ -15,8 +15,6 @@ from zscir.paths import REPO
 PATHS = sorted((REPO / "notebooks").glob("*.ipynb"))
 KERNEL = {"name": "python3", "language": "python", "display_name": "Python 3 (ipykernel)"}
 PARAMETER = re.compile(r"(\w+): (float|int|bool|str|list|dict) = (.+?)  # \S.*")
-#: Chapters whose header still types how long they run. To be emptied; then the test holds for all.
-TYPED_RUN_TIME_ALLOWED = {"07_ablation_tau"}
 each_chapter = pytest.mark.parametrize("path", PATHS, ids=[path.stem for path in PATHS])
 
 
@@ -90,16 +88,10 @@ def test_named_figures_have_a_caption_and_a_text_for_those_who_cannot_see(path):
 
 @each_chapter
 def test_the_header_shows_the_measured_running_time(path):
-    if path.stem in TYPED_RUN_TIME_ALLOWED:
-        pytest.skip("in TYPED_RUN_TIME_ALLOWED")
     head = nbformat.read(path, as_version=4).cells[0].source
     line = re.search(r"To run: (.*)", head)
     assert line and line[1].startswith("{glue:text}`run-time` "), "see zscir.made_by"
     assert not re.search(r"\b(second|minute|hour)", line[1]), "no typed running time"
-
-
-def test_only_chapters_that_exist_are_exempted():
-    assert {path.stem for path in PATHS} >= TYPED_RUN_TIME_ALLOWED, "take what is gone from the list"
 
 
 @pytest.fixture(scope="session")

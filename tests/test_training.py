@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -289,3 +290,15 @@ def test_stored_settings_are_plain(tiny_backbone, pairs):
     written = json.loads((run.path / "config.json").read_text("utf-8"))
     assert TrainConfig(**written["config"]) == run.config
     assert written["phi"]["dim_in"] == 32 and written["phi"]["dim_out"] == 48
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on a CPU")
+def test_a_compiled_network_trains_as_the_plain_one(tiny_backbone, colour_pairs):
+    settings = {"pairs": colour_pairs, "steps": 4, "warmup": 1, "batch": 8, "ema": 0.0, "dropout": 0.0}
+    plain, compiled = (
+        fit(TrainConfig(**settings, compile=one), backbone=tiny_backbone, progress=False)
+        for one in (False, True)
+    )
+    assert plain.path != compiled.path
+    for ours, theirs in zip(compiled.phi.parameters(), plain.phi.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-3)
