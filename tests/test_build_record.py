@@ -11,11 +11,11 @@ from zscir.build_record import (
     chapter_records,
     chapters_markdown,
     needs_markdown,
-    recorded_values,
     results_markdown,
     summary_markdown,
 )
 from zscir.chapters import run_chapter
+from zscir.glued import recorded_values
 from zscir.paths import REPO
 
 RESULTS, README = REPO / "benchmarks" / "results", REPO / "benchmarks" / "README.md"

@@ -10,7 +10,6 @@ import re
 
 import nbformat
 import pytest
-from test_notebooks import TYPED_RUN_TIME_ALLOWED
 
 from zscir.paths import REPO
 
@@ -132,8 +131,6 @@ def pages():
             found.append(pytest.param([("", path.read_text("utf-8"))], id=path.stem))
     for path in sorted((REPO / "notebooks").glob("*.ipynb")):
         cells = nbformat.read(path, as_version=4).cells
-        if path.stem in TYPED_RUN_TIME_ALLOWED:
-            cells = cells[1:]
         texts = [(cell["id"], text) for cell in cells for text in told(cell)]
         found.append(pytest.param(texts, id=path.stem))
     return found

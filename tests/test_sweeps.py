@@ -16,8 +16,8 @@ import pytest
 import sweep_tasks as tasks
 
 from zscir import cli
+from zscir.glued import recorded_values
 from zscir.sweeps import SweepError, chapter_point, cluster, grid, plan_chapter, run_points, sweep_chapter
-from zscir.sweeps.chapters import glued_scalars
 from zscir.sweeps.outcomes import Outcome
 
 PARAMETERS = 'tau: float = 0.3  # threshold\nseed: int = 0  # of all\nworld: str = "small"  # its size'
@@ -348,7 +348,7 @@ def test_a_point_of_a_chapter_gives_what_it_glued(tmp_path):
     (copy,) = (tmp_path / "kept" / "notebooks").iterdir()
     assert found.pop("nothing") != found.get("nothing")  # not a number
     assert found == {"recall@1 masked pairs": 52.0, "world": "small", "sure": True}
-    assert glued_scalars(copy)["tau"] == "0.5"
+    assert recorded_values(copy)["tau"] == "0.5"
     write_chapter(tmp_path, "def glue(*args): pass\nglue('recall', 1)")
     with pytest.raises(SweepError, match="chapter 01_a glues no number and no text"):
         chapter_point({"tau": 0.5}, chapter="01_a", folder=Path("kept"), root=tmp_path)

@@ -7,7 +7,6 @@ Nothing here is measured: `zscir.made_by` has put a record into every executed c
 
 from __future__ import annotations
 
-import ast
 import importlib.metadata
 import json
 import re
@@ -18,7 +17,6 @@ from typing import Any
 
 from zscir.made_by import (
     DISTRIBUTIONS,
-    GLUE_PREFIX,
     commit_line,
     commit_of,
     duration,
@@ -49,31 +47,6 @@ def chapter_records(notebooks: Path) -> list[dict[str, Any]]:
             raise ValueError(f"{path} has no record of its run: run it with `zscir run {path.stem} --force`")
         records.append(metadata["zscir"]["record"])
     return records
-
-
-def recorded_values(notebook: Path) -> dict[str, Any]:
-    """What an executed chapter has put aside with ``glue``: numbers and texts by name, such as its scores.
-
-    Figures and tables are left out. So the results of several runs come together:
-
-        {path.stem: recorded_values(path)["masked pairs"] for path in Path("groups").glob("*.ipynb")}
-    """
-    values = {}
-    for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
-        for output in cell.get("outputs", []):
-            name = output.get("metadata", {}).get("scrapbook", {}).get("name")
-            if name is not None and set(output["data"]) == {f"{GLUE_PREFIX}text/plain"}:
-                text = "".join(output["data"][f"{GLUE_PREFIX}text/plain"])
-                values |= {name: ast.literal_eval(text)} if _is_literal(text) else {}
-    return values
-
-
-def _is_literal(text: str) -> bool:
-    """Whether a text spells a number or a string, and not what a table or figure looks like."""
-    try:
-        return isinstance(ast.literal_eval(text), (bool, int, float, str))
-    except (ValueError, SyntaxError):
-        return False
 
 
 def summary_markdown(notebooks: Path, root: Path, now: datetime | None = None) -> str:

@@ -21,6 +21,7 @@ import pandas as pd
 
 from zscir.artifacts import fingerprint
 from zscir.chapters import checkout, chosen_parameters, declared_parameters, run_chapter, source_of, state_of
+from zscir.glued import recorded_values
 from zscir.parameters import check_parameters
 from zscir.sweeps.outcomes import Point, SweepError, Task
 from zscir.sweeps.points import grid, run_points
@@ -136,40 +137,13 @@ def chapter_point(
     copy = here / folder / "notebooks" / f"{fingerprint(point)}.ipynb"
     with _ONE_CHAPTER:
         run_chapter(chapter, {**(fixed or {}), **point}, profile, copy, root=here)
-    found = {name: value for name, value in glued_scalars(copy).items() if name not in point}
+    found = {name: value for name, value in recorded_values(copy).items() if name not in point}
     if not found:
         raise SweepError(f"chapter {chapter} glues no number and no text; {_HOW_TO_GLUE}")
     return found
 
 
 _HOW_TO_GLUE = 'a sweep tabulates what a cell gives to myst_nb\'s `glue("name", value, display=False)`'
-
-
-def glued_scalars(path: Path) -> dict[str, Any]:
-    """Numbers, texts and booleans that an executed notebook glued; tables and figures are left out."""
-    found = {}
-    for cell in nbformat.read(path, as_version=4).cells:
-        for output in cell.get("outputs", []):
-            scrap = output.get("metadata", {}).get("scrapbook")
-            if scrap:
-                prefix = scrap.get("mime_prefix", "")
-                shown = {kind.removeprefix(prefix): text for kind, text in output.data.items()}
-                if set(shown) == {"text/plain"}:  # a table also has HTML, a figure a picture
-                    found |= _scalar(scrap["name"], shown["text/plain"])
-    return found
-
-
-def _scalar(name: str, text: str) -> dict[str, Any]:
-    """Name and value of a scalar as Python shows it, also NumPy's; empty for anything else."""
-    shown = re.fullmatch(r"(?:np|numpy)\.(?:\w+\((.*)\)|(True|False)_)", text)
-    text = (shown[1] or shown[2]) if shown else text
-    if text in ("nan", "inf", "-inf"):
-        return {name: float(text)}
-    try:
-        value = ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return {}
-    return {name: value} if isinstance(value, (bool, int, float, str)) else {}
 
 
 def _typed(values: Sequence, kind: str | None) -> Sequence:
