@@ -58,6 +58,7 @@ __all__ = [
     "encode_files",
     "evaluate",
     "gallery_features",
+    "inversion_features",
     "load_benchmark",
     "pool",
     "query_features",
@@ -150,7 +151,7 @@ def query_features(
     if how.method == "inversion":
         if not how.inversion.phi.unit_input:  # networks of others
             reference = reference_features(backbone, benchmark, how.preprocessing, unit=False)
-        return _inversion_features(backbone, benchmark, reference, how)
+        return inversion_features(backbone, benchmark, reference, how)
     text = _text_features(backbone, benchmark, how)
     if how.method == "slerp":
         return slerp(reference, text, how.weight)
@@ -266,9 +267,13 @@ def _text_features(backbone: Backbone, benchmark: Benchmark, how: Composition) -
 
 
 @torch.no_grad()
-def _inversion_features(
+def inversion_features(
     backbone: Backbone, benchmark: Benchmark, reference: Tensor, how: Composition
 ) -> Tensor:
+    """What `query_features` gives for "inversion", from other reference features [Q, D] than the benchmark's.
+
+    Such as those of masked references; rows must have the length that ``how.inversion.phi`` expects.
+    """
     texts, owners = _wordings(benchmark, how.cleaning)
     phi = how.inversion.phi.eval()
     place = next(phi.parameters()).device

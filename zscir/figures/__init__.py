@@ -31,6 +31,7 @@ _HOME = {
         *("study_curves", "study_dots"),
     ),
     "retrieved": ("found_files", "largest_changes", "retrieved_grid", "wins_and_losses"),
+    "probing": ("counted", "likeness_curves", "reason_bars", "share_dots"),
     "curves": ("conflict_curves", "conflict_table", "recall_curves", "recall_table"),
     "tables": ("best_row", "difference_sentence", "difference_table", "score_table"),
     "method": ("method_svg", "write_method_svg"),

@@ -20,7 +20,9 @@ _LINE = 13 / 72  # inches of one line of text
 _COLUMNS = 6
 
 
-def retrieved_grid(benchmark: Benchmark, found: Mapping[int, Retrieved]) -> Figure:
+def retrieved_grid(
+    benchmark: Benchmark, found: Mapping[int, Retrieved], notes: Mapping[int, str] | None = None
+) -> Figure:
     """A row a query: reference and relative caption, then what was found, best first; hits are framed.
 
     Below the reference stands the rank of the target in the whole ranking, where it is known.
@@ -28,6 +30,7 @@ def retrieved_grid(benchmark: Benchmark, found: Mapping[int, Retrieved]) -> Figu
     Args:
         benchmark: from `load_benchmark`.
         found: number of a query -> what `zscir.retrieve` returned for it.
+        notes: number of a query -> what stands behind its caption, such as why it failed.
 
     Raises:
         ValueError: no query.
@@ -38,14 +41,16 @@ def retrieved_grid(benchmark: Benchmark, found: Mapping[int, Retrieved]) -> Figu
     side = WIDTH / columns
     figure, axes = new_figure(len(found), columns, height=len(found) * (side + 3.4 * _LINE))
     for row, (number, one) in zip(axes, found.items(), strict=True):
-        _grid_row(row, benchmark, number, one)
+        _grid_row(row, benchmark, number, one, note=(notes or {}).get(number, ""))
     return figure
 
 
-def _grid_row(row: np.ndarray, benchmark: Benchmark, number: int, one: Retrieved, said: str = "") -> None:
-    """One query in a row of axes; ``said`` replaces the rank below the reference."""
+def _grid_row(
+    row: np.ndarray, benchmark: Benchmark, number: int, one: Retrieved, said: str = "", note: str = ""
+) -> None:
+    """One query in a row of axes; ``said`` replaces the rank below the reference, ``note`` ends the title."""
     query = benchmark.queries[number]
-    title = textwrap.fill(f"“{query.text[0]}”", 92)
+    title = textwrap.fill(f"“{query.text[0]}”" + (f"  ({note})" if note else ""), 92)
     rank = said or (f"rank {one.rank}" if one.rank else "reference")
     picture = benchmark.open_image(query.reference)
     if query.reference in benchmark.regions:  # a cut-out of any shape

@@ -1,0 +1,97 @@
+"""References as the training sees images: all but the regions of one noun masked.
+
+    nouns = {"dev-1-0-img0": "dog", ...}                              # image id -> noun
+    masked = masked_references(backbone, benchmark, nouns, tau=0.3)   # features, and how much was kept
+
+Letters in shapes: R images, D joint width, S image side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zscir.artifacts import artifact
+from zscir.gallery import content_hash
+from zscir.masks import encode_masked, keep_mask
+from zscir.protocols import PREPROCESSINGS, check_preprocessing
+from zscir.regions import noun_cams
+
+if TYPE_CHECKING:
+    from zscir.backbone import Backbone
+    from zscir.benchmarks import Benchmark
+
+BATCH = 64
+
+
+class MaskedReferences(NamedTuple):
+    """Features [R, D] of masked images, float32, rows of length 1; the share of each that was kept [R]."""
+
+    features: Tensor
+    kept: Tensor
+
+
+def masked_references(
+    backbone: Backbone,
+    benchmark: Benchmark,
+    nouns: Mapping[str, str],
+    tau: float,
+    preprocessing: str = "clip",
+) -> MaskedReferences:
+    """Features of images of a benchmark in which only the regions of a noun are left.
+
+    The mask is the default one of `zscir.build_masked_pairs`: the noun's class-activation map at the image's
+    size, kept where it is ``tau`` or more, the mean colour elsewhere. Computed once and stored as an
+    artifact, named by the backbone, the bytes of the images and all arguments.
+
+    Args:
+        backbone: the frozen towers.
+        benchmark: whose images they are.
+        nouns: image id -> the noun whose regions stay; rows follow its order.
+        tau: threshold on the map, from 0 to 1.
+        preprocessing: of the images, a name in ``zscir.protocols.PREPROCESSINGS``.
+
+    Raises:
+        ValueError: an unknown image id or preprocessing, no image, a tau outside [0, 1], an empty noun.
+        FileNotFoundError: an image is missing.
+    """
+    if not nouns:
+        raise ValueError("nouns is empty: give at least one image and its noun")
+    check_preprocessing(preprocessing)
+    regions = {name: benchmark.regions[name] for name in nouns if name in benchmark.regions}
+    key = {"backbone": backbone.fingerprint, "images": content_hash([benchmark.image_path(n) for n in nouns])}
+    key |= {"nouns": list(nouns.values()), "tau": float(tau), "preprocessing": preprocessing}
+    key |= {"regions": list(regions.items())} if regions else {}
+
+    def build(folder: Path) -> None:
+        parts = [
+            (encode_masked(backbone, pixels, keep).cpu(), keep.float().mean(dim=(1, 2)).cpu())
+            for pixels, keep in masked_parts(backbone, benchmark, nouns, tau, preprocessing)
+        ]
+        features, kept = (torch.cat(part).numpy() for part in zip(*parts, strict=True))
+        np.savez(folder / "masked.npz", features=features, kept=kept)
+
+    stored = np.load(artifact("masked-references", key, build) / "masked.npz")
+    return MaskedReferences(*(torch.from_numpy(stored[name]) for name in MaskedReferences._fields))
+
+
+def masked_parts(
+    backbone: Backbone,
+    benchmark: Benchmark,
+    nouns: Mapping[str, str],
+    tau: float,
+    preprocessing: str = "clip",
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Pixels [b, 3, S, S] and masks bool [b, S, S] of the images, some at a time; arguments as above."""
+    prepare, names = PREPROCESSINGS[check_preprocessing(preprocessing)], list(nouns)
+    for start in range(0, len(names), BATCH):
+        here = names[start : start + BATCH]
+        pixels = torch.stack([backbone.preprocess(prepare(benchmark.open_image(name))) for name in here])
+        pixels = pixels.to(backbone.device)
+        maps = torch.cat(noun_cams(backbone, pixels, [[nouns[name]] for name in here]))
+        yield pixels, keep_mask(maps, tau)

@@ -1,0 +1,207 @@
+"""What can be read from a feature: zero-shot probes for what a drawn scene shows.
+
+    for probe in scene_probes(scenes):
+        answers = right(features, classifier(backbone, probe), probe)
+        balanced(answers, probe)                     # percent, with an interval
+
+A probe is a question with a few legal answers, such as *where is it?* The text tower puts each answer into
+sentences, and the feature chooses the nearest: nothing is trained. Letters in shapes: B pictures, V legal
+values, D joint width.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from zscir.pocket.captions import STYLE_OF, with_article
+from zscir.pocket.scenes import Scene
+from zscir.pocket.vocabulary import BACKGROUND, COLOURS, COUNTS, SCENE_NOUNS, STYLES, THINGS, WHERE
+
+if TYPE_CHECKING:
+    from zscir.backbone import Backbone
+
+ASPECTS = ("thing", "place", "colour")
+#: Things that stand in the sentences of the probes that ask for something else.
+FILLERS = SCENE_NOUNS[::9]
+SAMPLES = 10_000
+#: Words of the phrases for places that name no place.
+_EMPTY = frozenset("a an the in on at near under of front outer deep scene landscape background".split())
+
+
+def scene_words(scene: Scene) -> dict[str, set[str]]:
+    """The words that are right for a scene, for each of `ASPECTS`.
+
+    All names of its things, singular and plural; all words that people use for its place, but for those that
+    name none (*in*, *front*, ...); the colours that its things were given.
+
+    >>> from zscir.pocket.scenes import Object
+    >>> told = scene_words(Scene("forest", (Object("couch", "red"),)))
+    >>> sorted(told["thing"]), sorted(told["place"]), told["colour"]
+    (['couch', 'couches', 'sofa', 'sofas'], ['forest', 'woods'], {'red'})
+    """
+    entries = [THINGS[thing.noun] for thing in scene.objects]
+    names = {name for one in entries for name in (*one.names, one.plural, *(f"{n}s" for n in one.names[1:]))}
+    phrases = " ".join((*WHERE[scene.place], *BACKGROUND[scene.place]))
+    return {
+        "thing": names,
+        "place": set(re.findall(r"\w+", phrases)) - _EMPTY,
+        "colour": {thing.colour for thing in scene.objects if thing.colour},
+    }
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A question to a feature.
+
+    Attributes:
+        name: what is asked for.
+        values: the legal answers.
+        texts: for each value the sentences whose mean feature stands for it.
+        answers: for each picture the values that are right, () where the question does not apply.
+    """
+
+    name: str
+    values: tuple
+    texts: tuple[tuple[str, ...], ...]
+    answers: tuple[tuple, ...]
+
+    @property
+    def asked(self) -> np.ndarray:
+        """Numbers of the pictures to which the question applies."""
+        return np.array([row for row, answer in enumerate(self.answers) if answer], dtype=np.int64)
+
+    @property
+    def chance(self) -> float:
+        """Percentage of a blind guess: of as many values as the answer has, all of them right."""
+        sizes = {len(self.answers[row]) for row in self.asked}
+        return 100 / math.comb(len(self.values), min(sizes, default=1))
+
+
+def scene_probes(scenes: Sequence[Scene]) -> list[Probe]:
+    """Thing, two things, place, colour, count and style of drawn scenes, each asked where it has an answer.
+
+    "thing" asks of pictures with one kind of thing which it is; "two things" asks of pictures with two kinds
+    for both. "colour" and "count" are asked of pictures with one kind of thing, "colour" where it was given
+    one. "place" and "style" are asked of all. The legal values are those of the vocabulary; of "count", those
+    that occur.
+    """
+    one = [scene.objects[0] if len(scene.objects) == 1 else None for scene in scenes]
+    counts = sorted({thing.count for thing in one if thing})
+    things = _each(SCENE_NOUNS, lambda noun: (f"a photo of {with_article(noun)}",))
+    both = [tuple(o.noun for o in scene.objects) if len(scene.objects) == 2 else () for scene in scenes]
+    return [
+        Probe("thing", SCENE_NOUNS, things, _answers(one, lambda thing: thing.noun)),
+        Probe("two things", SCENE_NOUNS, things, tuple(both)),
+        Probe("place", tuple(WHERE), _each(WHERE, _of_place), tuple((scene.place,) for scene in scenes)),
+        Probe("colour", tuple(COLOURS), _each(COLOURS, _of_colour), _answers(one, lambda t: t.colour)),
+        Probe("count", tuple(counts), _each(counts, _of_count), _answers(one, lambda thing: thing.count)),
+        Probe("style", STYLES, _each(STYLES, _of_style), tuple((scene.style,) for scene in scenes)),
+    ]
+
+
+def classifier(backbone: Backbone, probe: Probe) -> Tensor:
+    """One feature a value [V, D]: the mean of its sentences' features, of length 1; float32, on the CPU."""
+    sizes = [len(texts) for texts in probe.texts]
+    encoded = backbone.encode_texts([text for texts in probe.texts for text in texts]).cpu()
+    return F.normalize(torch.stack([part.mean(dim=0) for part in encoded.split(sizes)]), dim=-1)
+
+
+def right(features: Tensor, values: Tensor, probe: Probe) -> np.ndarray:
+    """Whether each picture that is asked is read rightly, bool [len(probe.asked)].
+
+    Of an answer of n values, the n nearest must be just these, in any order.
+
+    Args:
+        features: of all pictures [B, D].
+        values: from `classifier` [V, D].
+        probe: the question.
+
+    Raises:
+        ValueError: not one row of features a picture.
+    """
+    if len(features) != len(probe.answers):
+        raise ValueError(f"features has {len(features)} rows for {len(probe.answers)} pictures")
+    order = (features.float().cpu() @ values.T).argsort(dim=1, descending=True, stable=True).numpy()
+    rows = [(order[row], probe.answers[row]) for row in probe.asked]
+    return np.array(
+        [{probe.values[n] for n in best[: len(told)]} == set(told) for best, told in rows], dtype=bool
+    )
+
+
+class Share(NamedTuple):
+    """A percentage, its 95 % interval, and how many pictures it was counted on."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+def balanced(hits: np.ndarray, probe: Probe, samples: int = SAMPLES, seed: int = 0) -> Share:
+    """Balanced accuracy in percent: the mean over values of the share of their pictures read rightly.
+
+    Naming one value always gets what chance gets, however frequent the value is. The interval is a
+    percentile bootstrap over pictures. Answers of several values are not balanced: there, each picture
+    counts alike.
+
+    Args:
+        hits: from `right`.
+        probe: the question.
+        samples, seed: of the bootstrap.
+
+    Raises:
+        ValueError: not one hit a picture that is asked, or no such picture.
+    """
+    told = [probe.answers[row] for row in probe.asked]
+    if len(hits) != len(told) or not told:
+        raise ValueError(f"probe {probe.name!r} is asked of {len(told)} pictures, got {len(hits)} hits")
+    value = [0 if len(answer) > 1 else probe.values.index(answer[0]) for answer in told]
+    cells = np.zeros((2, len(probe.values)))  # wrong and right, by value
+    np.add.at(cells, (np.asarray(hits, dtype=int), value), 1)
+    drawn = np.random.default_rng(seed).multinomial(len(told), cells.ravel() / len(told), size=samples)
+    low, high = np.quantile(_mean_of_shares(drawn.reshape(samples, 2, -1)), (0.025, 0.975))
+    return Share(float(_mean_of_shares(cells[None])[0]), float(low), float(high), len(told))
+
+
+def _mean_of_shares(cells: np.ndarray) -> np.ndarray:
+    """Percentages [S]: the mean over the values that occur of the share of hits, from counts [S, 2, V]."""
+    counts = cells.sum(axis=1)  # [S, V]
+    shares = np.divide(cells[:, 1], counts, out=np.zeros(counts.shape), where=counts > 0)
+    return 100 * shares.sum(axis=1) / (counts > 0).sum(axis=1)
+
+
+def _answers(things: Sequence, of: Callable) -> tuple[tuple, ...]:
+    told = [of(thing) if thing else None for thing in things]
+    return tuple(() if one is None else (one,) for one in told)
+
+
+def _each(values: Sequence, texts: Callable) -> tuple[tuple[str, ...], ...]:
+    return tuple(tuple(texts(value)) for value in values)
+
+
+def _of_place(place: str) -> list[str]:
+    return [f"a photo of {with_article(noun)} {where}" for noun in FILLERS for where in WHERE[place]]
+
+
+def _of_colour(colour: str) -> list[str]:
+    return [f"a photo of {with_article(f'{colour} {noun}')}" for noun in FILLERS]
+
+
+def _of_count(count: int) -> list[str]:
+    if count == 1:
+        return [f"a photo of {with_article(noun)}" for noun in FILLERS]
+    return [f"a photo of {COUNTS[count]} {THINGS[noun].plural}" for noun in FILLERS]
+
+
+def _of_style(style: str) -> list[str]:
+    frames = STYLE_OF.get(style, ("a photo of {}", "a picture of {}"))
+    return [frame.format(with_article(noun)) for noun in FILLERS for frame in frames]
