@@ -11,7 +11,7 @@ are by OpenMoji, CC BY-SA 4.0.
 from importlib import import_module
 
 _HOME = {
-    "style": ("FRAMES", "MAP_COLOURS", "PALETTE", "WIDTH", "new_figure", "use_style"),
+    "style": ("FRAMES", "MAP_COLOURS", "PALETTE", "WIDTH", "new_figure", "note_figure", "use_style"),
     "scenes": (
         *("benchmark_picture", "picture_grid", "query_examples"),
         *("rankings", "set_of_six", "show_picture"),

@@ -56,3 +56,11 @@ def new_figure(rows: int = 1, columns: int = 1, height: float = 3.0, **options) 
     """
     figure = PageFigure(figsize=(WIDTH, height), dpi=matplotlib.rcParams["figure.dpi"], layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
+
+
+def note_figure(text: str) -> Figure:
+    """A figure that only says why there is nothing to draw, such as pictures without labels."""
+    figure, axes = new_figure(height=0.9)
+    axes[0, 0].axis("off")
+    axes[0, 0].text(0.5, 0.5, text, ha="center", va="center", style="italic")
+    return figure
