@@ -1,5 +1,8 @@
 # make book    run the chapters and build the book (PROFILE=quick: the same in small, in minutes)
 # make test    run all tests
+# make pdf     print the built book as one PDF, _build/zscir.pdf (needs Chromium; CHROMIUM names one)
+# make check-pages   look at every built page: links, pictures, nothing from other hosts; with Chromium also contrast,
+#              keyboard, phones (axe-core)
 # make serve   show the built book at http://localhost:8000 (PORT=...)
 # make clean   remove pages and executed chapters; stored results and .venv stay (make distclean removes all)
 #
@@ -12,7 +15,7 @@ PORT    ?= 8000
 BIN     := .venv/bin
 READY   := .venv/.installed
 
-.PHONY: book test serve clean distclean
+.PHONY: book test pdf check-pages serve clean distclean
 .DEFAULT_GOAL := book
 
 book: $(READY)
@@ -23,6 +26,13 @@ book: $(READY)
 test: $(READY)
 	@echo "== Running all tests, the chapters in small among them (some minutes)."
 	@$(BIN)/python -m pytest
+
+pdf: $(READY)
+	@$(BIN)/zscir pdf --profile $(PROFILE)
+
+check-pages: $(READY)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[check]'
+	@$(BIN)/python book/check_pages.py
 
 serve:
 	@test -f _build/html/index.html || { echo "There are no pages yet: run 'make book' first." >&2; exit 1; }

@@ -13,7 +13,7 @@ from zscir.paths import REPO
 README = REPO / "README.md"
 PAGES = [README, *sorted((REPO / "book").glob("*.md")), REPO / "benchmarks" / "README.md"]
 CHAPTERS = sorted((REPO / "notebooks").glob("*.ipynb"))
-TARGETS = set(re.findall(r"^(\w+):", (REPO / "Makefile").read_text("utf-8"), re.MULTILINE))
+TARGETS = set(re.findall(r"^([\w-]+):", (REPO / "Makefile").read_text("utf-8"), re.MULTILINE))
 
 
 def text_of(path):
