@@ -17,7 +17,7 @@ check_pages = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(check_pages)
 
 HEAD = '<!DOCTYPE html><html lang="en" data-theme="light"><head><title>A page</title>'
-HEAD += '<script>document.documentElement.dataset.theme = localStorage.getItem("theme") ?? "light"</script></head>'
+HEAD += "<script>document.documentElement.dataset.theme = localStorage.theme ?? 'light'</script></head>"
 GOOD = f"""{HEAD}<body><main><h1 id="top">Here</h1><p>Text and <a href="other.html#there">a link</a>.</p>
 <img src="a.png" alt="a dog on a sofa"><a href="https://example.org">away</a></main></body></html>"""
 OTHER = f"""{HEAD}<body><main><h1 id="there">There</h1><p><a href="index.html">back</a></p>

@@ -19,8 +19,10 @@ needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on thi
 PAGE = """<html><head><title>t</title><script src="x.js"></script></head><body>
 <p class="component-author"> By Somebody </p><article><h1>A book<a class="headerlink" href="#a">#</a></h1>
 <span id="document-one"></span><section><h2>One<a class="headerlink" href="#one">#</a></h2>
-<div class="math">x<mjx-container></mjx-container></div><details class="hide"><summary>code</summary></details>
-<div class="solution toggle-hidden"><p>so</p></div><a href="index.html#document-one">there</a><script>1</script>
+<div class="math">x<mjx-container></mjx-container></div>
+<details class="hide"><summary>code</summary></details>
+<div class="solution toggle-hidden"><p>so</p></div><a href="index.html#document-one">there</a>
+<script>1</script>
 </section></article></body></html>"""
 
 
