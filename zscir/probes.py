@@ -4,7 +4,7 @@
         answers = right(features, classifier(backbone, probe), probe)
         balanced(answers, probe)                     # percent, with an interval
 
-A probe is a question with a few legal answers, such as *where is it?* The text tower puts each answer into
+A probe is a question with a few legal answers, such as "where is it?" The text tower puts each answer into
 sentences, and the feature chooses the nearest: nothing is trained. Letters in shapes: B pictures, V legal
 values, D joint width.
 """
