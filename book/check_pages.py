@@ -203,9 +203,16 @@ def reports(folder: Path, mode: str, width: int, names: Sequence[str] | None = N
     return said
 
 
+def looked_at(folder: Path) -> list[str]:
+    """The pages that a browser looks at: all, but of the listings of source code, which are alike, one."""
+    names = pages_of(folder)
+    listings = [name for name in names if name.startswith("_modules/")]
+    return [name for name in names if name not in listings[1:]]
+
+
 def browser_findings(folder: Path, names: Sequence[str] | None = None) -> list[str]:
-    """What is wrong with the pages as a browser shows them, a line each."""
-    found = []
+    """What is wrong with the pages as a browser shows them, a line each; by default those `looked_at`."""
+    names, found = looked_at(folder) if names is None else names, []
     for mode, width in VIEWS:
         for name, said in reports(folder, mode, width, names).items():
             bad = [one for one in said["violations"] if one["impact"] in SERIOUS]

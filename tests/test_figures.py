@@ -174,14 +174,10 @@ def test_drawn_objects_leave_garments_out_and_know_their_masks(pairs, tiny_backb
         figures.drawn_objects(tiny_backbone, pairs, [1])
 
 
-def test_localisation_and_thresholds_of_perfect_and_blind_maps(pairs, tiny_backbone):
+def test_localisation_of_perfect_and_blind_maps(pairs, tiny_backbone):
     objects = figures.drawn_objects(tiny_backbone, pairs, range(3))
     perfect = objects.masks.float()
     assert figures.localisation_scores(perfect, objects) == {"IoU": 1.0, "pointing": 1.0}
-    table = figures.threshold_table(perfect, objects, [0.0, 0.5])
-    means = table.groupby("tau").mean()
-    assert means.loc[0.0].tolist() == pytest.approx([1.0, 1.0, 0.5], abs=0.02)
-    assert means.loc[0.5].tolist() == pytest.approx([0.5, 1.0, 1.0], abs=0.02)
     perfect[1] = 1 - perfect[1]
     blind = figures.blind_maps(objects, perfect)
     assert torch.equal(blind["a map of another picture"], perfect.flip(0))
@@ -217,7 +213,7 @@ def test_masked_panels_say_what_is_kept(tiny_backbone):
     assert shown[0, 0].tolist() == [255, 0, 0] and shown[-1, 0].tolist() != [255, 0, 0]
 
 
-def test_figures_of_maps_fills_nouns_and_thresholds_draw_what_they_are_given(pairs, tiny_backbone):
+def test_figures_of_maps_fills_and_nouns_draw_what_they_are_given(pairs, tiny_backbone):
     pixels = tiny_backbone.preprocess(Image.new("RGB", (32, 32), "red"))
     figure = figures.cam_panels(tiny_backbone, pixels, {"dog": torch.eye(32)}, "a dog")
     assert np.array_equal(figure.axes[1].images[1].get_array(), np.eye(32))
@@ -229,10 +225,6 @@ def test_figures_of_maps_fills_nouns_and_thresholds_draw_what_they_are_given(pai
     shares = pd.DataFrame({"an object": {"first": 60.0}, "the place": {"first": 40.0}})
     bars = figures.judgement_bars(shares).axes[0].patches
     assert sorted(bar.get_width() for bar in bars) == [0, 0, 40, 60]
-    table = pd.DataFrame({"tau": [0, 0, 1, 1], "kept": 1.0, "coverage": 0.5, "IoU": [0, 0.2, 0.4, 0.6]})
-    axes = figures.threshold_curves(table, 0.3, 0.1).axes
-    assert axes[1].lines[0].get_ydata().tolist() == pytest.approx([0.1, 0.5])
-    assert axes[0].lines[0].get_ydata().tolist() == [100, 100]
 
 
 def test_the_method_picture_is_small_whole_and_names_its_source(tmp_path, tiny_backbone):

@@ -18,12 +18,12 @@ _HOME = {
     ),
     "measures": (
         *("DrawnObjects", "block_layers", "drawn_objects", "judged_nouns", "localisation_scores"),
-        *("localisation_table", "mentions", "blind_maps", "threshold_table", "true_cells"),
+        *("localisation_table", "mentions", "blind_maps", "true_cells"),
     ),
     "masking": (
         *("cam_panels", "failure_panels", "fill_panels", "judgement_bars", "kept_areas", "marked_caption"),
         *("mask_grid", "masked_panels", "masked_picture", "noun_counts", "pair_panels", "quality_curves"),
-        *("threshold_curves", "to_picture"),
+        "to_picture",
     ),
     "results": ("kind_bars", "loss_curves", "readings", "recall_intervals"),
     "ablations": (

@@ -241,29 +241,3 @@ def fill_panels(backbone: Backbone, pixels: Tensor, keep: Tensor, fills: Sequenc
     for axis, fill in zip(axes[0], fills, strict=True):
         show_picture(axis, masked_picture(backbone, pixels, keep, fill), fill)
     return figure
-
-
-def threshold_curves(table: pd.DataFrame, tau: float, true_area: float) -> Figure:
-    """What each threshold keeps (left) and how well that fits the object (right), ``tau`` marked.
-
-    Args:
-        table: from ``zscir.figures.measures.threshold_table``. Lines are means, bands the middle half.
-        tau: the chapter's threshold.
-        true_area: mean share of the image that the objects fill, 0 to 1.
-    """
-    figure, axes = new_figure(1, 2, height=3.0)
-    shares = table.assign(**{name: 100 * table[name] for name in ("kept", "coverage")})
-    style = {"x": "tau", "errorbar": ("pi", 50), "estimator": "mean"}
-    left, right = axes[0]
-    seaborn.lineplot(shares, y="kept", ax=left, label="of the image", color=PALETTE[0], **style)
-    seaborn.lineplot(shares, y="coverage", ax=left, label="of the object", color=PALETTE[1], **style)
-    left.axhline(100 * true_area, color="0.35", linestyle=":", label="objects' true share")
-    left.set(ylabel="kept, %", ylim=(0, 100))
-    seaborn.lineplot(shares, y="IoU", ax=right, color=PALETTE[2], **style)
-    right.set(ylabel="IoU of kept region and object", ylim=(0, 1))
-    for axis in axes[0]:
-        axis.set(xlabel="τ", xlim=(0, 1))
-        axis.axvline(tau, color="0.35", linewidth=1, linestyle="--")
-    left.legend(loc="upper right", fontsize=8, frameon=True, edgecolor="none", framealpha=0.9)
-    right.annotate(f"τ = {tau:g}", (tau, 0.93), (4, 0), textcoords="offset points", fontsize=9)
-    return figure

@@ -17,8 +17,8 @@ from PIL import Image
 from torch import Tensor
 
 from zscir.backbone import Backbone
-from zscir.mask_quality import localisation, mask_measures
-from zscir.masks import expand_mask, keep_mask
+from zscir.mask_quality import localisation
+from zscir.masks import expand_mask
 from zscir.nouns import Noun
 from zscir.regions import noun_cams
 from zscir.sources import Pairs
@@ -27,7 +27,6 @@ from zscir.weights import default_cam_layer
 
 #: What a noun of a caption can be in the drawn picture.
 JUDGEMENTS = ("an object", "the place", "not in the picture", "something else")
-TAUS = tuple(round(0.05 * step, 2) for step in range(21))
 
 
 def judged_nouns(pairs: Pairs, nouns: Sequence[Sequence[Noun]]) -> pd.DataFrame:
@@ -156,21 +155,6 @@ def blind_maps(objects: DrawnObjects, maps: Tensor, seed: int = 0) -> dict[str, 
         "a map of another picture": other,
         "a blob in the middle": (blob / blob.max()).expand(count, -1, -1),
     }
-
-
-def threshold_table(maps: Tensor, objects: DrawnObjects, taus: Sequence[float] = TAUS) -> pd.DataFrame:
-    """What a threshold keeps of maps [R, S, S].
-
-    Returns:
-        One row a tau and object: ``tau``, ``kept`` (share of the image), ``IoU`` with the true mask,
-        ``coverage`` (share of the object that is kept).
-    """
-    tables = []
-    for tau in taus:
-        measured = mask_measures(keep_mask(maps, tau), objects.masks)
-        columns = {"kept": measured["kept"], "coverage": measured["recall"], "IoU": measured["IoU"]}
-        tables.append(pd.DataFrame({"tau": tau, **columns}))
-    return pd.concat(tables, ignore_index=True)
 
 
 def true_cells(backbone: Backbone, objects: DrawnObjects) -> Tensor:
