@@ -16,6 +16,7 @@ from zscir.ablations import (
     read_table,
     recorded,
     run_point,
+    shared_seeds,
     study_rows,
     train_config,
 )
@@ -120,6 +121,7 @@ def test_the_record_holds_every_study_with_its_provenance():
         assert set(found.index) == set(study.points), name
         assert found.min() >= 1
     claim = study_rows(record, "claim").groupby("label")["seed"].nunique()
+    assert all(len(shared_seeds(study_rows(record, name))) for name in STUDIES)
     assert claim["Pic2Word"] >= 5 and claim["masked pairs"] >= 5
     assert not record.duplicated([*BASE, "seed"]).any()
     assert record[list(METRICS[:4])].stack().between(0, 100).all()
@@ -170,6 +172,7 @@ def test_the_best_is_named_with_how_sure_it_is():
     rows = pd.DataFrame({"label": ["a", "a", "b", "b"], "seed": [0, 1, 0, 1], "r": [9.0, 9.1, 4.0, 4.0]})
     assert "more than the seed explains" in best_sentence(rows, "r", "R", "x")
     assert "nothing to compare" in best_sentence(rows[:2], "r", "R", "x")
+    assert "not held against another seed" in best_sentence(rows[rows["seed"] == 0], "r", "R", "x")
 
 
 def test_wrong_captions_are_another_images_and_as_many_as_asked():

@@ -266,6 +266,17 @@ def study_rows(table: pd.DataFrame, study: str, **fixed: Any) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
+def shared_seeds(rows: pd.DataFrame) -> pd.DataFrame:
+    """Of a study's rows those whose seed every label has: means of others could not be compared.
+
+    >>> rows = pd.DataFrame({"label": ["a", "a", "b"], "seed": [0, 1, 1]})
+    >>> shared_seeds(rows)["label"].tolist()
+    ['a', 'b']
+    """
+    labels = rows["label"].nunique()
+    return rows[rows.groupby("seed")["label"].transform("nunique") == labels].reset_index(drop=True)
+
+
 def recorded() -> tuple[pd.DataFrame, dict]:
     """The recorded trainings, a row a point, and how they were made: machine, versions, commit, date.
 

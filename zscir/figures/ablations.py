@@ -218,4 +218,5 @@ def best_sentence(rows: pd.DataFrame, metric: str, name: str, what: str) -> str:
         return f"{said}; there is nothing to compare it with."
     gain = paired_gain(rows[rows["label"] == first], rows[rows["label"] == others[0]], metric)
     verdict = "more than the seed explains" if gain.excludes_zero else "within what the seed may do"
+    verdict = "not held against another seed" if gain.n == 1 else verdict
     return f"{said}; *{others[0]}* comes next, {gain.mean:.1f} points below, which is {verdict}."
