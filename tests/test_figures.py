@@ -79,6 +79,17 @@ def test_a_figure_shows_itself_as_png_of_the_page_width():
     assert picture.size == (840, 240)
 
 
+def test_what_is_blank_above_and_below_a_figure_is_cut_off():
+    figure, axes = figures.new_figure(1, 1, height=3)
+    axes[0, 0].set_axis_off()
+    figure.text(0.5, 0.5, "a line", fontsize=10)
+    picture = Image.open(io.BytesIO(figure._repr_png_()))
+    assert picture.width == 840 and 20 < picture.height < 50
+    axes[0, 0].remove()
+    figure.texts[0].remove()
+    assert Image.open(io.BytesIO(figure._repr_png_())).size == (840, 360)  # all blank: left as it is
+
+
 def test_picture_grid_puts_each_text_below_its_picture():
     images = [Image.new("RGB", (8, 8), colour) for colour in ("red", "green", "blue")]
     figure = figures.picture_grid(images, ["one", "two", "three"], columns=2, roles=["", "target", ""])
@@ -327,6 +338,7 @@ def test_quality_curves_failures_and_areas(pairs, tiny_backbone):
     figure = figures.quality_curves(tables, 0.3, own="own")
     left, right = figure.axes
     assert left.lines[0].get_ydata().tolist() == [1.0] * 18 and left.lines[1].get_linestyle() == ":"
+    assert left.lines[1].get_color() != left.lines[0].get_color()
     assert [text.get_text() for text in right.get_legend().get_texts()] == ["all (2)", "large (2)"]
     figure = figures.failure_panels(tiny_backbone, objects, perfect, [0.5, 0.2], most=1)
     assert [axis.get_xlabel() for axis in figure.axes] == ["dog: IoU 0.20"]

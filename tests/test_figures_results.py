@@ -46,6 +46,12 @@ def test_a_method_looks_the_same_everywhere_and_unknown_ones_differ():
     assert look("Pic2Word", 0) == look("Pic2Word", 3) == LOOKS["Pic2Word"]
     assert look("mine", 0)[0] != look("yours", 1)[0]
     assert look("mine", 0)[0] not in {colour for colour, _ in LOOKS.values()}
+    assert look("text alone", 5) == LOOKS["text"]
+    assert (
+        len({colour for colour, _ in LOOKS.values()})
+        == len({mark for _, mark in LOOKS.values()})
+        == len(LOOKS)
+    )
 
 
 def test_losses_without_a_share_give_no_line_and_the_guess_is_marked():
@@ -77,6 +83,7 @@ def test_recalls_are_drawn_at_their_value_on_their_interval(scores):
     assert point.get_xdata()[0] == pytest.approx(100 * 4 / 6)
     assert [tick.get_text() for tick in axis.get_yticklabels()] == list(scores)
     assert axis.get_title(loc=matplotlib.rcParams["axes.titlelocation"]) == "Recall@1"
+    assert axis.get_xlabel() == "%, n = 6 queries"
 
 
 def test_kinds_have_their_own_bars_and_hard_ones_their_own_panel(scores):

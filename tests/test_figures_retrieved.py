@@ -13,13 +13,21 @@ from zscir.figures.retrieved import found_files, largest_changes, retrieved_grid
 from zscir.figures.style import FRAMES
 from zscir.retrieval import Retrieved
 
+RED = "is red and far too long a wish to stand above one picture alone"
+
+
+def drawn(figure):
+    """The figure after its layout was made."""
+    figure.canvas.draw()
+    return figure
+
 
 @pytest.fixture
 def benchmark(tmp_path):
     names = ["r", "a", "b", "t"]
     for name in names:
         Image.new("RGB", (8, 8)).save(tmp_path / f"{name}.png")
-    query = Query("0", "r", ("is red", "other wording"), ("t",))
+    query = Query("0", "r", (RED, "other wording"), ("t",))
     paths = {name: tmp_path / f"{name}.png" for name in names}
     return Benchmark("cirr", "val", [query], names, paths, True, ("recall@1",), {})
 
@@ -30,7 +38,9 @@ def test_the_target_is_framed_where_it_was_found_and_only_there(benchmark):
     framed = [axis for axis in figure.axes if axis.spines["left"].get_visible()]
     colours = [matplotlib.colors.to_hex(axis.spines["left"].get_edgecolor()) for axis in framed]
     assert colours == [FRAMES["reference"], FRAMES["target"]]
-    assert figure.axes[0].get_title(loc="left") == "“is red”"
+    assert [text.get_text() for text in figure.axes[0].texts] == [f"“{RED}”"]
+    lefts = [axis.get_position().x0 for axis in drawn(figure).axes]
+    assert np.allclose(np.diff(lefts), lefts[1] - lefts[0], atol=0.01)  # the columns are evenly spaced
     with pytest.raises(ValueError, match="found is empty"):
         retrieved_grid(benchmark, {})
 

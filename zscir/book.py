@@ -68,7 +68,7 @@ def build(
             _run_aloud(name, shares[name], profile, target, root, force)
         _drop_orphans(root, edition)
         _fill_book(root, edition / "book")
-        _render(root, edition)
+        render(root, edition)
     except BaseException:
         shutil.rmtree(pages, ignore_errors=True)
         raise
@@ -124,8 +124,20 @@ def _fill_book(root: Path, book: Path) -> None:
         shutil.copyfile(Path(mathjax, name), target / Path(name).name)
 
 
-def _render(root: Path, edition: Path) -> None:
-    """Render the pages of one edition with Jupyter Book, from scratch, warnings as errors."""
+def render(root: Path, edition: Path, builder: str = "html") -> Path:
+    """Render one edition with Jupyter Book, from scratch, warnings as errors.
+
+    Args:
+        root: the checkout.
+        edition: its folder; ``book/`` there is filled and has all executed copies.
+        builder: ``html``, or ``singlehtml`` for one long page.
+
+    Returns:
+        Path of ``index.html``.
+
+    Raises:
+        BookError: there was a warning or an error.
+    """
     command = [
         sys.executable,
         "-c",
@@ -134,8 +146,9 @@ def _render(root: Path, edition: Path) -> None:
         str(edition / "book"),
     ]
     command += ["--config", str(root / "_config.yml"), "--path-output", str(edition)]
-    command += ["--all", "-W", "-n", "--keep-going"]
+    command += ["--all", "-W", "-n", "--keep-going", "--builder", builder]
     with environment():
         status = subprocess.run(command, cwd=root, stdin=subprocess.DEVNULL, check=False).returncode
     if status != 0:
         raise BookError(f"jupyter-book ended with exit status {status}; its messages are above")
+    return edition / "_build" / builder / "index.html"

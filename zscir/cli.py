@@ -1,6 +1,7 @@
 """The commands of the shell; each is a thin door to one room of the library.
 
     zscir book --profile quick
+    zscir pdf --profile quick
     zscir run 07_ablation_tau -p tau 0.27 -o my_run.ipynb
     zscir sweep 05_cirr tau 0.2 0.3 0.4
     zscir pocket make --size small
@@ -101,6 +102,18 @@ def _book(args: argparse.Namespace) -> None:
     from zscir.book import build
 
     print(f"the book: {build(args.profile, _pairs(args.parameter), args.only, force=args.force)}")
+
+
+def _pdf_options(parser: Parser, words: list[str]) -> None:
+    parser.add_argument("--profile", default="default", help="of the book: default, or quick")
+    _add_pairs(parser, "as the book was built with", "-p", "--parameter")
+    parser.set_defaults(command=_pdf)
+
+
+def _pdf(args: argparse.Namespace) -> None:
+    from zscir.pdf import build_pdf
+
+    print(f"the book: {build_pdf(args.profile, _pairs(args.parameter))}")
 
 
 def _run_options(parser: Parser, words: list[str]) -> None:
@@ -260,6 +273,7 @@ def _from(name: str) -> typing.Callable[[Parser, list[str]], None]:
 
 _COMMANDS = {
     "book": (_book_options, "run the chapters and build the book"),
+    "pdf": (_pdf_options, "print the built book as one PDF (needs Chromium)"),
     "run": (_run_options, "run one chapter, with any parameters"),
     "sweep": (_sweep_options, "run one chapter for several values of a parameter"),
     "pocket": (_pocket_options, "make the embedded data, or train its backbone"),

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from zscir.benchmarks import Benchmark
-from zscir.figures.results import look
+from zscir.figures.results import counted, look
 from zscir.figures.style import new_figure
 from zscir.metrics import similarity_chunks, unit_rows
 from zscir.ranking import excluded_rows
@@ -40,7 +40,7 @@ def recall_curves(scores: Mapping[str, Scores], ks: Sequence[int] = KS) -> Figur
     axis.set_xscale("log")
     axis.set_xticks(list(ks), [str(k) for k in ks])
     axis.minorticks_off()
-    axis.set(xlabel="k", ylabel="Recall@k, %", ylim=(0, 100))
+    axis.set(xlabel="k", ylabel=f"Recall@k, %, {counted(scores)}", ylim=(0, 100))
     figure.legend(*axis.get_legend_handles_labels(), loc="outside upper center", ncols=3)
     return figure
 
@@ -109,7 +109,9 @@ def conflict_curves(table: pd.DataFrame, bins: int = 5) -> Figure:
             reach = _Z * groups[column].std() / np.sqrt(groups[column].count())
             colour, marker = look(name, number)
             axis.errorbar(places, means, reach, color=colour, marker=marker, capsize=2, label=name)
-        axis.set(title=title, xlabel="conflict of text and image, %")
+        axis.set(
+            title=title, xlabel=f"conflict of text and image, %\nn = {table['query'].nunique():,} queries"
+        )
     axes[0, 0].set(ylabel="% of the gallery outdone")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
     return figure

@@ -23,6 +23,7 @@ from zscir.token_drop import kept_patches, patch_grid
 
 #: Letters of 11 points in a line of a page's width.
 LETTERS = 74
+_BOUNDS = {"true": ("0.15", "-."), "random": ("0.5", ":")}  # colour and line of ceiling and floor
 
 
 def noun_counts(nouns: Sequence[Sequence[Noun]], most: int = 15) -> Figure:
@@ -30,13 +31,14 @@ def noun_counts(nouns: Sequence[Sequence[Noun]], most: int = 15) -> Figure:
     figure, axes = new_figure(1, 2, height=3.4, width_ratios=(2, 3))
     numbers = pd.Series([len(found) for found in nouns], name="nouns")
     shares = 100 * numbers.value_counts(normalize=True).sort_index()
-    seaborn.barplot(x=shares.index, y=shares.values, ax=axes[0, 0], color=PALETTE[0])
-    axes[0, 0].set(xlabel="nouns in a caption", ylabel="captions, %")
+    look = {"color": PALETTE[0], "saturation": 1}
+    seaborn.barplot(x=shares.index, y=shares.values, ax=axes[0, 0], **look)
+    axes[0, 0].set(xlabel="nouns in a caption", ylabel=f"% of {len(nouns):,} captions")
     frequent = Counter(lemma for found in nouns for lemma in {noun.lemma for noun in found}).most_common(most)
     words, counts = zip(*frequent, strict=True)
     values = [100 * count / len(nouns) for count in counts]
-    seaborn.barplot(x=values, y=list(words), ax=axes[0, 1], color=PALETTE[0], orient="h")
-    axes[0, 1].set(xlabel="captions with this noun, %", ylabel="")
+    seaborn.barplot(x=values, y=list(words), ax=axes[0, 1], orient="h", **look)
+    axes[0, 1].set(xlabel=f"% of {len(nouns):,} captions have this noun", ylabel="")
     axes[0, 1].grid(False, axis="y")
     return figure
 
@@ -171,14 +173,14 @@ def quality_curves(
     """Left each measure against τ, a line a table; right the IoU of table ``own`` by size of the object.
 
     Tables are those of ``zscir.mask_quality.mask_quality``; bands are their 95 % intervals, the dashed line
-    is the chapter's τ. Tables whose name begins with "true" or "random" (ceiling and floor) are grey.
+    is the chapter's τ. Tables whose name begins with "true" (ceiling) or "random" (floor) are dark and grey.
     """
     figure, axes = new_figure(1, len(measures) + 1, height=3.2)
     for axis, measure in zip(axes[0], measures, strict=False):
         colours = iter(PALETTE)
         for name, table in tables.items():
-            bound = name.startswith(("true", "random"))
-            style = {"color": "0.45", "linestyle": ":"} if bound else {"color": next(colours)}
+            bound = _BOUNDS.get(name.partition(" ")[0])
+            style = {"color": bound[0], "linestyle": bound[1]} if bound else {"color": next(colours)}
             _band(axis, table[table["size"] == "all"], measure, name, **style)
         axis.set_ylabel(measure)
     right = axes[0, -1]
@@ -207,7 +209,8 @@ def kept_areas(areas: Mapping[float, Tensor], chosen: float) -> Figure:
     for box, tau in zip(boxes["boxes"], areas, strict=True):
         box.set(facecolor=PALETTE[0], alpha=0.8 if tau == chosen else 0.3)
     axes[0, 0].set_xticks(range(1, len(areas) + 1), [f"{tau:g}" for tau in areas])
-    axes[0, 0].set(xlabel="τ", ylabel="kept, % of the image", ylim=(0, 100))
+    count = len(next(iter(areas.values())))
+    axes[0, 0].set(xlabel=f"τ (n = {count:,} pairs each)", ylabel="kept, % of the image", ylim=(0, 100))
     return figure
 
 

@@ -19,21 +19,29 @@ from zscir.retrieval import Scores
 #: Colour and marker of the rungs that the chapters compare, so that a method looks the same everywhere.
 LOOKS = {
     "image": (PALETTE[5], "s"),
-    "text": (PALETTE[5], "D"),
-    "image + text": (PALETTE[5], "P"),
+    "text": (PALETTE[6], "D"),
+    "image + text": (PALETTE[3], "P"),
+    "slerp": ("#882255", "v"),
     "Pic2Word": (PALETTE[1], "^"),
     "masked pairs": (PALETTE[0], "o"),
     "target's caption": (PALETTE[2], "*"),
 }
+_OTHERS = ((PALETTE[7], "X"), ("#222222", "<"), ("#999933", ">"), (PALETTE[4], "d"))  # of unknown methods
 _LINE = 13 / 72  # inches of one line of text
 _MOST_KINDS = 20
-_HATCHES = {"D": "////", "P": "...."}  # of bars whose methods share a colour, by marker
 
 
 def look(name: str, number: int = 0) -> tuple[str, str]:
-    """Colour and marker of a method: its own in `LOOKS`, else that of the ``number``-th unknown one."""
-    others = [(colour, "v") for colour in (PALETTE[3], PALETTE[4], PALETTE[6], PALETTE[7])]
-    return LOOKS.get(name, others[number % len(others)])
+    """Colour and marker of a method: its own in `LOOKS`, else that of the ``number``-th unknown one.
+
+    "image alone" is "image", "text alone" is "text".
+    """
+    return LOOKS.get(name.removesuffix(" alone"), _OTHERS[number % len(_OTHERS)])
+
+
+def counted(scores: Mapping[str, Scores]) -> str:
+    """On how many queries the methods were scored, as the axes say it: ``n = 2,240 queries``."""
+    return f"n = {len(next(iter(scores.values())).query_ids):,} queries"
 
 
 def loss_curves(histories: Mapping[str, pd.DataFrame], batch: int) -> Figure:
@@ -54,7 +62,7 @@ def loss_curves(histories: Mapping[str, pd.DataFrame], batch: int) -> Figure:
         axis.axhline(math.log(batch), color="black", linestyle=":", linewidth=1.2, label="guess: log(batch)")
         axis.set(title=title, xlabel="step", ylabel="")
         axis.legend()
-    axes[0, 0].set(ylabel="loss", ylim=(0, None))
+    axes[0, 0].set(ylabel="loss, nats", ylim=(0, None))
     return figure
 
 
@@ -95,9 +103,10 @@ def recall_intervals(scores: Mapping[str, Scores], metrics: Sequence[str]) -> Fi
         for row, name in enumerate(names):
             colour, marker = look(name, row)
             low, high = scores[name].interval(metric)
-            axis.plot([low, high], [row, row], color=colour, linewidth=2.4, solid_capstyle="butt")
-            axis.plot(scores[name].metrics[metric], row, marker, color=colour, markersize=8, clip_on=False)
-        axis.set(title=in_words(metric), xlabel="%", yticks=range(len(names)), yticklabels=names)
+            axis.plot([low, high], [row, row], "|-", color=colour, linewidth=1.6, markersize=9)
+            axis.plot(scores[name].metrics[metric], row, marker, color=colour, markersize=5.5, clip_on=False)
+        axis.set(title=in_words(metric), yticks=range(len(names)), yticklabels=names)
+        axis.set_xlabel(f"%, {counted(scores)}", fontsize=8.5)
         axis.set_ylim(len(names) - 0.5, -0.5)
         axis.set_xlim(left=0)
     return figure
@@ -154,9 +163,7 @@ def _bars_of_kinds(axis: Axes, scores: Mapping[str, Scores], metric: str, counts
         bounds = np.array([wilson_interval(values.sum(), len(values)) for values in members])
         places = np.arange(len(counts)) + (number - (len(scores) - 1) / 2) * height
         error = np.abs(bounds.T - shares)
-        colour, marker = look(name, number)
-        style = {"color": colour, "hatch": _HATCHES.get(marker, ""), "edgecolor": "white", "linewidth": 0}
-        style |= {"label": name, "height": height * 0.92}
+        style = {"color": look(name, number)[0], "linewidth": 0, "label": name, "height": height * 0.92}
         axis.barh(places, shares, xerr=error, error_kw={"elinewidth": 1, "ecolor": "#333333"}, **style)
     labels = [f"{kind} ({count})" for kind, count in counts.items()]
     axis.set(yticks=range(len(counts)), yticklabels=labels, ylim=(len(counts) - 0.4, -0.6))

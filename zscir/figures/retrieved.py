@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import ImageOps
 
@@ -45,13 +46,12 @@ def retrieved_grid(benchmark: Benchmark, found: Mapping[int, Retrieved]) -> Figu
 def _grid_row(row: np.ndarray, benchmark: Benchmark, number: int, one: Retrieved, said: str = "") -> None:
     """One query in a row of axes; ``said`` replaces the rank below the reference."""
     query = benchmark.queries[number]
-    title = textwrap.fill(f"“{query.text[0]}”", 92)
     rank = said or (f"rank {one.rank}" if one.rank else "reference")
     picture = benchmark.open_image(query.reference)
     if query.reference in benchmark.regions:  # a cut-out of any shape
         picture = ImageOps.pad(picture, (max(picture.size),) * 2, color="white")
     show_picture(row[0], picture, rank, "reference")
-    row[0].set_title(title, fontsize=9, loc="left").set_in_layout(False)  # it runs over the whole row
+    _line_above(row[0], textwrap.fill(f"“{query.text[0]}”", 92))
     for place, axis in enumerate(row[1:]):
         if place >= len(one.ids):
             axis.set_axis_off()
@@ -59,6 +59,13 @@ def _grid_row(row: np.ndarray, benchmark: Benchmark, number: int, one: Retrieved
         hit = one.ids[place] in query.targets
         text = f"{place + 1}  target" if hit else str(place + 1)
         show_picture(axis, benchmark.open_image(one.ids[place]), text, "target" if hit else "")
+
+
+def _line_above(axis: Axes, text: str) -> None:
+    """Text above an axis that may run over those to its right: only its height counts in the layout."""
+    axis.set_title("\n".join(" " for _ in text.splitlines()), fontsize=9)  # keeps the height free
+    place = {"xycoords": "axes fraction", "textcoords": "offset points", "annotation_clip": False}
+    axis.annotate(text, (0, 1), (0, 6), fontsize=9, va="bottom", **place).set_in_layout(False)
 
 
 def wins_and_losses(

@@ -15,6 +15,7 @@ import numpy as np
 import pandas
 import seaborn
 from matplotlib.figure import Figure
+from PIL import Image
 
 #: Inches; at the style's resolution 7 inches are 840 px, shown at the width of a page.
 WIDTH = 7.0
@@ -38,12 +39,22 @@ def use_style() -> None:
 
 
 class PageFigure(Figure):
-    """A figure that notebooks show as a PNG, whatever backend pyplot has, or none."""
+    """A figure that notebooks show as a PNG, blank edges cut off, whatever backend pyplot has, or none."""
 
     def _repr_png_(self) -> bytes:
-        out = io.BytesIO()
+        out, trimmed = io.BytesIO(), io.BytesIO()
         self.savefig(out, format="png")
-        return out.getvalue()
+        _without_blank_rows(Image.open(out)).save(trimmed, "PNG", optimize=True)
+        return trimmed.getvalue()
+
+
+def _without_blank_rows(image: Image.Image, margin: int = 6) -> Image.Image:
+    """The image without what is blank above and below, but for a margin; as wide as it was."""
+    pixels = np.asarray(image.convert("RGB"))
+    inked = np.flatnonzero((pixels != pixels[0, 0]).any(axis=(1, 2)))
+    if not len(inked):
+        return image
+    return image.crop((0, max(0, inked[0] - margin), image.width, min(image.height, inked[-1] + 1 + margin)))
 
 
 def new_figure(rows: int = 1, columns: int = 1, height: float = 3.0, **options) -> tuple[Figure, np.ndarray]:
