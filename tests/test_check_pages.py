@@ -146,7 +146,9 @@ def test_our_pages_have_no_findings(tmp_path):
     write_notebook(tmp_path, "01_a", "print(tau)", TABLE, title=CHAPTER)
     write_book(tmp_path, "01_a")
     shutil.copy(REPO / "book" / "bibliography.md", tmp_path / "book")
-    (tmp_path / "book" / "references.bib").write_text("@book{a, title={A}, author={B, C}, year={2000}}")
+    (tmp_path / "book" / "references.bib").write_text(
+        "@book{a, title={A}, author={B, C}, year={2000}, publisher={D}}"
+    )
     with (tmp_path / "book" / "index.md").open("a") as file:
         file.write("\n{cite:p}`a`\n")
     with (tmp_path / "book" / "_toc.yml").open("a") as file:
