@@ -1,9 +1,8 @@
 # make book    run the chapters and build the book (PROFILE=quick: the same in small, in minutes)
 # make test    run all tests
-# make pdf     print the built book as one PDF, _build/zscir.pdf (needs Chromium; CHROMIUM names one)
-# make check-pages   look at every built page: links, pictures, nothing from other hosts; with Chromium also contrast,
-#              keyboard, phones (axe-core)
 # make serve   show the built book at http://localhost:8000 (PORT=...)
+# make pdf     print the built book as one PDF, _build/zscir.pdf (needs Chromium; CHROMIUM=... names one)
+# make check-pages   look at the built pages: links, other hosts, and with Chromium keyboard, contrast, phones
 # make clean   remove pages and executed chapters; stored results and .venv stay (make distclean removes all)
 #
 # `book` and `test` first make the environment .venv; PYTHON names the interpreter to make it with (3.11 or newer).
@@ -14,8 +13,10 @@ PROFILE ?= default
 PORT    ?= 8000
 BIN     := .venv/bin
 READY   := .venv/.installed
+CHECK   := .venv/.installed-check
+PAGES   := _build/$(if $(filter-out default,$(PROFILE)),$(PROFILE)/_build/)html
 
-.PHONY: book test pdf check-pages serve clean distclean
+.PHONY: book test serve pdf check-pages clean distclean
 .DEFAULT_GOAL := book
 
 book: $(READY)
@@ -27,17 +28,18 @@ test: $(READY)
 	@echo "== Running all tests, the chapters in small among them (some minutes)."
 	@$(BIN)/python -m pytest
 
-pdf: $(READY)
-	@$(BIN)/zscir pdf --profile $(PROFILE)
-
-check-pages: $(READY)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[check]'
-	@$(BIN)/python book/check_pages.py
-
 serve:
 	@test -f _build/html/index.html || { echo "There are no pages yet: run 'make book' first." >&2; exit 1; }
 	@echo "== http://localhost:$(PORT) (stop with Ctrl-C)"
 	@$(PYTHON) -m http.server $(PORT) --bind 127.0.0.1 --directory _build/html
+
+pdf: $(READY)
+	@echo "== Printing the book, profile $(PROFILE): one page of all chapters, then the PDF (a minute or two)."
+	@$(BIN)/zscir pdf --profile $(PROFILE)
+
+check-pages: $(READY) $(CHECK)
+	@echo "== Checking the pages in $(PAGES) (some minutes)."
+	@$(BIN)/python book/check_pages.py $(PAGES)
 
 clean:
 	@echo "== Removing pages and executed chapters; _build/artifacts and .venv stay."
@@ -55,4 +57,8 @@ $(READY): pyproject.toml
 	@echo "   The first time this loads some gigabytes, PyTorch above all: minutes to a quarter of an hour."
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	@touch $@
+
+$(CHECK): $(READY)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[check]'
 	@touch $@

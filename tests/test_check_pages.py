@@ -1,120 +1,159 @@
-"""The check of the built pages finds what it is there to find; the workflows run what exists."""
+"""The check of the built pages finds what is wrong, and finds nothing in what we build."""
 
 import importlib.metadata
-import importlib.util
-import os
-import re
 import shutil
+import sys
 
 import pytest
-import yaml
+from test_book import write_book, write_notebook
 
-from zscir.browser import NAMES
+from zscir.book import build
+from zscir.browser import find_chromium
 from zscir.paths import REPO
 
-spec = importlib.util.spec_from_file_location("check_pages", REPO / "book" / "check_pages.py")
-check_pages = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(check_pages)
+sys.path.insert(0, str(REPO / "book"))
+import check_pages  # noqa: E402  (a script beside the library)
 
-HEAD = '<!DOCTYPE html><html lang="en" data-theme="light"><head><title>A page</title>'
-HEAD += "<script>document.documentElement.dataset.theme = localStorage.theme ?? 'light'</script></head>"
-GOOD = f"""{HEAD}<body><main><h1 id="top">Here</h1><p>Text and <a href="other.html#there">a link</a>.</p>
-<img src="a.png" alt="a dog on a sofa"><a href="https://example.org">away</a></main></body></html>"""
-OTHER = f"""{HEAD}<body><main><h1 id="there">There</h1><p><a href="index.html">back</a></p>
-</main></body></html>"""
-
-
-def has_axe():
-    try:
-        return bool(check_pages.axe_script())
-    except FileNotFoundError:
-        return False
-
-
-needs_browser = pytest.mark.skipif(
-    not (os.environ.get("CHROMIUM") or any(map(shutil.which, NAMES))) or not has_axe(),
-    reason="no Chromium, or no axe-core (pip install -e '.[check]')",
+HEAD = (
+    '<!DOCTYPE html><html lang="en"><head><title>A page</title>{}</head><body><main>{}</main></body></html>'
 )
+CHAPTER = """(ch-a)=
+# Chapter
+
+Here $x_1$, there {eq}`eq-a`, and [further down](#ch-b).
+
+(ch-b)=
+## Below
+
+```{exercise}
+:label: ex-a
+What does {eq}`eq-a` say?
+```
+
+```{solution} ex-a
+:class: dropdown
+Much.
+```"""
+TABLE = "import pandas as pd\npd.DataFrame({f'column {k}': [1.5, 2.5] for k in range(20)})"
+
+
+def why_not() -> str:
+    """Why the browser's part cannot run here, or nothing."""
+    try:
+        find_chromium()
+        importlib.metadata.version("axe-playwright-python")
+    except (FileNotFoundError, importlib.metadata.PackageNotFoundError) as error:
+        return str(error)
+    return ""
+
+
+needs_browser = pytest.mark.skipif(bool(why_not()), reason=why_not())
 
 
 @pytest.fixture
 def pages(tmp_path):
-    (tmp_path / "index.html").write_text(GOOD)
-    (tmp_path / "other.html").write_text(OTHER)
-    (tmp_path / "a.png").write_bytes(b"")
-    return tmp_path
+    """Write pages: name -> (head, main); the folder."""
+
+    def write(**texts):
+        for name, (head, main) in texts.items():
+            (tmp_path / f"{name}.html").write_text(HEAD.format(head, main))
+        return tmp_path
+
+    return write
 
 
-def test_good_pages_have_no_findings(pages, capsys):
-    assert check_pages.main([str(pages), "--static"]) == 0
-    assert "2 pages, 0 findings" in capsys.readouterr().out
+def test_what_is_whole_is_not_found(pages):
+    folder = pages(
+        index=(
+            "<script src='a.js'></script>",
+            "<a href='b.html#here'>b</a> <a href='#'>top</a> <a href='?x'>x</a>",
+        ),
+        b=("", "<h1 id='here'>B</h1><a href='index.html'>i</a><a href='https://example.org'>out</a>"),
+    )
+    assert check_pages.static_findings(folder) == []
+    assert check_pages.pages_of(folder) == ["b.html", "index.html"]
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "finding"),
+    ("head", "main", "said"),
     [
-        ("other.html#there", "other.html#nowhere", "the link other.html#nowhere leads nowhere"),
-        ("other.html#there", "gone.html", "the link gone.html leads nowhere"),
-        ("other.html#there", "../other.html", "the link ../other.html leads nowhere"),
-        (' alt="a dog on a sofa"', "", "the picture a.png has no text"),
-        ("a dog on a sofa", "a.png", "the picture a.png has no text"),
-        ("<main>", '<main><script src="https://cdn.example.org/x.js"></script>', "loads https://cdn"),
-        ("<main>", '<link rel="stylesheet" href="//fonts.example.org/x.css"><main>', "loads //fonts"),
-        ('src="a.png"', 'src="http://example.org/a.png"', "loads http://example.org/a.png"),
+        ("<script src='https://cdn.example.org/x.js'></script>", "", "loads https://cdn.example.org/x.js"),
+        ("<link rel='stylesheet' href='//example.org/x.css'>", "", "loads //example.org/x.css"),
+        ("", "<img alt='x' src='http://example.org/x.png'>", "loads http://example.org/x.png"),
+        ("", "<img src='x.png'>", "the picture x.png has no text (alt)"),
+        ("", "<img alt='x.png' src='x.png'>", "the picture x.png has no text (alt)"),
+        ("", "<a href='gone.html'>x</a>", "the link gone.html leads nowhere"),
+        ("", "<a href='#gone'>x</a>", "the link #gone leads nowhere"),
+        ("", "<a href='../outside.html'>x</a>", "the link ../outside.html leads nowhere"),
     ],
 )
-def test_what_is_wrong_is_found(pages, capsys, old, new, finding):
-    assert old in GOOD
-    (pages / "index.html").write_text(GOOD.replace(old, new))
-    assert check_pages.main([str(pages), "--static"]) == 1
-    assert finding in capsys.readouterr().out
+def test_what_is_broken_is_found(pages, head, main, said):
+    assert check_pages.static_findings(pages(index=(head, main))) == [f"index.html: {said}"]
 
 
-def test_style_sheets_load_nothing_from_elsewhere(pages):
-    (pages / "x.css").write_text("@import 'https://fonts.example.org/a.css'; a { background: url(b.png) }")
-    assert check_pages.static_findings(pages) == ["x.css: loads https://fonts.example.org/a.css"]
+def test_what_a_style_sheet_loads_is_found(pages):
+    folder = pages(index=("", ""))
+    (folder / "a.css").write_text(
+        "@import url('https://fonts.example.org/f.css'); p { background: url(x.png) }"
+    )
+    assert check_pages.static_findings(folder) == ["a.css: loads https://fonts.example.org/f.css"]
 
 
-def test_no_pages_are_no_success(tmp_path, capsys):
-    assert check_pages.main([str(tmp_path)]) == 2
-    assert "there are no pages in" in capsys.readouterr().err
+def test_the_script_says_what_it_found(pages, capsys):
+    folder = pages(index=("", "<a href='gone.html'>x</a>"))
+    assert check_pages.main([str(folder), "--static"]) == 1
+    assert capsys.readouterr().out == "index.html: the link gone.html leads nowhere\n1 pages, 1 findings\n"
+    assert check_pages.main([str(folder / "none")]) == 2
+    assert "run `make book` first" in capsys.readouterr().err
+
+
+def test_without_chromium_the_script_says_so(pages, monkeypatch, capsys):
+    monkeypatch.setenv("CHROMIUM", "/no/such/browser")
+    monkeypatch.setattr(check_pages, "axe_script", lambda: "")
+    assert check_pages.main([str(pages(index=("", "")))]) == 2
+    assert "CHROMIUM is '/no/such/browser'" in capsys.readouterr().err
+
+
+def test_the_quick_book_is_whole():
+    folder = REPO / "_build" / "quick" / "_build" / "html"
+    if not (folder / "index.html").is_file():
+        pytest.skip("the quick book was not built: make book PROFILE=quick")
+    assert check_pages.static_findings(folder) == []
 
 
 @needs_browser
+def test_the_browser_finds_barriers_widths_and_hosts(pages):
+    folder = pages(
+        good=("", "<h1>Good</h1><p>text</p>"),
+        bad=(
+            "<script>document.documentElement.dataset.theme = localStorage.getItem('theme')</script>",
+            "<article><h1>Bad</h1><button></button><p style='width: 900px'>wide</p>"
+            "<p style='color: #ccc; background: #fff'>pale</p><img alt='x' src='http://example.org/x.png'></article>",
+        ),
+    )
+    said = check_pages.reports(folder, "dark", 400)
+    rules = {one["rule"]: one["impact"] for one in said["bad.html"]["violations"]}
+    assert rules["button-name"] == "critical" and rules["color-contrast"] == "serious"
+    assert said["bad.html"]["theme"] == "dark" and said["bad.html"]["foreign"] == ["http://example.org/x.png"]
+    assert said["bad.html"]["width"] > said["bad.html"]["window"] == 400
+    assert any("900px" in one for one in said["bad.html"]["wide"])
+    assert not {"button-name", "color-contrast"} & {one["rule"] for one in said["good.html"]["violations"]}
+    assert said["good.html"]["width"] == 400 and said["good.html"]["foreign"] == []
+
+
 @pytest.mark.slow
-def test_a_browser_finds_what_people_cannot_read(pages):
-    assert check_pages.browser_findings(pages) == []
-    faint = '<p style="color:#ccc;background:#fff">hardly to be read</p><div style="width:3000px">wide</div>'
-    (pages / "index.html").write_text(GOOD.replace("<main>", f"<main>{faint}"))
-    found = check_pages.browser_findings(pages, ["index.html"])
-    assert any("color-contrast (serious)" in one for one in found)
-    assert any("px wide" in one for one in found)
-
-
-def test_axe_is_asked_for_by_the_extra(monkeypatch):
-    def missing(name):
-        raise importlib.metadata.PackageNotFoundError(name)
-
-    monkeypatch.setattr(check_pages.importlib.metadata, "distribution", missing)
-    with pytest.raises(FileNotFoundError, match=r"pip install -e '\.\[check\]'"):
-        check_pages.axe_script()
-
-
-@pytest.mark.parametrize("name", ["book.yml", "test.yml"])
-def test_workflows_run_what_exists(name):
-    flow = yaml.safe_load((REPO / ".github" / "workflows" / name).read_text("utf-8"))
-    steps = [step for job in flow["jobs"].values() for step in job["steps"]]
-    commands = [step["run"] for step in steps if "run" in step]
-    targets = re.findall(r"^([\w-]+):", (REPO / "Makefile").read_text("utf-8"), re.MULTILINE)
-    assert commands and all(step.get("uses", "@").count("@") == 1 for step in steps)
-    for command in commands:
-        program, *words = command.split()
-        assert (program == "make" and words[0] in targets) or (REPO / program).is_file(), command
-    assert any(step.get("uses", "").startswith("actions/checkout@") for step in steps)
-
-
-def test_the_pages_that_are_published_are_those_that_are_built():
-    flow = yaml.safe_load((REPO / ".github" / "workflows" / "book.yml").read_text("utf-8"))
-    upload = next(s for s in flow["jobs"]["build"]["steps"] if "upload-pages" in s.get("uses", ""))
-    assert upload["with"]["path"] == "_build/html"
-    assert flow["permissions"]["pages"] == "write" and flow["jobs"]["publish"]["needs"] == "build"
+def test_our_pages_have_no_findings(tmp_path):
+    write_notebook(tmp_path, "01_a", "print(tau)", TABLE, title=CHAPTER)
+    write_book(tmp_path, "01_a")
+    shutil.copy(REPO / "book" / "bibliography.md", tmp_path / "book")
+    (tmp_path / "book" / "references.bib").write_text(
+        "@book{a, title={A}, author={B, C}, year={2000}, publisher={D}}"
+    )
+    with (tmp_path / "book" / "index.md").open("a") as file:
+        file.write("\n{cite:p}`a`\n")
+    with (tmp_path / "book" / "_toc.yml").open("a") as file:
+        file.write("  - file: bibliography\n")
+    folder = build(root=tmp_path).parent
+    assert check_pages.static_findings(folder) == []
+    if not why_not():
+        assert check_pages.browser_findings(folder) == []

@@ -3,9 +3,10 @@
     zscir pdf                    # _build/zscir.pdf
     zscir pdf --profile quick    # of the quick book: _build/quick/_build/zscir.pdf
 
-It is made from the chapters as they were last executed, so the book comes first. Jupyter Book makes one long
-page of them, Chromium runs its scripts and draws the formulas, and prints what is left without menus:
-solutions open, code that the pages fold left out, each chapter on a new sheet (``book/_assets/print.css``).
+It is made from the chapters as they were last executed, so the book comes first. Jupyter Book makes one
+long page of them, Chromium runs its scripts and draws the formulas, and prints what is left without
+menus: solutions open, code that the pages fold left out, each chapter on a new sheet
+(``book/_assets/print.css``).
 """
 
 from __future__ import annotations
@@ -44,10 +45,10 @@ def build_pdf(
     root = checkout(root)
     folder = edition_folder(root, profile, parameters) / "_build"
     target = folder / "zscir.pdf"
-    target.unlink(missing_ok=True)
     find_chromium()
     if not (folder / "html" / "index.html").is_file():
         raise FileNotFoundError(f"there is no book in {folder / 'html'}: build it first, with `make book`")
+    target.unlink(missing_ok=True)
     page = render(root, folder.parent, "singlehtml")
     sheets = page.with_name("print.html")
     sheets.write_text(printable(rendered_html(page.as_uri(), PATIENCE)), encoding="utf-8")
@@ -104,7 +105,7 @@ def _front(page: str, article: str) -> str:
     lines = "".join(f'<li><a href="#{html.escape(anchor)}">{name}</a></li>' for anchor, name in chapters)
     return (
         f'<section class="front"><p class="book-title">{title}</p><p>{author[1] if author else ""}</p>'
-        f"<p>zscir {zscir.__version__}</p><p>Code that the pages fold is left out; the notebooks have it.</p>"
-        f'</section><nav class="front" aria-label="Contents"><p class="book-title">Contents</p>'
+        f"<p>zscir {zscir.__version__}</p><p>Code that the pages fold is left out here; the notebooks have"
+        f' it.</p></section><nav class="front" aria-label="Contents"><p class="book-title">Contents</p>'
         f"<ul>{lines}</ul></nav>"
     )

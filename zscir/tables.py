@@ -32,10 +32,9 @@ class Table(pd.DataFrame):
 
     def _repr_html_(self) -> str | None:
         shown, note = super()._repr_html_(), getattr(self, "note", "")
-        if not shown:
-            return shown
-        below = f'<p class="protocol"><small>{html.escape(note)}</small></p>' if note else ""
-        return f'<div class="scrolls" role="region" aria-label="Table" tabindex="0">{shown}</div>{below}'
+        return (
+            f'{shown}<p class="protocol"><small>{html.escape(note)}</small></p>' if shown and note else shown
+        )
 
 
 def protocol_line(protocol: Mapping[str, object]) -> str:

@@ -25,16 +25,7 @@ def to_rest(app, what, name, obj, options, lines):
     lines[:] = done
 
 
-def drop_sourceless(app):
-    """Take modules without source, such as ``builtins``, from the list of sources: they get no page."""
-    known = getattr(app.env, "_viewcode_modules", {})
-    for name in [name for name, entry in known.items() if not entry]:
-        del known[name]
-    return []
-
-
 def setup(app):
-    """Connect before napoleon, which rewrites the sections, and before viewcode, which writes the sources."""
+    """Connect before napoleon, which rewrites the sections."""
     app.connect("autodoc-process-docstring", to_rest, priority=400)
-    app.connect("html-collect-pages", drop_sourceless, priority=400)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,7 +1,8 @@
 """Sphinx extension: the book as one page takes the HTML handlers that other extensions registered for many.
 
-sphinx-exercise has handlers of its own for the builder ``singlehtml``; Sphinx then no longer falls back to
-those for ``html``, and the build fails at nodes of other extensions, such as the tabs of sphinx-design.
+sphinx-exercise has handlers of its own for the builder ``singlehtml``; Sphinx then no longer falls back
+to those for ``html``, and the build fails at nodes of other extensions, such as the tabs of
+sphinx-design.
 """
 
 

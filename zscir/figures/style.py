@@ -48,7 +48,7 @@ class PageFigure(Figure):
         return trimmed.getvalue()
 
 
-def _without_blank_rows(image: Image.Image, margin: int = 6) -> Image.Image:
+def _without_blank_rows(image: Image.Image, margin: int = 8) -> Image.Image:
     """The image without what is blank above and below, but for a margin; as wide as it was."""
     pixels = np.asarray(image.convert("RGB"))
     inked = np.flatnonzero((pixels != pixels[0, 0]).any(axis=(1, 2)))

@@ -1,0 +1,44 @@
+"""Sphinx extension: mends what Sphinx and its extensions write and axe-core calls a barrier.
+
+Tables of chapters, shown where they were made or on other pages, get a box that scrolls and that the
+theme lets the keyboard reach. Bibliographies lose a role that their entries do not fit. The index of
+sources becomes a proper list, without modules that have no page.
+"""
+
+TABLE = '<div class="output text_html">'
+BOX = '<div class="output text_html pst-scrollable-table-container">'
+CITATIONS = '<div role="list" class="citation-list">'
+
+
+def mend(app, pagename, templatename, context, doctree):
+    """Mend the body of one page."""
+    body = context.get("body", "")
+    body = body.replace(TABLE, BOX).replace(CITATIONS, '<div class="citation-list">')
+    if pagename == "_modules/index":
+        body = nested(body)
+    if body:
+        context["body"] = body
+
+
+def nested(body):
+    """Lists between two items, put into the item before; ``body`` as it is if they do not pair up."""
+    inner = body.count("</li>\n<ul>")
+    if inner != body.count("<ul>") - 1 or body.count("</ul>") != inner + 1:
+        return body
+    *closed, rest = body.replace("</li>\n<ul>", "\n<ul>").split("</ul>")
+    return "</ul></li>".join(closed) + "</ul>" + rest
+
+
+def forget(app):
+    """Before the pages of sources are made, drop the modules that will have none."""
+    known = getattr(app.env, "_viewcode_modules", {})
+    for name in [name for name, entry in known.items() if not entry]:
+        del known[name]
+    return []
+
+
+def setup(app):
+    """Connect; `forget` before viewcode."""
+    app.connect("html-page-context", mend)
+    app.connect("html-collect-pages", forget, priority=400)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

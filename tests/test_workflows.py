@@ -1,0 +1,66 @@
+"""What GitHub runs exists here: workflows name our commands, the line for Colab our repository."""
+
+import os
+import re
+
+import pytest
+import yaml
+
+from zscir.paths import REPO
+
+FOLDER = REPO / ".github" / "workflows"
+CONFIG = yaml.safe_load((REPO / "_config.yml").read_text())
+
+
+def workflow(name):
+    """A workflow; YAML reads the key ``on`` as True."""
+    found = yaml.safe_load((FOLDER / name).read_text())
+    return {"on" if key is True else key: value for key, value in found.items()}
+
+
+def steps(name):
+    return [step for job in workflow(name)["jobs"].values() for step in job["steps"]]
+
+
+@pytest.mark.parametrize("name", ["book.yml", "test.yml"])
+def test_the_commands_of_a_workflow_exist(name):
+    targets = set(re.findall(r"^([\w-]+):", (REPO / "Makefile").read_text(), re.MULTILINE))
+    commands = [step["run"] for step in steps(name) if "run" in step]
+    assert commands
+    for command in commands:
+        program, *words = command.split()
+        if program == "make":
+            assert set(words) <= targets, command
+        elif program == "cp":
+            assert words == ["_build/zscir.pdf", "_build/html/zscir.pdf"]
+        else:
+            assert os.access(REPO / program, os.X_OK), command
+
+
+@pytest.mark.parametrize("name", ["book.yml", "test.yml"])
+def test_every_step_runs_something_and_actions_have_versions(name):
+    for step in steps(name):
+        assert ("run" in step) != ("uses" in step)
+        assert re.fullmatch(r"actions/[\w-]+@v\d+", step.get("uses", "actions/none@v0"))
+
+
+def test_the_book_is_built_checked_and_published_from_main_alone():
+    assert CONFIG["repository"]["branch"] in workflow("book.yml")["on"]["push"]["branches"]
+    jobs = workflow("book.yml")["jobs"]
+    commands = [step.get("run") for step in jobs["build"]["steps"]]
+    assert commands.index("make book") < commands.index("make check-pages") < commands.index("make pdf")
+    upload = next(step for step in jobs["build"]["steps"] if "upload-pages" in step.get("uses", ""))
+    assert upload["with"]["path"] == "_build/html"
+    assert jobs["publish"]["if"] == f"github.ref == 'refs/heads/{CONFIG['repository']['branch']}'"
+    assert jobs["publish"]["needs"] == "build" and jobs["publish"]["permissions"]["pages"] == "write"
+    assert workflow("book.yml")["permissions"] == {"contents": "read"}
+
+
+def test_tests_run_on_pushes_and_pull_requests():
+    assert set(workflow("test.yml")["on"]) == {"push", "pull_request"}
+    assert any(step.get("run") == ".ci/run" for step in steps("test.yml"))
+
+
+def test_the_line_for_colab_installs_the_repository_of_the_buttons():
+    page = (REPO / "book" / "rerun.md").read_text()
+    assert f"git clone --quiet {CONFIG['repository']['url']}" in page
