@@ -27,7 +27,7 @@ REASONS = (
     "the target",
     "shows the same as the target",
     "as the reference: change ignored",
-    "rest kept, changed to something else",
+    "rest kept, change half made or wrong",
     "change made, other things",
     "change made, another place",
     "change made, other details",
