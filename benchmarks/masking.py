@@ -17,7 +17,6 @@ import importlib.metadata
 import io
 import json
 import os
-import platform
 import subprocess
 import sys
 import tarfile
@@ -32,6 +31,7 @@ import torch
 from PIL import Image
 
 from zscir.backbone import Backbone, build_model, load_backbone, make_backbone
+from zscir.made_by import processor
 from zscir.masks import encode_masked, keep_mask
 from zscir.regions import noun_cams
 from zscir.token_drop import kept_patches, patch_grid
@@ -50,14 +50,6 @@ def cpu_seconds(runs: dict[str, Callable[[], object]], repeats: int) -> dict[str
             if turn:
                 taken[name].append(time.process_time() - start)
     return taken
-
-
-def processor() -> str:
-    """The processor's name, as the system tells it."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
 
 
 def random_pixels(backbone: Backbone, count: int) -> torch.Tensor:

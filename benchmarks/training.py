@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import importlib.metadata
 import json
-import platform
 import statistics
 import time
 from collections.abc import Callable
@@ -24,18 +23,11 @@ from torch.nn import functional as F
 
 from zscir.backbone import Backbone, load_backbone
 from zscir.inversion import NETWORKS, PROMPT, InversionNetwork, contrastive, original_loss
+from zscir.made_by import processor
 from zscir.processes import Processes, SharedTower
 
 #: The day of the record, not of the clock: records of one state of the project carry one date.
 DATE = "2026-11-25"
-
-
-def processor() -> str:
-    """The processor's name, as the system tells it."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
 
 
 def full_context(backbone: Backbone, pseudo_words: Tensor) -> Tensor:

@@ -238,7 +238,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise FileNotFoundError(f"there are no pages in {args.folder}: run `make book` first")
         found = static_findings(args.folder)
         found += [] if args.static else browser_findings(args.folder)
-    except FileNotFoundError as error:
+    except (FileNotFoundError, RuntimeError) as error:  # a browser that fails is no finding
         print(f"check_pages: {error}", file=sys.stderr)
         return 2
     print("\n".join([*found, f"{len(pages_of(args.folder))} pages, {len(found)} findings"]))

@@ -8,18 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from zscir.ablations import (
-    BASE,
-    METRICS,
-    STUDIES,
-    points,
-    read_table,
-    recorded,
-    run_point,
-    shared_seeds,
-    study_rows,
-    train_config,
-)
+from zscir.ablation_tables import read_table, recorded, shared_seeds, study_rows
+from zscir.ablations import BASE, METRICS, STUDIES, points, run_point, train_config
 from zscir.figures.ablations import best_sentence, effects, effects_figure, study_curves, study_dots
 from zscir.pairs import load_pairs
 from zscir.recaptions import best_others, retrieved_captions, with_captions, wrong_captions
@@ -50,7 +40,7 @@ def test_every_point_is_a_legal_training_that_differs_from_the_base_in_its_study
         config = train_config(point)
         assert config.steps == point["steps"] and config.pairs == f"pocket-{point['world']}"
     for study in STUDIES.values():
-        assert all(set(settings) <= set(BASE) for settings in study.points.values())
+        assert all(set(settings) <= set(BASE) for settings in study.values())
     assert {"tau", "lam", "keep", "fill", "span", "network", "mask_source"} <= fields & set(BASE)
 
 
@@ -94,10 +84,10 @@ def test_a_point_is_trained_and_scored(monkeypatch, tmp_path):
 
 def test_a_study_takes_its_rows_from_a_table_of_many(table):
     rows = study_rows(table, "tau")
-    assert list(dict.fromkeys(rows["label"])) == list(STUDIES["tau"].points)
+    assert list(dict.fromkeys(rows["label"])) == list(STUDIES["tau"])
     assert sorted(rows.loc[rows["label"] == 0.3, "seed"]) == [0, 1, 2]  # the base belongs to every study
     slim = table[["tau", "seed", "recall@1"]]  # a sweep of one parameter knows no other
-    assert set(study_rows(slim, "tau")["label"]) == set(STUDIES["tau"].points)
+    assert set(study_rows(slim, "tau")["label"]) == set(STUDIES["tau"])
 
 
 def test_a_table_is_read_back_as_it_was(table, tmp_path):
@@ -118,7 +108,7 @@ def test_the_record_holds_every_study_with_its_provenance():
     assert {"date", "machine", "versions"} <= set(made)
     for name, study in STUDIES.items():
         found = study_rows(record, name).groupby("label")["seed"].nunique()
-        assert set(found.index) == set(study.points), name
+        assert set(found.index) == set(study), name
         assert found.min() >= 1
     claim = study_rows(record, "claim").groupby("label")["seed"].nunique()
     assert all(len(shared_seeds(study_rows(record, name))) for name in STUDIES)
@@ -149,12 +139,12 @@ def test_gains_are_paired_by_seed(table):
 def test_figures_show_every_seed_and_the_means(table):
     rows = study_rows(table, "claim")
     axis = study_dots(rows, ["recall@1"], {"Pic2Word": rows[rows["label"] == "Pic2Word"]}).axes[0]
-    assert [label.get_text() for label in axis.get_yticklabels()] == list(STUDIES["claim"].points)
+    assert [label.get_text() for label in axis.get_yticklabels()] == list(STUDIES["claim"])
     assert sum(len(line.get_xdata()) for line in axis.lines if line.get_alpha() == 0.45) == len(rows)
     curve = study_rows(table, "tau")
     axis = study_curves({"masked pairs": curve}, ["recall@1"], "τ").axes[0]
     line = next(line for line in axis.lines if line.get_label() == "masked pairs")
-    assert list(line.get_xdata()) == sorted(STUDIES["tau"].points)
+    assert list(line.get_xdata()) == sorted(STUDIES["tau"])
     assert line.get_ydata()[0] == curve.loc[curve["label"] == 0.05, "recall@1"].mean()
 
 

@@ -141,8 +141,10 @@ def test_the_browser_finds_barriers_widths_and_hosts(pages):
     assert said["good.html"]["width"] == 400 and said["good.html"]["foreign"] == []
 
 
-@pytest.mark.slow
-def test_our_pages_have_no_findings(tmp_path):
+@pytest.fixture(scope="module")
+def ours(tmp_path_factory):
+    """Pages of a small book of ours, with formulas, an exercise, a wide table and a bibliography."""
+    tmp_path = tmp_path_factory.mktemp("ours")
     write_notebook(tmp_path, "01_a", "print(tau)", TABLE, title=CHAPTER)
     write_book(tmp_path, "01_a")
     shutil.copy(REPO / "book" / "bibliography.md", tmp_path / "book")
@@ -153,7 +155,15 @@ def test_our_pages_have_no_findings(tmp_path):
         file.write("\n{cite:p}`a`\n")
     with (tmp_path / "book" / "_toc.yml").open("a") as file:
         file.write("  - file: bibliography\n")
-    folder = build(root=tmp_path).parent
-    assert check_pages.static_findings(folder) == []
-    if not why_not():
-        assert check_pages.browser_findings(folder) == []
+    return build(root=tmp_path).parent
+
+
+@pytest.mark.slow
+def test_our_pages_have_no_findings(ours):
+    assert check_pages.static_findings(ours) == []
+
+
+@needs_browser
+@pytest.mark.slow
+def test_a_browser_finds_nothing_in_our_pages(ours):
+    assert check_pages.browser_findings(ours) == []

@@ -1,6 +1,5 @@
 """What is read from pseudo-words, and why queries fail: against plain loops, and with the mistakes named."""
 
-import json
 import math
 
 import numpy as np
@@ -227,8 +226,3 @@ def test_figures_show_each_share_on_its_interval():
     ):
         with pytest.raises(ValueError, match=message):
             call()
-
-
-def test_scenes_of_the_world_are_those_on_disk(scenes):
-    told = json.loads((make_pocket("tiny").root("cirr") / "scenes.json").read_text("utf-8"))
-    assert set(told) == set(scenes)

@@ -2,25 +2,19 @@
 
     run_point({**BASE, "tau": 0.5, "seed": 1})       # trains, scores: a row of the table
     points(["tau", "fill"], seeds=5)                 # the settings of all rows of two studies
-    study_rows(table, "tau")                         # a study's rows of a table of many
 
 A *point* is a flat dict of settings, so a table of points is tidy and any of its columns can be swept. A
-*study* names a few of them that differ in one thing.
+*study* names a few of them that differ in one thing; ``zscir.ablation_tables`` reads them back.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
-from zscir.paths import REPO
 from zscir.recaptions import check_share
 from zscir.train_config import PRESETS, TrainConfig
 
@@ -66,20 +60,6 @@ METRICS += ("recall@1 little conflict", "recall@1 much conflict", "kept area")
 CONFLICT_SHARE = 0.2
 
 
-@dataclass(frozen=True)
-class Study:
-    """Points that differ in one choice.
-
-    ``question`` is what the reader wants to know; ``axis`` names the choice; ``points`` are label ->
-    settings that differ from `BASE`; ``numeric`` says whether the labels are places on an axis.
-    """
-
-    question: str
-    axis: str
-    points: Mapping[Any, Mapping[str, Any]]
-    numeric: bool = False
-
-
 def _along(name: str, values: Iterable[Any], **fixed: Any) -> dict[Any, dict[str, Any]]:
     return {value: {name: value, **fixed} for value in values}
 
@@ -87,56 +67,35 @@ def _along(name: str, values: Iterable[Any], **fixed: Any) -> dict[Any, dict[str
 _PIC2WORD = {"preset": "pic2word"}
 _SIZES = (500, 1000, 2000, 4000, 8000)
 _LENGTHS = (60, 125, 250, 500, 1000)
-STUDIES: dict[str, Study] = {
-    "claim": Study(
-        "Do masked pairs beat Pic2Word?",
-        "training",
-        {
-            "Pic2Word": _PIC2WORD,
-            "masked pairs": {},
-            "true masks": {"mask_source": "true"},
-            "random masks": {"mask_source": "random"},
-            "unmasked image": {"preset": "unmasked-image"},
-        },
-    ),
-    "tau": Study(
-        "Which threshold?", "τ", _along("tau", (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 0.9)), numeric=True
-    ),
-    "lam": Study(
-        "How much of each loss?", "λ", _along("lam", (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)), numeric=True
-    ),
-    "keep": Study("Which side of the image is kept?", "kept", _along("keep", ("noun", "rest"))),
-    "fill": Study(
-        "What stands in a masked pixel?", "fill", _along("fill", ("mean", "black", "blur", "noise", "drop"))
-    ),
-    "noun": Study(
-        "Which noun is hidden, and with what?",
-        "noun",
-        {
-            "random": {},
-            "first": {"noun_strategy": "first"},
-            "head": {"noun_strategy": "head"},
-            "most visible": {"noun_strategy": "most-visible"},
-            "random, with its adjectives": {"span": "chunk"},
-        },
-    ),
-    "cam": Study(
-        "Which map?",
-        "method",
-        {"HiResCAM": {}, "Grad-CAM": {"cam_method": "gradcam"}, "LayerCAM": {"cam_method": "layercam"}},
-    ),
-    "network": Study("Which network?", "φ", _along("network", ("three-layer", "two-layer", "pic2word"))),
-    "loss": Study("Which distance?", "loss", _along("loss", ("contrastive", "cosine", "mse"))),
-    "pairs": Study("How many pairs?", "training pairs", _along("limit", _SIZES), numeric=True),
-    "pairs, Pic2Word": Study(
-        "How many pairs?", "training pairs", _along("limit", _SIZES, **_PIC2WORD), numeric=True
-    ),
-    "steps": Study("How long?", "steps", _along("steps", _LENGTHS), numeric=True),
-    "steps, Pic2Word": Study("How long?", "steps", _along("steps", _LENGTHS, **_PIC2WORD), numeric=True),
-    "wrong captions": Study(
-        "How true must captions be?", "share of wrong captions", _along("wrong", (0.0, 0.1, 0.25, 0.5)), True
-    ),
-    "captions": Study("May a machine write them?", "captions", _along("captions", CAPTIONS)),
+#: Study -> label -> the settings that differ from `BASE`; a label that is a number is a place on an axis.
+STUDIES: dict[str, dict[Any, dict[str, Any]]] = {
+    "claim": {
+        "Pic2Word": _PIC2WORD,
+        "masked pairs": {},
+        "true masks": {"mask_source": "true"},
+        "random masks": {"mask_source": "random"},
+        "unmasked image": {"preset": "unmasked-image"},
+    },
+    "tau": _along("tau", (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 0.9)),
+    "lam": _along("lam", (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)),
+    "keep": _along("keep", ("noun", "rest")),
+    "fill": _along("fill", ("mean", "black", "blur", "noise", "drop")),
+    "noun": {
+        "random": {},
+        "first": {"noun_strategy": "first"},
+        "head": {"noun_strategy": "head"},
+        "most visible": {"noun_strategy": "most-visible"},
+        "random, with its adjectives": {"span": "chunk"},
+    },
+    "cam": {"HiResCAM": {}, "Grad-CAM": {"cam_method": "gradcam"}, "LayerCAM": {"cam_method": "layercam"}},
+    "network": _along("network", ("three-layer", "two-layer", "pic2word")),
+    "loss": _along("loss", ("contrastive", "cosine", "mse")),
+    "pairs": _along("limit", _SIZES),
+    "pairs, Pic2Word": _along("limit", _SIZES, **_PIC2WORD),
+    "steps": _along("steps", _LENGTHS),
+    "steps, Pic2Word": _along("steps", _LENGTHS, **_PIC2WORD),
+    "wrong captions": _along("wrong", (0.0, 0.1, 0.25, 0.5)),
+    "captions": _along("captions", CAPTIONS),
 }
 
 
@@ -159,7 +118,7 @@ def points(
     check_names(fixed)
     base = {**BASE, **fixed}
     numbers = range(seeds) if isinstance(seeds, int) else seeds
-    settings = [{**base, **one} for name in chosen for one in STUDIES[name].points.values()]
+    settings = [{**base, **one} for name in chosen for one in STUDIES[name].values()]
     found = ({**one, "seed": int(seed)} for seed in numbers for one in settings)
     return list({tuple(one.items()): one for one in found}.values())
 
@@ -241,79 +200,6 @@ def _scored(backbone: Backbone, network: Any, point: Mapping[str, Any]) -> dict[
     found["recall@1 much conflict"] = 100 * float(hits[order[-count:]].mean())
     found["kept area"] = 100 * network.record["report"].get("mean_kept_area", float("nan"))
     return found
-
-
-def study_rows(table: pd.DataFrame, study: str, **fixed: Any) -> pd.DataFrame:
-    """The rows of one study in a table of points, with its label in a column ``label``, in its order.
-
-    Args:
-        table: a row a point, as ``zscir.sweeps`` writes it: columns of settings, ``seed``, and metrics.
-        study: a name in `STUDIES`.
-        **fixed: as in `points`.
-
-    Raises:
-        ValueError: an unknown study, or a table without the columns that its points differ in.
-    """
-    if study not in STUDIES:
-        raise ValueError(f"study is {study!r}; legal: {', '.join(STUDIES)}")
-    parts = []
-    for label, settings in STUDIES[study].points.items():
-        wanted = {name: value for name, value in {**BASE, **fixed, **settings}.items() if name in table}
-        if missing := [name for name in settings if name not in table]:
-            raise ValueError(f"the table has no column {missing[0]!r}; it has: {', '.join(table.columns)}")
-        rows = table[same_settings(table, wanted)]
-        parts.append(rows.assign(label=label))
-    return pd.concat(parts, ignore_index=True)
-
-
-def shared_seeds(rows: pd.DataFrame) -> pd.DataFrame:
-    """Of a study's rows those whose seed every label has: means of others could not be compared.
-
-    >>> rows = pd.DataFrame({"label": ["a", "a", "b"], "seed": [0, 1, 1]})
-    >>> shared_seeds(rows)["label"].tolist()
-    ['a', 'b']
-    """
-    labels = rows["label"].nunique()
-    return rows[rows.groupby("seed")["label"].transform("nunique") == labels].reset_index(drop=True)
-
-
-def recorded() -> tuple[pd.DataFrame, dict]:
-    """The recorded trainings, a row a point, and how they were made: machine, versions, commit, date.
-
-    Raises:
-        FileNotFoundError: the library was installed without its checkout, where the record lies.
-    """
-    if REPO is None:
-        raise FileNotFoundError("the record of the ablations is part of the repository: clone it")
-    folder = REPO / "benchmarks" / "results"
-    table = read_table(folder / "ablations.csv")
-    return table, json.loads((folder / "ablations.json").read_text(encoding="utf-8"))
-
-
-def read_table(path: str | Path) -> pd.DataFrame:
-    """A table of points, as ``zscir.sweeps`` and ``benchmarks/ablations.py`` write it.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: it lacks a metric of the chapter, or names no seed.
-    """
-    path = Path(path).expanduser()
-    if not path.is_file():
-        raise FileNotFoundError(f"table is {str(path)!r}: there is no such file")
-    table = pd.read_csv(path)
-    if missing := [name for name in ("seed", *METRICS[:4]) if name not in table]:
-        raise ValueError(f"{path} has no column {missing[0]!r}; it has: {', '.join(table.columns)}")
-    texts = [name for name in table if isinstance(BASE.get(name), str)]
-    filled = {name: table[name].astype(object).where(table[name].notna(), "").astype(str) for name in texts}
-    return table.assign(**filled)  # an empty cell of a text is "", so it compares
-
-
-def same_settings(table: pd.DataFrame, wanted: Mapping[str, Any]) -> pd.Series:
-    """Which rows of a table, bool, have these settings."""
-    same = pd.Series(True, index=table.index)
-    for name, value in wanted.items():
-        same &= table[name] == value
-    return same
 
 
 @lru_cache(maxsize=2)

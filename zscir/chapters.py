@@ -20,7 +20,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -228,6 +228,13 @@ def environment() -> Iterator[None]:
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",
         "PYTHONPATH": os.pathsep.join(paths),
     }
+    with variables(wanted):
+        yield
+
+
+@contextmanager
+def variables(wanted: Mapping[str, str]) -> Iterator[None]:
+    """Inside the block these environment variables are set; afterwards all is as it was before."""
     before = {name: os.environ.get(name) for name in wanted}
     os.environ.update(wanted)
     try:

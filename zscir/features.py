@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -108,40 +108,35 @@ def run_layers(
     Raises:
         ValueError: more than ``max_skipped`` of the images cannot be read (found as early as it is sure).
     """
-    with ExitStack() as locks:
-        for parts in sorted(layer.parts for layer, _ in layers if not layer.is_whole):  # all in one order
-            locks.enter_context(alone(parts))
-        _make_layers(backbone, pairs, layers, max_skipped, label, progress)
+    with _alone_with([layer for layer, _ in layers]):
+        missing = [(layer, make) for layer, make in layers if not layer.is_whole]
+        cut = [range(first, min(first + SHARD, len(pairs))) for first in range(0, len(pairs), SHARD)]
+        wanted = [index for index in range(len(cut)) if not all(layer.has(index) for layer, _ in missing)]
+        trouble: list[tuple[int, str]] = []
+        shown = progress and sys.stdout.isatty()
+        with tqdm(total=len(wanted) * SHARD, desc=label, file=sys.stdout, disable=not shown) as bar:
+            for shard in _shards(backbone, pairs, [(index, cut[index]) for index in wanted]):
+                trouble += shard.trouble.items()
+                check_skipped(pairs, {"unreadable": trouble}, max_skipped)
+                for layer, make in missing:
+                    if not layer.has(shard.index):
+                        shard.made[layer.kind] = make(shard)
+                        layer.write(shard.index, shard.made[layer.kind])
+                bar.update(len(shard.rows))
+        for layer, _ in missing:
+            layer.finish(len(cut))
     for layer, _ in layers:
         if layer.kind == "image-features":
             check_skipped(pairs, {"unreadable": unreadable_images(layer)}, max_skipped)
 
 
-def _make_layers(
-    backbone: Backbone,
-    pairs: Pairs,
-    layers: Sequence[tuple[Layer, Make]],
-    max_skipped: float,
-    label: str,
-    progress: bool,
-) -> None:
-    """Make and join the parts of the layers that are not whole."""
-    missing = [(layer, make) for layer, make in layers if not layer.is_whole]
-    cut = [range(first, min(first + SHARD, len(pairs))) for first in range(0, len(pairs), SHARD)]
-    wanted = [index for index in range(len(cut)) if not all(layer.has(index) for layer, _ in missing)]
-    trouble: list[tuple[int, str]] = []
-    shown = progress and sys.stdout.isatty()
-    with tqdm(total=len(wanted) * SHARD, desc=label, file=sys.stdout, disable=not shown) as bar:
-        for shard in _shards(backbone, pairs, [(index, cut[index]) for index in wanted]):
-            trouble += shard.trouble.items()
-            check_skipped(pairs, {"unreadable": trouble}, max_skipped)
-            for layer, make in missing:
-                if not layer.has(shard.index):
-                    shard.made[layer.kind] = make(shard)
-                    layer.write(shard.index, shard.made[layer.kind])
-            bar.update(len(shard.rows))
-    for layer, _ in missing:
-        layer.finish(len(cut))
+@contextmanager
+def _alone_with(layers: Sequence[Layer]) -> Iterator[None]:
+    """Inside the block no other process makes one of the layers that are not whole."""
+    with ExitStack() as locks:
+        for parts in sorted(layer.parts for layer in layers if not layer.is_whole):  # all in one order
+            locks.enter_context(alone(parts))
+        yield
 
 
 def check_skipped(pairs: Pairs, skipped: dict[str, Sequence[tuple[int, str]]], most: float) -> None:

@@ -56,10 +56,9 @@ def kernel_facts() -> dict[str, Any]:
     """
     torch = sys.modules.get("torch")
     gpu = torch is not None and torch.cuda.is_available()
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "processor": processor(),
-        "cores": allowed,
+        "cores": cores(),
         "threads": None if torch is None else torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name() if gpu else None,
         "peak_memory": _peak_memory(),
@@ -72,6 +71,11 @@ def processor() -> str:
     lines = told.read_text(encoding="utf-8").splitlines() if told.is_file() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _peak_memory() -> int | None:

@@ -8,12 +8,13 @@ Letters in shapes: R images, D joint width, S image side.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from zscir.artifacts import artifact
@@ -62,7 +63,7 @@ def masked_references(
     """
     if not nouns:
         raise ValueError("nouns is empty: give at least one image and its noun")
-    check_preprocessing(preprocessing)
+    names, prepare = list(nouns), PREPROCESSINGS[check_preprocessing(preprocessing)]
     regions = {name: benchmark.regions[name] for name in nouns if name in benchmark.regions}
     key = {"backbone": backbone.fingerprint, "images": content_hash([benchmark.image_path(n) for n in nouns])}
     key |= {"nouns": list(nouns.values()), "tau": float(tau), "preprocessing": preprocessing}
@@ -70,8 +71,8 @@ def masked_references(
 
     def build(folder: Path) -> None:
         parts = [
-            (encode_masked(backbone, pixels, keep).cpu(), keep.float().mean(dim=(1, 2)).cpu())
-            for pixels, keep in masked_parts(backbone, benchmark, nouns, tau, preprocessing)
+            _encoded(backbone, [(prepare(benchmark.open_image(name)), nouns[name]) for name in some], tau)
+            for some in (names[start : start + BATCH] for start in range(0, len(names), BATCH))
         ]
         features, kept = (torch.cat(part).numpy() for part in zip(*parts, strict=True))
         np.savez(folder / "masked.npz", features=features, kept=kept)
@@ -80,18 +81,10 @@ def masked_references(
     return MaskedReferences(*(torch.from_numpy(stored[name]) for name in MaskedReferences._fields))
 
 
-def masked_parts(
-    backbone: Backbone,
-    benchmark: Benchmark,
-    nouns: Mapping[str, str],
-    tau: float,
-    preprocessing: str = "clip",
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Pixels [b, 3, S, S] and masks bool [b, S, S] of the images, some at a time; arguments as above."""
-    prepare, names = PREPROCESSINGS[check_preprocessing(preprocessing)], list(nouns)
-    for start in range(0, len(names), BATCH):
-        here = names[start : start + BATCH]
-        pixels = torch.stack([backbone.preprocess(prepare(benchmark.open_image(name))) for name in here])
-        pixels = pixels.to(backbone.device)
-        maps = torch.cat(noun_cams(backbone, pixels, [[nouns[name]] for name in here]))
-        yield pixels, keep_mask(maps, tau)
+def _encoded(
+    backbone: Backbone, pictures: list[tuple[Image.Image, str]], tau: float
+) -> tuple[Tensor, Tensor]:
+    """Features [b, D] of pictures of which only the regions of their nouns are left; the shares kept [b]."""
+    pixels = torch.stack([backbone.preprocess(picture) for picture, _ in pictures]).to(backbone.device)
+    keep = keep_mask(torch.cat(noun_cams(backbone, pixels, [[noun] for _, noun in pictures])), tau)
+    return encode_masked(backbone, pixels, keep).cpu(), keep.float().mean(dim=(1, 2)).cpu()

@@ -16,7 +16,11 @@ from zscir.figures.style import PALETTE, new_figure
 from zscir.seeds import Interval, paired_gain, seed_interval
 
 #: Colours and dashes of the lines that a study is held against.
-_LINES = {"Pic2Word": (PALETTE[1], "--"), "true masks": (PALETTE[2], "-."), "random masks": (PALETTE[5], ":")}
+_LINES = {
+    "Pic2Word": (look("Pic2Word")[0], "--"),
+    "true masks": (PALETTE[2], "-."),
+    "random masks": (PALETTE[5], ":"),
+}
 _JITTER = 0.16
 
 

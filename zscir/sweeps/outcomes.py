@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import platform
 import time
 import traceback
 from collections.abc import Callable
@@ -14,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from zscir.made_by import cores, processor
 
 #: Variables that say with how many threads to compute.
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
@@ -75,10 +76,7 @@ def plain_result(result: Any, point: Point) -> dict[str, Any]:
 
 def machine() -> dict[str, Any]:
     """What this process works on: processor, cores it may use, threads it computes with, and PyTorch."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    found = {"processor": names[0] if names else platform.processor(), "cores": cores()}
+    found = {"processor": processor(), "cores": cores()}
     return found | {"threads": _asked_threads() or cores(), "torch": version("torch")}
 
 
@@ -92,11 +90,6 @@ def _asked_threads() -> int | None:
     """The number of threads that the environment asks for, if it does."""
     asked = os.environ.get(THREADS[0], "")
     return int(asked) if asked.isdigit() and int(asked) else None
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def packed(task: Task) -> bytes:

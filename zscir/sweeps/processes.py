@@ -10,9 +10,10 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from multiprocessing import connection
 
+from zscir.chapters import variables
 from zscir.sweeps.outcomes import THREADS, Outcome, Point, SweepError, Task, outcome, packed
 
 #: Seconds to wait for a process to end.
@@ -56,7 +57,7 @@ class _Worker:
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=_serve, args=(theirs, payload, threads))
-        with _limited(threads):
+        with variables(dict.fromkeys(THREADS, str(threads))):
             self.process.start()
         theirs.close()  # so that its death is the end of the pipe
         self.number: int | None = None
@@ -97,20 +98,6 @@ _NO_START = (
     "a worker process ended with status {} before its first point; what it said is above. A script must call "
     "run_points below `if __name__ == '__main__':`, and the task must be in a module that can be imported"
 )
-
-
-@contextmanager
-def _limited(threads: int) -> Iterator[None]:
-    """Processes that are started in the block compute with so many threads, from their first line on."""
-    before = {name: os.environ.get(name) for name in THREADS}
-    os.environ.update(dict.fromkeys(THREADS, str(threads)))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value
 
 
 def _serve(pipe: connection.Connection, payload: bytes, threads: int) -> None:
