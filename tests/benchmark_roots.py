@@ -98,3 +98,52 @@ def write_circo(root: Path, split: str = "val") -> Path:
     for seed, image in enumerate(images):
         write_image(coco / "unlabeled2017" / image["file_name"], seed)
     return root
+
+
+def write_genecis(root, task="change_object", count=6):
+    """Templates of four candidates each, in the files' own form."""
+    attribute = task.endswith("attribute")
+
+    def one(number):
+        if not attribute:
+            return {"val_image_id": 100 + number}
+        return {"image_id": 100 + number, "instance_bbox": [4, 5, 20 + number, 10]}
+
+    entries = [
+        {
+            "reference": one(number),
+            "target": one(number + 1),
+            "gallery": [one(number + 2 + k) for k in range(3)],
+            "condition": f"color {number}",
+        }
+        for number in range(count)
+    ]
+    write_json(root / "genecis" / f"{task}.json", entries)
+    for number in range(count + 5):
+        name = f"VG_100K/{100 + number}.jpg" if attribute else f"val2017/{100 + number:012d}.jpg"
+        write_image(root / name, number)
+    return root
+
+
+def write_composition(root):
+    lines = ["id,query_regions,query_class,classes"]
+    lines += ["000000000139.jpg,1.5;2.0;21.0;32.9,dog,bench;kite", "000000000285.jpg,0.0;0.0;30.0;30.0,cat,"]
+    (root / "coco").mkdir(parents=True)
+    (root / "coco" / "coco_eval.csv").write_text("\n".join(lines) + "\n")
+    for seed, name in enumerate(("000000000139.jpg", "000000000285.jpg")):
+        write_image(root / "coco" / "val2017" / name, seed)
+        write_image(root / "coco" / "val2017_masked" / name, 10 + seed)
+    return root
+
+
+def write_domains(root):
+    real = {"imgnet/real/n1/a.JPEG": 2, "imgnet/real/n2/b.JPEG": 5}
+    targets = {f"imgnet/imagenet-r/n1/cartoon_{k}.jpg": 2 for k in range(3)}
+    targets |= {"imgnet/imagenet-r/n2/toy_0.jpg": 2005, "imgnet/real/n2/b.JPEG": 6005}
+    for name, content in (("imgnet_real_query.txt", real), ("imgnet_targets.txt", targets)):
+        (root / "imgnet").mkdir(exist_ok=True, parents=True)
+        (root / "imgnet" / name).write_text("".join(f"{path} {label} \n" for path, label in content.items()))
+    for seed, name in enumerate({**real, **targets}):
+        write_image(root / name.replace(".JPEG", ".jpg"), seed)
+        (root / name.replace(".JPEG", ".jpg")).rename(root / name)
+    return root

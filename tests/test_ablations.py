@@ -8,12 +8,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from zscir.ablation_tables import read_table, recorded, shared_seeds, study_rows
+from zscir.ablation_tables import read_table, recorded, shared_seeds, spreads, study_rows
 from zscir.ablations import BASE, METRICS, STUDIES, points, run_point, train_config
-from zscir.figures.ablations import best_sentence, effects, effects_figure, study_curves, study_dots
+from zscir.figures.ablations import (
+    best_sentence,
+    effects,
+    effects_figure,
+    gain_sentence,
+    study_curves,
+    study_dots,
+)
 from zscir.pairs import load_pairs
 from zscir.recaptions import best_others, retrieved_captions, with_captions, wrong_captions
-from zscir.seeds import paired_gain, seed_interval
+from zscir.seeds import Spread, paired_gain, pooled_spread, seed_interval
 from zscir.train_config import TrainConfig
 
 SMALL = {"world": "tiny", "steps": 3, "batch": 16, "limit": 64}
@@ -163,6 +170,45 @@ def test_the_best_is_named_with_how_sure_it_is():
     assert "more than the seed explains" in best_sentence(rows, "r", "R", "x")
     assert "nothing to compare" in best_sentence(rows[:2], "r", "R", "x")
     assert "not held against another seed" in best_sentence(rows[rows["seed"] == 0], "r", "R", "x")
+
+
+def test_few_seeds_borrow_the_spread_of_all_points():
+    rng = np.random.default_rng(0)
+    level = np.repeat(rng.normal(50, 5, 400), 2)  # 400 points, two seeds each, of the same spread
+    many = pd.DataFrame({"tau": level, "keep": np.nan, "recall@1": level + rng.normal(0, 0.5, 800)})
+    spread = pooled_spread(many, ["tau", "keep"], "recall@1")
+    assert spread.df == 400 and spread.sd == pytest.approx(0.5, rel=0.1)
+    residual = many["recall@1"] - many.groupby("tau")["recall@1"].transform("mean")
+    assert spread.sd == pytest.approx(math.sqrt((residual**2).sum() / 400))
+    hits = [abs(seed_interval(own, spread=spread).mean - tau) for tau, own in many.groupby("tau")["recall@1"]]
+    reach = seed_interval([0.0, 9.0], spread=spread)
+    assert np.mean(np.array(hits) < (reach.high - reach.low) / 2) == pytest.approx(0.95, abs=0.04)
+    with pytest.raises(ValueError, match="no point of the table has two seeds with 'recall@1'"):
+        pooled_spread(many.drop_duplicates("tau"), ["tau"], "recall@1")
+
+
+def test_a_known_spread_gives_single_seeds_an_interval(table):
+    known = Spread(sd=0.5, df=60)
+    base = study_rows(table, "claim").query("label == 'masked pairs' and seed == 0")
+    other = study_rows(table, "claim").query("label == 'Pic2Word' and seed == 0")
+    assert math.isnan(paired_gain(other, base, "recall@1").low)
+    gain = paired_gain(other, base, "recall@1", spread=known)
+    wide = seed_interval([3.0], spread=known)
+    assert gain.mean == 3 and gain.high - 3 == pytest.approx(math.sqrt(2) * (wide.high - 3))
+    assert "(a single seed, 95 % interval +1.6 to +4.4)" in gain_sentence(gain, "A", "B", "Recall@1")
+    rows = pd.concat([base, other])
+    assert "not held against another seed" in best_sentence(rows, "recall@1", "Recall@1", "preset")
+    assert "more than the seed explains" in best_sentence(rows, "recall@1", "Recall@1", "preset", known)
+    bounds = effects({"training": rows}, base, "recall@1", known)[["low", "high"]]
+    assert bounds.to_numpy() == pytest.approx(np.array([[gain.low, gain.high]]))
+    figure = study_curves({"a": study_rows(table, "tau")}, ["recall@1"], "τ", spreads={"recall@1": known})
+    band = figure.axes[0].collections[0].get_paths()[0].vertices[:, 1]
+    assert np.isfinite(band).all() and band.max() > study_rows(table, "tau")["recall@1"].max() - 1
+
+
+def test_the_record_says_how_far_seeds_lie_apart():
+    found = spreads(recorded()[0])
+    assert set(found) == set(METRICS) and all(one.df >= 30 and one.sd > 0 for one in found.values())
 
 
 def test_wrong_captions_are_another_images_and_as_many_as_asked():

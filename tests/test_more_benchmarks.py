@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from benchmark_roots import cirr_entries, write_cirr, write_image, write_json
+from benchmark_roots import (
+    cirr_entries,
+    write_cirr,
+    write_composition,
+    write_domains,
+    write_genecis,
+    write_image,
+    write_json,
+)
 from PIL import Image
 from slow_versions import slow_metrics
 from test_retrieval import artifacts, backbone, inversion  # noqa: F401  (fixtures)
@@ -14,31 +22,6 @@ from test_retrieval import artifacts, backbone, inversion  # noqa: F401  (fixtur
 from zscir.benchmarks import Region, load_benchmark
 from zscir.benchmarks.images import broken_images
 from zscir.retrieval import evaluate, gallery_features, query_features, retrieve, score_features
-
-
-def write_genecis(root, task="change_object", count=6):
-    """Templates of four candidates each, in the files' own form."""
-    attribute = task.endswith("attribute")
-
-    def one(number):
-        if not attribute:
-            return {"val_image_id": 100 + number}
-        return {"image_id": 100 + number, "instance_bbox": [4, 5, 20 + number, 10]}
-
-    entries = [
-        {
-            "reference": one(number),
-            "target": one(number + 1),
-            "gallery": [one(number + 2 + k) for k in range(3)],
-            "condition": f"color {number}",
-        }
-        for number in range(count)
-    ]
-    write_json(root / "genecis" / f"{task}.json", entries)
-    for number in range(count + 5):
-        name = f"VG_100K/{100 + number}.jpg" if attribute else f"val2017/{100 + number:012d}.jpg"
-        write_image(root / name, number)
-    return root
 
 
 def test_genecis_ranks_the_candidates_only(tmp_path):
@@ -116,17 +99,6 @@ def test_malformed_genecis(tmp_path, change, message):
         load_benchmark("genecis", tmp_path, task="change_object")
 
 
-def write_composition(root):
-    lines = ["id,query_regions,query_class,classes"]
-    lines += ["000000000139.jpg,1.5;2.0;21.0;32.9,dog,bench;kite", "000000000285.jpg,0.0;0.0;30.0;30.0,cat,"]
-    (root / "coco").mkdir(parents=True)
-    (root / "coco" / "coco_eval.csv").write_text("\n".join(lines) + "\n")
-    for seed, name in enumerate(("000000000139.jpg", "000000000285.jpg")):
-        write_image(root / "coco" / "val2017" / name, seed)
-        write_image(root / "coco" / "val2017_masked" / name, 10 + seed)
-    return root
-
-
 def test_composition_asks_with_regions(tmp_path, backbone, inversion):  # noqa: F811
     benchmark = load_benchmark("composition", write_composition(tmp_path))
     first, second = benchmark.queries
@@ -155,19 +127,6 @@ def test_malformed_composition(tmp_path):
     path.write_text(text.replace("query_class", "class"))
     with pytest.raises(ValueError, match="columns that coco_eval.csv lacks: query_class"):
         load_benchmark("composition", tmp_path)
-
-
-def write_domains(root):
-    real = {"imgnet/real/n1/a.JPEG": 2, "imgnet/real/n2/b.JPEG": 5}
-    targets = {f"imgnet/imagenet-r/n1/cartoon_{k}.jpg": 2 for k in range(3)}
-    targets |= {"imgnet/imagenet-r/n2/toy_0.jpg": 2005, "imgnet/real/n2/b.JPEG": 6005}
-    for name, content in (("imgnet_real_query.txt", real), ("imgnet_targets.txt", targets)):
-        (root / "imgnet").mkdir(exist_ok=True, parents=True)
-        (root / "imgnet" / name).write_text("".join(f"{path} {label} \n" for path, label in content.items()))
-    for seed, name in enumerate({**real, **targets}):
-        write_image(root / name.replace(".JPEG", ".jpg"), seed)
-        (root / name.replace(".JPEG", ".jpg")).rename(root / name)
-    return root
 
 
 def test_domains_have_all_images_of_a_class_as_answers(tmp_path, backbone, inversion):  # noqa: F811

@@ -7,10 +7,20 @@ from pathlib import Path
 import nbformat
 import pytest
 import yaml
+from benchmark_roots import (
+    cirr_entries,
+    write_circo,
+    write_cirr,
+    write_composition,
+    write_domains,
+    write_fashioniq,
+    write_genecis,
+)
 
 from zscir.book import run_chapter
 from zscir.chapters import PROFILES, declared_parameters
 from zscir.paths import REPO
+from zscir.pocket import make_pocket
 
 PATHS = sorted((REPO / "notebooks").glob("*.ipynb"))
 KERNEL = {"name": "python3", "language": "python", "display_name": "Python 3 (ipykernel)"}
@@ -114,3 +124,27 @@ def test_the_chapter_runs_alone(path, artifacts, tmp_path):
         assert len(pictures) <= 1, f"cell {cell['id']} draws several figures, a caption has one"
         shown = pictures and not {"remove-cell", "remove-output"} & set(cell.metadata.get("tags", []))
         assert not shown or "figure" in cell.metadata.get("mystnb", {}), f"cell {cell['id']} lacks a caption"
+
+
+def real_folders(root):
+    """Chapter -> parameters that name folders in the official layouts, with pictures of noise."""
+    write_cirr(root / "cirr", entries=cirr_entries(sets=6))
+    for category in ("dress", "shirt", "toptee"):
+        write_fashioniq(root / "fashioniq", category)
+    write_circo(root / "circo")
+    for task in ("focus_attribute", "change_attribute", "focus_object", "change_object"):
+        write_genecis(root / "genecis", task)
+    write_composition(root / "composition")
+    write_domains(root / "domains")
+    beyond = {f"{name}_root": str(root / name) for name in ("circo", "genecis", "composition", "domains")}
+    cirr = {"root": str(root / "cirr")}
+    fashioniq = {"root": str(root / "fashioniq")}
+    return {"05": cirr, "06": fashioniq, "07": cirr, "08": cirr, "09": beyond}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("chapter", ["05", "06", "07", "08", "09"])
+def test_the_chapter_takes_folders_of_real_benchmarks_and_pairs(chapter, artifacts, tmp_path):
+    given = real_folders(tmp_path)[chapter] | {"pairs": str(make_pocket("tiny").path / "pairs")}
+    copy = run_chapter(chapter, given, profile="quick", out=tmp_path / "copy.ipynb")
+    assert nbformat.read(copy, 4).metadata["zscir"]["parameters"].items() >= given.items()

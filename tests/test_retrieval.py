@@ -24,6 +24,7 @@ from zscir.retrieval import (
     difference,
     evaluate,
     gallery_features,
+    pool,
     query_features,
     retrieve,
     score_features,
@@ -263,6 +264,23 @@ def test_per_group_and_per_aspect(tmp_path):
     assert aspects.loc["negation", "recall@5"] == 100 * scores.values["recall@5"][0]
     with pytest.raises(ValueError, match="'group', 'aspect'"):
         scores.per_group("kind")
+
+
+def test_a_group_can_be_scored_alone():
+    scores, other = random_scores(1, noise=2), random_scores(1, noise=1)
+    row = scores.per_group().iloc[0]
+    part = scores.part(row["group"])
+    assert len(part.query_ids) == row["n"] and set(part.groups) == {row["group"]}
+    assert part.metrics == pytest.approx({metric: row[metric] for metric in ALL_METRICS})
+    assert part.protocol["group"] == row["group"] and "group" not in scores.protocol
+    gain = difference(part, other.part(row["group"]), "recall@1")
+    assert gain.difference == pytest.approx(row["recall@1"] - other.per_group().iloc[0]["recall@1"])
+    mean = average([random_scores(2, 50, "dress"), random_scores(3, 300, "shirt")])
+    assert mean.part("shirt1").interval("recall@1")[0] <= mean.part("shirt1").metrics["recall@1"]
+    with pytest.raises(ValueError, match=f"'sock' is not one of {row['group']}, "):
+        scores.part("sock")
+    with pytest.raises(ValueError, match="pooled scores have no parts"):
+        pool([scores, other]).part(row["group"])
 
 
 def test_dropped_queries_show_in_scores(tmp_path):

@@ -13,6 +13,7 @@ import pandas as pd
 
 from zscir.ablations import BASE, METRICS, STUDIES
 from zscir.paths import REPO
+from zscir.seeds import Spread, pooled_spread
 
 
 def study_rows(table: pd.DataFrame, study: str) -> pd.DataFrame:
@@ -46,6 +47,16 @@ def shared_seeds(rows: pd.DataFrame) -> pd.DataFrame:
     """
     labels = rows["label"].nunique()
     return rows[rows.groupby("seed")["label"].transform("nunique") == labels].reset_index(drop=True)
+
+
+def spreads(table: pd.DataFrame) -> dict[str, Spread]:
+    """Metric -> how far trainings of one point lie apart over seeds, estimated from all points together.
+
+    Raises:
+        ValueError: no point has two seeds.
+    """
+    by = [name for name in BASE if name in table]
+    return {metric: pooled_spread(table, by, metric) for metric in METRICS if metric in table}
 
 
 def recorded() -> tuple[pd.DataFrame, dict]:

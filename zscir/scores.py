@@ -109,6 +109,28 @@ class Scores:
         ]
         return self._noted(pd.DataFrame(rows, columns=[by, "n", *self.values]))
 
+    def part(self, group: str) -> Scores:
+        """The scores of one group's queries alone: its own metrics, intervals and differences.
+
+        Raises:
+            ValueError: no query is of that group, or seeds were pooled (take the part of each seed first).
+        """
+        if self.seeds:
+            raise ValueError("pooled scores have no parts: take the part of each seed, then pool them")
+        rows = np.flatnonzero([one == group for one in self.groups])
+        if not len(rows):
+            raise ValueError(f"group={group!r} is not one of {', '.join(dict.fromkeys(self.groups))}")
+        return Scores(
+            query_ids=tuple(self.query_ids[row] for row in rows),
+            groups=(group,) * len(rows),
+            aspects=tuple(self.aspects[row] for row in rows),
+            values={name: value[rows] for name, value in self.values.items()},
+            ranks=self.ranks[rows],
+            subset_ranks=self.subset_ranks[rows],
+            protocol=self.protocol | {"group": group},
+            strata=np.unique(self.strata[rows], return_inverse=True)[1],
+        )
+
     def _noted(self, frame: pd.DataFrame) -> Table:
         """The frame with the protocol below."""
         table = Table(frame)

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from zscir.ablations import BASE
 from zscir.figures.results import in_words, look
 from zscir.figures.style import PALETTE, new_figure
-from zscir.seeds import Interval, paired_gain, seed_interval
+from zscir.seeds import Interval, Spread, paired_gain, seed_interval
 
 #: Colours and dashes of the lines that a study is held against.
 _LINES = {
@@ -76,6 +76,7 @@ def study_curves(
     axis_name: str,
     references: Mapping[str, pd.DataFrame] | None = None,
     logarithmic: bool = False,
+    spreads: Mapping[str, Spread] | None = None,
 ) -> Figure:
     """A panel a metric against a number: means on a line, in the band of their 95 % intervals; seeds as dots.
 
@@ -85,6 +86,7 @@ def study_curves(
         axis_name: what the number is.
         references: name -> rows of a training to compare with, drawn as a level line at its mean.
         logarithmic: whether equal factors are equal steps on the axis.
+        spreads: metric -> spread of one training, from `zscir.seeds.pooled_spread`; a point's own without.
     """
     figure, axes = new_figure(1, len(metrics), height=3.2 + _room(references))
     for axis, metric in zip(axes.flat, metrics, strict=True):
@@ -94,7 +96,8 @@ def study_curves(
                 colour, dash = _LINES.get(name, (PALETTE[7], "--"))
                 axis.axhline(values.mean(), color=colour, linestyle=dash, linewidth=1.4, label=name)
         for number, (name, rows) in enumerate(curves.items()):
-            _curve(axis, rows.dropna(subset=[metric]), metric, name, *look(name, number))
+            known = rows.dropna(subset=[metric])
+            _curve(axis, known, metric, name, *look(name, number), spread=(spreads or {}).get(metric))
         places = sorted({float(place) for rows in curves.values() for place in rows["label"]})
         axis.set_xscale("log" if logarithmic else "linear")
         axis.set_xticks(places, _spaced(places, logarithmic), fontsize=8)
@@ -114,9 +117,17 @@ def _spaced(places: Sequence[float], logarithmic: bool) -> list[str]:
     return texts
 
 
-def _curve(axis: Axes, rows: pd.DataFrame, metric: str, name: str, colour: str, marker: str) -> None:
+def _curve(
+    axis: Axes,
+    rows: pd.DataFrame,
+    metric: str,
+    name: str,
+    colour: str,
+    marker: str,
+    spread: Spread | None,
+) -> None:
     """One training's means along the axis, in a band, with a dot a seed."""
-    found = {float(place): seed_interval(group) for place, group in rows.groupby("label")[metric]}
+    found = {float(place): seed_interval(own, spread=spread) for place, own in rows.groupby("label")[metric]}
     places = list(found)
     low, high = ([getattr(one, side) for one in found.values()] for side in ("low", "high"))
     axis.fill_between(places, low, high, color=colour, alpha=0.15, linewidth=0)
@@ -133,23 +144,26 @@ def _legend(figure: Figure, axis: Axes) -> None:
         figure.legend(handles, labels, loc="outside upper center", ncols=4)
 
 
-def effects(studies: Mapping[str, pd.DataFrame], base: pd.DataFrame, metric: str) -> pd.DataFrame:
+def effects(
+    studies: Mapping[str, pd.DataFrame], base: pd.DataFrame, metric: str, spread: Spread | None = None
+) -> pd.DataFrame:
     """What each choice gains on the base, paired by seed: a row a choice.
 
     Args:
         studies: name -> rows of ``study_rows``.
         base: rows of the base training; a label whose rows are the base itself is left out.
         metric: column in percent.
+        spread: of one training, from `zscir.seeds.pooled_spread`; that of the rows themselves without.
 
     Returns:
-        Columns study, label, gain, low, high (points; NaN bounds for a single seed), seeds.
+        Columns study, label, gain, low, high (points; NaN bounds for a single seed of unknown spread), seeds.
     """
     found = []
     for study, rows in studies.items():
         for label, own in rows.groupby("label", sort=False):
             if _settings(own) == _settings(base):
                 continue
-            one = paired_gain(own, base, metric)
+            one = paired_gain(own, base, metric, spread=spread)
             found.append((study, str(label), one.mean, one.low, one.high, one.n))
     return pd.DataFrame(found, columns=["study", "label", "gain", "low", "high", "seeds"])
 
@@ -200,14 +214,15 @@ def gain_sentence(gain: Interval, first: str, second: str, metric: str) -> str:
     """
     side = "above" if gain.mean > 0 else "below"
     said = f"In {metric} {first} is {abs(gain.mean):.1f} points {side} {second}"
-    if gain.n == 1:
+    if math.isnan(gain.low):
         return f"{said} (a single seed: nothing is known of the spread)."
+    seeds = "a single seed" if gain.n == 1 else f"mean of {gain.n} seeds"
     verdict = "excludes zero" if gain.excludes_zero else "includes zero, so these trainings do not decide"
     bounds = f"{gain.low:+.1f} to {gain.high:+.1f}"
-    return f"{said} (mean of {gain.n} seeds, 95 % interval {bounds}): the interval {verdict}."
+    return f"{said} ({seeds}, 95 % interval {bounds}): the interval {verdict}."
 
 
-def best_sentence(rows: pd.DataFrame, metric: str, name: str, what: str) -> str:
+def best_sentence(rows: pd.DataFrame, metric: str, name: str, what: str, spread: Spread | None = None) -> str:
     """Which label has the highest mean, and whether the second is beaten for sure, in Markdown.
 
     >>> rows = {"label": ["a", "a", "b", "b"], "seed": [0, 1, 0, 1], "recall@1": [5.0, 6.0, 4.0, 5.2]}
@@ -217,10 +232,12 @@ def best_sentence(rows: pd.DataFrame, metric: str, name: str, what: str) -> str:
     """
     means = rows.groupby("label", sort=False)[metric].mean().sort_values(ascending=False)
     first, *others = means.index
-    said = f"Mean {name} is highest with {what} *{first}* ({means.iloc[0]:.1f} %)"
+    named = [f"{label:g}" if isinstance(label, float) else str(label) for label in means.index]
+    said = f"Mean {name} is highest with {what} *{named[0]}* ({means.iloc[0]:.1f} %)"
     if not others:
         return f"{said}; there is nothing to compare it with."
-    gain = paired_gain(rows[rows["label"] == first], rows[rows["label"] == others[0]], metric)
+    two = (rows[rows["label"] == label] for label in (first, others[0]))
+    gain = paired_gain(*two, metric, spread=spread)
     verdict = "more than the seed explains" if gain.excludes_zero else "within what the seed may do"
-    verdict = "not held against another seed" if gain.n == 1 else verdict
-    return f"{said}; *{others[0]}* comes next, {gain.mean:.1f} points below, which is {verdict}."
+    verdict = "not held against another seed" if math.isnan(gain.low) else verdict
+    return f"{said}; *{named[1]}* comes next, {gain.mean:.1f} points below, which is {verdict}."
