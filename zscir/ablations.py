@@ -78,6 +78,7 @@ STUDIES: dict[str, dict[Any, dict[str, Any]]] = {
     },
     "tau": _along("tau", (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 0.9)),
     "lam": _along("lam", (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)),
+    "lam, with adjectives": _along("lam", (0.1, 0.25, 0.5, 0.75), span="chunk"),
     "keep": _along("keep", ("noun", "rest")),
     "fill": _along("fill", ("mean", "black", "blur", "noise", "drop")),
     "noun": {
