@@ -95,6 +95,7 @@ STUDIES: dict[str, dict[Any, dict[str, Any]]] = {
     "pairs, Pic2Word": _along("limit", _SIZES, **_PIC2WORD),
     "steps": _along("steps", _LENGTHS),
     "steps, Pic2Word": _along("steps", _LENGTHS, **_PIC2WORD),
+    "steps, with adjectives": _along("steps", _LENGTHS, span="chunk", lam=0.1),
     "wrong captions": _along("wrong", (0.0, 0.1, 0.25, 0.5)),
     "captions": _along("captions", CAPTIONS),
 }
