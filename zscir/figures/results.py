@@ -16,7 +16,7 @@ from zscir.figures.scenes import show_picture
 from zscir.figures.style import PALETTE, WIDTH, new_figure
 from zscir.retrieval import Scores
 
-#: Colour and marker of the rungs that the chapters compare, so that a method looks the same everywhere.
+#: Colour and marker of the methods that the chapters compare, so that each looks the same everywhere.
 LOOKS = {
     "image": (PALETTE[5], "s"),
     "text": (PALETTE[6], "D"),
@@ -24,6 +24,7 @@ LOOKS = {
     "slerp": ("#882255", "v"),
     "Pic2Word": (PALETTE[1], "^"),
     "masked pairs": (PALETTE[0], "o"),
+    "adjectives hidden": ("#117777", "h"),
     "target's caption": (PALETTE[2], "*"),
 }
 _OTHERS = ((PALETTE[7], "X"), ("#222222", "<"), ("#999933", ">"), (PALETTE[4], "d"))  # of unknown methods
