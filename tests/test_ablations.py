@@ -203,6 +203,9 @@ def test_a_known_spread_gives_single_seeds_an_interval(table):
     assert bounds.to_numpy() == pytest.approx(np.array([[gain.low, gain.high]]))
     figure = study_curves({"a": study_rows(table, "tau")}, ["recall@1"], "τ", spreads={"recall@1": known})
     band = figure.axes[0].collections[0].get_paths()[0].vertices[:, 1]
+    two = seed_interval([19.5, 20.5], spread=known)  # tau 0.4 has as many seeds
+    at_two = study_rows(table, "tau").query("label == 0.4")["recall@1"].mean()
+    assert np.abs(band - (at_two + two.high - two.mean)).min() == pytest.approx(0, abs=1e-9)
     assert np.isfinite(band).all() and band.max() > study_rows(table, "tau")["recall@1"].max() - 1
 
 
