@@ -1,6 +1,9 @@
 """Backbone: equal to open_clip, composed prompts row by row, frozen weights, files that round-trip."""
 
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import open_clip
@@ -9,7 +12,11 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
+from zscir.ablations import BASE
 from zscir.backbone import build_model, load_backbone, make_backbone, save_backbone
+from zscir.chapters import declared_parameters
+from zscir.paths import REPO
+from zscir.train_config import TrainConfig
 from zscir.weights import check_layer, default_cam_layer
 
 TEXTS = ["a dog on a sofa", "two small red cups, one of them broken, beside an old lamp", "owl", ""]
@@ -305,3 +312,26 @@ def test_default_cam_layer_of_other_towers():
     for layer in ("layer4", "visual.layer9", ""):
         with pytest.raises(ValueError, match="layer must be a module"):
             check_layer(torch.nn.ModuleDict({"visual": resnet}), layer)
+
+
+def test_bf16_is_refused_where_it_would_be_emulated():
+    """On the reference machine, which any processor can play; the answer says what it costs."""
+    held = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}
+    code = "import zscir; zscir.load_backbone('pocket', device='cpu', precision='bf16')"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, **held}, capture_output=True, text=True
+    )
+    last = done.stderr.strip().splitlines()[-1]
+    assert done.returncode == 1 and "precision is 'bf16'" in last and "ten times slower" in last
+
+
+def test_bf16_is_taken_where_the_processor_has_it(monkeypatch):
+    monkeypatch.setattr("zscir.backbone.has_bf16", lambda device: True)
+    assert load_backbone("pocket", device="cpu", precision="bf16").precision == "bf16"
+
+
+def test_fp32_is_the_default_everywhere():
+    for path in (REPO / "notebooks").glob("*.ipynb"):
+        declared = declared_parameters(path.stem).get("precision", {"default": '"fp32"'})
+        assert declared["default"] == '"fp32"', path.stem
+    assert BASE["precision"] == TrainConfig().precision == load_backbone("pocket").precision == "fp32"

@@ -82,7 +82,8 @@ def test_missing_images_can_be_allowed(tiny_folder, tmp_path, capsys):
     assert "dropped: 2 of 4 queries and 1 of 12 gallery images" in capsys.readouterr().out
 
 
-def test_every_choice_of_the_protocol_is_an_option(tiny_folder, tmp_path, capsys):
+def test_every_choice_of_the_protocol_is_an_option(tiny_folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("zscir.backbone.has_bf16", lambda device: True)
     words = ["evaluate", "cirr", "--root", str(write_cirr(tmp_path)), "--backbone", tiny_folder]
     words += ["--method", "slerp", "--weight", "0.7", "--cleaning", "lower", "--preprocessing", "targetpad"]
     assert cli.main([*words, "--precision", "bf16", "-p", "reference", "kept"]) == 0

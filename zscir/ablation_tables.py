@@ -33,6 +33,7 @@ def study_rows(table: pd.DataFrame, study: str) -> pd.DataFrame:
         if missing := [name for name in settings if name not in table]:
             raise ValueError(f"the table has no column {missing[0]!r}; it has: {', '.join(table.columns)}")
         wanted = {name: value for name, value in {**BASE, **settings}.items() if name in table}
+        wanted.pop("precision", None)  # how it was computed: every study takes the table's
         same = (table[list(wanted)] == pd.Series(wanted, dtype=object)).all(axis=1)
         parts.append(table[same].assign(label=label))
     return pd.concat(parts, ignore_index=True)

@@ -47,7 +47,7 @@ BASE: dict[str, Any] = {
     "pretrained": "",
     "pairs": "",
     "root": "",
-    "precision": "bf16",
+    "precision": "fp32",
 }
 #: Where the captions come from: with the images, or from ``zscir.recaptions.retrieved_captions``.
 CAPTIONS = ("given", "retrieved")

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import platform
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -240,14 +241,21 @@ def load_backbone(
         pretrained: for architectures only: an open_clip tag, a weights file, or "random" (seeded, for tests).
             Weights that were trained with QuickGELU (OpenAI's) get it, whatever the architecture says.
         device: "cpu", "cuda", ...; by default the GPU when there is one.
-        precision: "fp32", or "bf16" for autocast.
+        precision: "fp32", or "bf16" for autocast on devices that compute in bfloat16.
 
     Raises:
         FileNotFoundError: the folder or its files are missing.
-        ValueError: an unknown name, tag or precision, or a text tower we cannot compose prompts in.
+        ValueError: an unknown name, tag or precision, "bf16" where it would be emulated, or a text tower we
+            cannot compose prompts in.
     """
     if precision not in PRECISIONS:
         raise ValueError(f"precision must be one of {PRECISIONS}, got {precision!r}")
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if precision == "bf16" and not has_bf16(torch.device(device)):
+        raise ValueError(
+            f"precision is 'bf16', but this {device} has no bfloat16: emulated, it is about ten times slower "
+            "than fp32; legal here: fp32"
+        )
     known = open_clip.list_models()
     if name.replace("/", "-") in known:
         config, weights = read_architecture(name.replace("/", "-"), pretrained)
@@ -266,6 +274,19 @@ def load_backbone(
     if weights is not None:
         load_weights(model, weights)
     return make_backbone(name, model, config, device=device, precision=precision)
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Whether a device computes in bfloat16 itself, as torch says; elsewhere it is slow emulation."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type != "cpu":
+        return True  # torch has no question for it
+    if not (torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()):
+        return False
+    if platform.machine().lower() not in ("x86_64", "amd64"):
+        return True
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
 def make_backbone(

@@ -27,7 +27,7 @@ def _composition_options(parser: Parser) -> None:
     )
     parser.add_argument("--backbone", default="pocket", help="pocket, a folder, or an open_clip architecture")
     parser.add_argument("--pretrained", help="open_clip tag or file of weights")
-    parser.add_argument("--precision", default="fp32", help="fp32 or bf16")
+    parser.add_argument("--precision", default="fp32", help="fp32, or bf16 where the device computes in it")
     parser.add_argument(
         "--inversion",
         metavar="NAME",
