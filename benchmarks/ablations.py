@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from zscir.ablations import BASE, METRICS, STUDIES, points, run_point
-from zscir.paths import REPO
-from zscir.sweeps import run_points
+from zscir.analysis.ablations import BASE, METRICS, STUDIES, points, run_point
+from zscir.storage import run_points
+from zscir.storage.paths import REPO
 
 
 def write_record(folder: Path, out: Path) -> Path:

@@ -20,13 +20,13 @@ from torch.utils.flop_counter import FlopCounterMode
 from training import DATE, machine, versions, write
 
 from zscir.backbone import Backbone, load_backbone
-from zscir.processes import Processes
+from zscir.inversion import TrainConfig
+from zscir.inversion.data import TrainData, batches
+from zscir.inversion.processes import Processes
+from zscir.inversion.state import Run, State, fresh_state
+from zscir.inversion.training import _losses, _step
+from zscir.pairs import Pairs
 from zscir.regions import keep_mask, mask_image, noun_cams
-from zscir.sources import Pairs
-from zscir.train_config import TrainConfig
-from zscir.train_data import TrainData, batches
-from zscir.train_state import Run, State, fresh_state
-from zscir.training import _losses, _step
 
 #: Captions about as long as CC3M's, which have ten words on average (Sharma et al., ACL 2018).
 CAPTIONS = (

@@ -30,11 +30,12 @@ import numpy as np
 import torch
 from PIL import Image
 
-from zscir.backbone import Backbone, build_model, load_backbone, make_backbone
-from zscir.made_by import processor
-from zscir.masks import encode_masked, keep_mask
-from zscir.regions import noun_cams
-from zscir.token_drop import kept_patches, patch_grid
+from zscir.backbone import Backbone, load_backbone
+from zscir.backbone.clip import make_backbone
+from zscir.backbone.weights import build_model
+from zscir.regions import encode_masked, keep_mask, noun_cams
+from zscir.regions.token_drop import kept_patches, patch_grid
+from zscir.storage.provenance import processor
 
 WORDS = ("dog", "sofa", "tree", "car", "lamp", "kite", "horse", "cup")
 KEPT = 0.3

@@ -24,8 +24,8 @@ from pathlib import Path
 import numpy as np
 
 from zscir.benchmarks import Benchmark, Query, load_benchmark
-from zscir.made_by import processor
-from zscir.ranking import score_features
+from zscir.retrieval import score_features
+from zscir.storage.provenance import processor
 
 WIDTH = 768
 GALLERY = 123_403

@@ -22,9 +22,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from zscir.backbone import Backbone, load_backbone
-from zscir.inversion import NETWORKS, PROMPT, InversionNetwork, contrastive, original_loss
-from zscir.made_by import processor
-from zscir.processes import Processes, SharedTower
+from zscir.inversion import InversionNetwork, original_loss
+from zscir.inversion.network import NETWORKS, PROMPT, contrastive
+from zscir.inversion.processes import Processes, SharedTower
+from zscir.storage.provenance import processor
 
 #: The day of the record, not of the clock: records of one state of the project carry one date.
 DATE = "2026-11-25"

@@ -26,8 +26,8 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urldefrag, urlsplit
 
-from zscir.browser import rendered_html
-from zscir.paths import REPO
+from zscir.book.browser import rendered_html
+from zscir.storage.paths import REPO
 
 #: Mode of the theme, and width of the window in pixels.
 VIEWS = (("light", 1400), ("dark", 1400), ("light", 400), ("dark", 400))

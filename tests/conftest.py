@@ -7,7 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
-from zscir.backbone import Backbone, build_model, make_backbone
+from zscir.backbone import Backbone
+from zscir.backbone.clip import make_backbone
+from zscir.backbone.weights import build_model
 
 
 def tiny_config(vision: dict | None = None, text: dict | None = None, **model) -> dict:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from zscir.sweeps import SweepError, grid, run_points
+from zscir.storage import grid, run_points
+from zscir.storage.outcomes import SweepError
 
 
 def noted(point: dict, *, folder: Path, offset: int = 0) -> dict:

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from zscir.ablation_tables import read_table, recorded, shared_seeds, spreads, study_rows
-from zscir.ablations import BASE, METRICS, STUDIES, points, run_point, train_config
+from zscir.analysis.ablation_tables import read_table, recorded, shared_seeds, spreads, study_rows
+from zscir.analysis.ablations import BASE, METRICS, STUDIES, points, run_point, train_config
 from zscir.figures.ablations import (
     best_sentence,
     effects,
@@ -18,10 +18,10 @@ from zscir.figures.ablations import (
     study_curves,
     study_dots,
 )
+from zscir.inversion import TrainConfig
 from zscir.pairs import load_pairs
-from zscir.recaptions import best_others, retrieved_captions, with_captions, wrong_captions
-from zscir.seeds import Spread, paired_gain, pooled_spread, seed_interval
-from zscir.train_config import TrainConfig
+from zscir.pairs.recaptions import best_others, retrieved_captions, with_captions, wrong_captions
+from zscir.retrieval.statistics import Spread, paired_gain, pooled_spread, seed_interval
 
 SMALL = {"world": "tiny", "steps": 3, "batch": 16, "limit": 64}
 

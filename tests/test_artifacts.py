@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from zscir.artifacts import artifact, fingerprint
+from zscir.storage import artifact, fingerprint
 
 
 @dataclass

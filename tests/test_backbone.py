@@ -12,12 +12,13 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from zscir.ablations import BASE
-from zscir.backbone import build_model, load_backbone, make_backbone, save_backbone
-from zscir.chapters import declared_parameters
-from zscir.paths import REPO
-from zscir.train_config import TrainConfig
-from zscir.weights import check_layer, default_cam_layer
+from zscir.analysis.ablations import BASE
+from zscir.backbone import load_backbone
+from zscir.backbone.clip import make_backbone
+from zscir.backbone.weights import build_model, check_layer, default_cam_layer, save_backbone
+from zscir.book import declared_parameters
+from zscir.inversion import TrainConfig
+from zscir.storage.paths import REPO
 
 TEXTS = ["a dog on a sofa", "two small red cups, one of them broken, beside an old lamp", "owl", ""]
 TOWERS = {
@@ -247,8 +248,8 @@ def test_saving_refuses_before_it_writes(tmp_path, make_tiny_config):
 
 
 def test_pocket_without_weights_says_how_to_make_them(tmp_path, monkeypatch):
-    monkeypatch.setattr("zscir.weights.POCKET_WEIGHTS", tmp_path)
-    monkeypatch.setattr("zscir.backbone.POCKET_WEIGHTS", tmp_path)
+    monkeypatch.setattr("zscir.backbone.weights.POCKET_WEIGHTS", tmp_path)
+    monkeypatch.setattr("zscir.backbone.clip.POCKET_WEIGHTS", tmp_path)
     with pytest.raises(FileNotFoundError, match="zscir pocket pretrain"):
         load_backbone("pocket")
 
@@ -326,7 +327,7 @@ def test_bf16_is_refused_where_it_would_be_emulated():
 
 
 def test_bf16_is_taken_where_the_processor_has_it(monkeypatch):
-    monkeypatch.setattr("zscir.backbone.has_bf16", lambda device: True)
+    monkeypatch.setattr("zscir.backbone.clip.has_bf16", lambda device: True)
     assert load_backbone("pocket", device="cpu", precision="bf16").precision == "bf16"
 
 

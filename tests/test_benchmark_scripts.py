@@ -5,9 +5,8 @@ import sys
 
 import pytest
 
-from zscir.backbone import build_model
-from zscir.paths import REPO
-from zscir.weights import save_backbone
+from zscir.backbone.weights import build_model, save_backbone
+from zscir.storage.paths import REPO
 
 FOLDER = REPO / "benchmarks"
 

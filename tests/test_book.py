@@ -12,8 +12,9 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from zscir.book import PROFILES, BookError, build, chapters, run_chapter
-from zscir.paths import REPO
+from zscir.book import PROFILES, BookError, build, run_chapter
+from zscir.book.chapters import chapters
+from zscir.storage.paths import REPO
 
 PARAMETERS = 'tau: float = 0.3  # threshold\nworld: str = "small"  # size of the pocket world'
 KERNEL = {"name": "python3", "language": "python", "display_name": "Python 3 (ipykernel)"}
@@ -180,7 +181,7 @@ def test_an_unchanged_chapter_is_not_run_again(tmp_path):
 
 
 def test_a_library_without_its_checkout_says_so(monkeypatch):
-    monkeypatch.setattr("zscir.chapters.REPO", None)
+    monkeypatch.setattr("zscir.book.chapters.REPO", None)
     with pytest.raises(FileNotFoundError, match="clone the repository"):
         run_chapter("01_a")
 

@@ -7,16 +7,16 @@ from datetime import UTC, datetime
 import nbformat
 import pytest
 
-from zscir.build_record import (
+from zscir.book import run_chapter
+from zscir.book.build_record import (
     chapter_records,
     chapters_markdown,
     needs_markdown,
     results_markdown,
     summary_markdown,
 )
-from zscir.chapters import run_chapter
-from zscir.glued import recorded_values
-from zscir.paths import REPO
+from zscir.book.glued import recorded_values
+from zscir.storage.paths import REPO
 
 RESULTS, README = REPO / "benchmarks" / "results", REPO / "benchmarks" / "README.md"
 

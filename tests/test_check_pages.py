@@ -8,8 +8,8 @@ import pytest
 from test_book import write_book, write_notebook
 
 from zscir.book import build
-from zscir.browser import find_chromium
-from zscir.paths import REPO
+from zscir.book.browser import find_chromium
+from zscir.storage.paths import REPO
 
 sys.path.insert(0, str(REPO / "book"))
 import check_pages  # noqa: E402  (a script beside the library)

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from zscir.checkpoints import checkpoints, load_checkpoint, read_json, save_checkpoint
-from zscir.training import TrainConfig, fit, load_inversion
+from zscir.inversion import TrainConfig, fit, load_inversion
+from zscir.inversion.checkpoints import checkpoints, load_checkpoint, read_json, save_checkpoint
 
 WORKER = Path(__file__).with_name("train_worker.py")
 SETTINGS = {"steps": 17, "batch": 8, "warmup": 3, "hidden": 24, "checkpoint_every": 5}

@@ -12,19 +12,19 @@ import pandas as pd
 import pytest
 
 from zscir import cli
-from zscir.chapters import BookError
-from zscir.sweeps import SweepError
+from zscir.book import BookError
+from zscir.storage.outcomes import SweepError
 
 
 def recorded(monkeypatch, name, result="done"):
-    """Replace a function of zscir.book by one that notes how it was called."""
+    """Replace a function of zscir.book.pages by one that notes how it was called."""
     calls = []
 
     def note(*args, **kwargs):
         calls.append((args, kwargs))
         return result
 
-    monkeypatch.setattr(f"zscir.book.{name}", note)
+    monkeypatch.setattr(f"zscir.book.pages.{name}", note)
     return calls
 
 
@@ -45,7 +45,7 @@ def test_run_passes_its_parameters(monkeypatch, capsys):
 
 
 def test_sweep_hands_on_what_is_fixed_what_varies_and_who_works(monkeypatch, capsys):
-    from zscir.sweeps import Plan
+    from zscir.book.sweep import Plan
 
     planned, ran = [], []
 
@@ -57,8 +57,8 @@ def test_sweep_hands_on_what_is_fixed_what_varies_and_who_works(monkeypatch, cap
         ran.append((args, options))
         return pd.DataFrame({"tau": [0.2]})
 
-    monkeypatch.setattr("zscir.sweeps.plan_chapter", plan)
-    monkeypatch.setattr("zscir.sweeps.run_points", run)
+    monkeypatch.setattr("zscir.book.sweep.plan_chapter", plan)
+    monkeypatch.setattr("zscir.storage.points.run_points", run)
     words = ["sweep", "05", "-p", "tau", "0.2", "4e-1", "-p", "world", "tiny", "--seeds", "3", "-o", "out"]
     assert cli.main([*words, "--scheduler", "tcp://here:1"]) == 0
     given = {"fixed": {"world": "tiny"}, "profile": "default", "folder": "out", "anywhere": True}
@@ -80,7 +80,7 @@ def test_mistakes_are_told_without_a_traceback(monkeypatch, capsys, error, statu
     def fail(*args, **kwargs):
         raise error
 
-    monkeypatch.setattr("zscir.book.run_chapter", fail)
+    monkeypatch.setattr("zscir.book.pages.run_chapter", fail)
     assert cli.main(["run", "05"]) == status
     assert capsys.readouterr().err == said
 
@@ -89,7 +89,7 @@ def test_a_fault_of_the_library_is_not_hidden(monkeypatch):
     def fail(*args, **kwargs):
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr("zscir.book.run_chapter", fail)
+    monkeypatch.setattr("zscir.book.pages.run_chapter", fail)
     with pytest.raises(RuntimeError, match="out of memory"):
         cli.main(["run", "05"])
 
@@ -142,7 +142,7 @@ def test_help_is_quick_and_names_every_command():
 
 
 def test_train_options_are_those_of_the_configuration(capsys):
-    from zscir.training import TrainConfig
+    from zscir.inversion import TrainConfig
 
     with pytest.raises(SystemExit) as caught:
         cli.main(["train", "--help"])

@@ -16,8 +16,7 @@ from zscir.benchmarks.genecis import TASKS
 @pytest.fixture(scope="module")
 def tiny_folder(tmp_path_factory, make_tiny_config):
     """A folder with a random CLIP, as `--backbone` takes it."""
-    from zscir.backbone import build_model
-    from zscir.weights import save_backbone
+    from zscir.backbone.weights import build_model, save_backbone
 
     config = make_tiny_config()
     return str(save_backbone(build_model(config["model_cfg"]), config, tmp_path_factory.mktemp("tiny")))
@@ -83,7 +82,7 @@ def test_missing_images_can_be_allowed(tiny_folder, tmp_path, capsys):
 
 
 def test_every_choice_of_the_protocol_is_an_option(tiny_folder, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("zscir.backbone.has_bf16", lambda device: True)
+    monkeypatch.setattr("zscir.backbone.clip.has_bf16", lambda device: True)
     words = ["evaluate", "cirr", "--root", str(write_cirr(tmp_path)), "--backbone", tiny_folder]
     words += ["--method", "slerp", "--weight", "0.7", "--cleaning", "lower", "--preprocessing", "targetpad"]
     assert cli.main([*words, "--precision", "bf16", "-p", "reference", "kept"]) == 0

@@ -6,8 +6,8 @@ from benchmark_roots import write_circo
 from test_retrieval import random_scores
 
 from zscir.benchmarks import load_benchmark
-from zscir.comparison import compare, difference, metric_table, pool
-from zscir.ranking import score_features
+from zscir.retrieval import compare, difference, score_features
+from zscir.retrieval.comparison import metric_table, pool
 
 
 def circo_scores(root, rows, **protocol):

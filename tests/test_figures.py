@@ -13,11 +13,12 @@ from PIL import Image
 
 from zscir import figures
 from zscir.benchmarks import Benchmark, Query
+from zscir.book.parameters import check_parameters
 from zscir.figures.method import ATTRIBUTION
 from zscir.nouns import find_nouns
-from zscir.parameters import check_parameters
-from zscir.paths import REPO
-from zscir.sources import Images, Pairs
+from zscir.pairs import Pairs
+from zscir.pairs.sources import Images
+from zscir.storage.paths import REPO
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -321,7 +322,7 @@ def test_mask_grid_has_a_row_a_noun_and_frames_the_chosen_tau(tiny_backbone):
 
 
 def test_quality_curves_failures_and_areas(pairs, tiny_backbone):
-    from zscir.mask_quality import mask_quality, same_areas_at_random
+    from zscir.analysis.mask_quality import mask_quality, same_areas_at_random
 
     objects = figures.drawn_objects(tiny_backbone, pairs, range(3))
     perfect = objects.masks.float()

@@ -18,7 +18,8 @@ from zscir.figures.results import (
     wilson_interval,
 )
 from zscir.figures.tables import best_row, difference_sentence, difference_table, score_table
-from zscir.retrieval import Difference, Scores, difference
+from zscir.retrieval import Scores, difference
+from zscir.retrieval.comparison import Difference
 
 KINDS = ("place", "place", "place", "place", "negation", "negation")
 

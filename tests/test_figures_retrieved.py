@@ -11,7 +11,7 @@ from zscir.benchmarks import Benchmark, Query
 from zscir.figures.curves import conflict_curves, conflict_table, recall_curves, recall_table
 from zscir.figures.retrieved import found_files, largest_changes, retrieved_grid, wins_and_losses
 from zscir.figures.style import FRAMES
-from zscir.retrieval import Retrieved
+from zscir.retrieval.ranking import Retrieved
 
 RED = "is red and far too long a wish to stand above one picture alone"
 

@@ -9,9 +9,10 @@ from PIL import Image
 from torch import nn
 
 from zscir.benchmarks import load_benchmark
-from zscir.foreign import Published
-from zscir.retrieval import evaluate, query_features
-from zscir.training import load_inversion
+from zscir.inversion import load_inversion
+from zscir.inversion.external import Published
+from zscir.retrieval import evaluate
+from zscir.retrieval.queries import query_features
 
 
 def searle(dim_in=32, width=48, hidden=40, seed=0):

@@ -6,17 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from zscir.inversion import (
-    NETWORKS,
-    PROMPT,
-    InversionNetwork,
-    contrastive,
-    distance,
-    noisy,
-    original_loss,
-    query_target_loss,
-    self_masking_loss,
-)
+from zscir.inversion import InversionNetwork, original_loss, query_target_loss
+from zscir.inversion.network import NETWORKS, PROMPT, contrastive, distance, noisy, self_masking_loss
 
 CAPTIONS = ["a * on a sofa", "two dogs and a * at night", "*, black and white photo", "the *'s bone"]
 

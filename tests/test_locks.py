@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from zscir import locks
-from zscir.artifacts import artifact, fingerprint
+from zscir.storage import artifact, fingerprint, locks
 
 BUILDER = """
 import sys, time

@@ -9,9 +9,10 @@ from datetime import UTC, datetime
 import nbformat
 import torch
 
-from zscir.chapters import declared_parameters
-from zscir.made_by import NO_CHECKOUT, box, chapter_record, commit_of, kernel_facts, sign, values_used
-from zscir.paths import REPO
+from zscir.book import declared_parameters
+from zscir.book.made_by import box, chapter_record, sign, values_used
+from zscir.storage.paths import REPO
+from zscir.storage.provenance import NO_CHECKOUT, commit_of, kernel_facts
 
 DECLARED = {"tau": {"default": "0.3"}, "prompt": {"default": '"a | b"'}, "seed": {"default": "3"}}
 KERNEL = {"processor": "A processor", "cores": 2, "threads": 1, "gpu": None, "peak_memory": 1_500_000_000}
@@ -101,14 +102,14 @@ def test_a_damaged_checkout_is_told_without_its_path(tmp_path):
 
 def test_the_kernel_tells_threads_only_if_pytorch_was_used():
     assert kernel_facts()["threads"] == torch.get_num_threads()
-    code = "import json; from zscir.made_by import kernel_facts; print(json.dumps(kernel_facts()))"
+    code = "import json; from zscir.storage.provenance import kernel_facts; print(json.dumps(kernel_facts()))"
     done = subprocess.run([sys.executable, "-c", code], cwd=REPO, capture_output=True, text=True, check=True)
     facts = json.loads(done.stdout)
     assert facts["threads"] is None and facts["gpu"] is None and facts["processor"] and facts["cores"] >= 1
 
 
 def test_the_peak_of_memory_rises_with_what_is_held():
-    code = "from zscir.made_by import kernel_facts as f; a = f(); b = bytearray(300_000_000); c = f();"
+    code = "from zscir.storage.provenance import kernel_facts as f; a = f(); b = bytearray(300_000_000); c = f();"
     code += "print(c['peak_memory'] - a['peak_memory'])"
     done = subprocess.run([sys.executable, "-c", code], cwd=REPO, capture_output=True, text=True, check=True)
     assert 250e6 < int(done.stdout) < 400e6

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from zscir.mask_quality import (
+from zscir.analysis.mask_quality import (
     interval,
     map_scores,
     mask_measures,

@@ -21,7 +21,9 @@ from test_retrieval import artifacts, backbone, inversion  # noqa: F401  (fixtur
 
 from zscir.benchmarks import Region, load_benchmark
 from zscir.benchmarks.images import broken_images
-from zscir.retrieval import evaluate, gallery_features, query_features, retrieve, score_features
+from zscir.retrieval import evaluate, retrieve, score_features
+from zscir.retrieval.features import gallery_features
+from zscir.retrieval.queries import query_features
 
 
 def test_genecis_ranks_the_candidates_only(tmp_path):

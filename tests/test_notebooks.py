@@ -17,10 +17,9 @@ from benchmark_roots import (
     write_genecis,
 )
 
-from zscir.book import run_chapter
-from zscir.chapters import PROFILES, declared_parameters
-from zscir.paths import REPO
+from zscir.book import PROFILES, declared_parameters, run_chapter
 from zscir.pocket import make_pocket
+from zscir.storage.paths import REPO
 
 PATHS = sorted((REPO / "notebooks").glob("*.ipynb"))
 KERNEL = {"name": "python3", "language": "python", "display_name": "Python 3 (ipykernel)"}
@@ -100,7 +99,7 @@ def test_named_figures_have_a_caption_and_a_text_for_those_who_cannot_see(path):
 def test_the_header_shows_the_measured_running_time(path):
     head = nbformat.read(path, as_version=4).cells[0].source
     line = re.search(r"To run: (.*)", head)
-    assert line and line[1].startswith("{glue:text}`run-time` "), "see zscir.made_by"
+    assert line and line[1].startswith("{glue:text}`run-time` "), "see zscir.book.made_by"
     assert not re.search(r"\b(second|minute|hour)", line[1]), "no typed running time"
 
 

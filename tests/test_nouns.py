@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from zscir.nouns import SKIPPED_NOUNS, choose_noun, find_nouns, mask_noun
+from zscir.nouns import choose_noun, find_nouns, mask_noun
+from zscir.nouns.rules import SKIPPED_NOUNS
 
 LABELLED = json.loads((Path(__file__).parent / "data" / "labelled_captions.json").read_text("utf-8"))
 
@@ -158,7 +159,7 @@ def test_find_nouns_refuses_what_is_not_a_list_of_strings():
 def test_missing_model_says_both_ways_to_install(monkeypatch):
     import spacy.util
 
-    from zscir import nouns
+    from zscir.nouns import find as nouns
 
     monkeypatch.setattr(spacy.util, "is_package", lambda name: False)
     with pytest.raises(

@@ -7,8 +7,9 @@ import nbformat
 import pytest
 
 from zscir import cli
-from zscir.chapters import declared_parameters, source_of
-from zscir.paths import REPO
+from zscir.book import declared_parameters
+from zscir.book.chapters import source_of
+from zscir.storage.paths import REPO
 
 README = REPO / "README.md"
 PAGES = [README, *sorted((REPO / "book").glob("*.md")), REPO / "benchmarks" / "README.md"]

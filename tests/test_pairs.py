@@ -14,14 +14,8 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
-from zscir.pairs import (
-    Pairs,
-    build_masked_pairs,
-    image_features,
-    load_pairs,
-    masked_pairs_at,
-    readable_rows,
-)
+from zscir.pairs import Pairs, build_masked_pairs, load_pairs, masked_pairs_at
+from zscir.pairs.features import image_features, readable_rows
 from zscir.regions import keep_mask, mask_image, noun_cams
 
 NOUNS = ["dog", "cat", "owl", "car", "tree", "boat"]
@@ -248,7 +242,7 @@ def test_unreadable_images_are_skipped_counted_and_listed(tiny_backbone, tmp_pat
 
 @pytest.mark.parametrize("lam", [0.0, 0.5])
 def test_training_passes_over_unreadable_images(tiny_backbone, tmp_path, lam):
-    from zscir.training import TrainConfig, fit
+    from zscir.inversion import TrainConfig, fit
 
     folder = write_folder(tmp_path / "broken")
     break_image(folder / "003.png")
@@ -316,7 +310,7 @@ def test_masked_feature_is_the_masked_images(tiny_backbone, pairs):
 
 
 def test_dropped_patches_come_through_to_the_masked_features(tiny_backbone, pairs, make_tiny_backbone):
-    from zscir.token_drop import encode_kept
+    from zscir.regions.token_drop import encode_kept
 
     masked = build_masked_pairs(tiny_backbone, pairs, tau=0.4, fill="drop")
     pixels = torch.stack([tiny_backbone.preprocess(pairs.images[row]) for row in range(12)])
@@ -471,9 +465,9 @@ def test_patch_grain_masks_whole_cells(tiny_backbone, pairs):
 def test_shards_change_nothing_but_rounding(tiny_backbone, pairs, monkeypatch, artifacts):
     whole = build_masked_pairs(tiny_backbone, pairs, nouns="all")
     monkeypatch.setenv("ZSCIR_ARTIFACTS", str(artifacts / "other"))
-    monkeypatch.setattr("zscir.features.SHARD", 5)
-    monkeypatch.setattr("zscir.masked_features.SHARD", 5)
-    monkeypatch.setattr("zscir.hidden_nouns.TEXT_SHARD", 7)
+    monkeypatch.setattr("zscir.pairs.features.SHARD", 5)
+    monkeypatch.setattr("zscir.pairs.masked_features.SHARD", 5)
+    monkeypatch.setattr("zscir.pairs.hidden_nouns.TEXT_SHARD", 7)
     cut = build_masked_pairs(tiny_backbone, pairs, nouns="all")
     assert cut.masked_captions == whole.masked_captions and torch.equal(cut.rows, whole.rows)
     torch.testing.assert_close(cut.image_features, whole.image_features, atol=1e-5, rtol=0)
@@ -598,7 +592,7 @@ def write_parquet(path, count):
 def test_parquet_and_streams(tmp_path, monkeypatch, artifacts):
     write_parquet(tmp_path / "set" / "train.parquet", 7)
     assert load_pairs(tmp_path / "set").captions == [caption(row) for row in range(7)]
-    monkeypatch.setattr("zscir.streams.TAR_SIZE", 2)
+    monkeypatch.setattr("zscir.pairs.streams.TAR_SIZE", 2)
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     pairs = load_pairs(f"stream:{tmp_path / 'set'}", limit=5)
     assert pairs.captions == [caption(row) for row in range(5)]
@@ -607,10 +601,10 @@ def test_parquet_and_streams(tmp_path, monkeypatch, artifacts):
 
 
 def test_a_broken_stream_goes_on_where_it_was(tmp_path, monkeypatch):
-    from zscir import streams
+    from zscir.pairs import streams
 
     write_parquet(tmp_path / "set" / "train.parquet", 7)
-    monkeypatch.setattr("zscir.streams.TAR_SIZE", 2)
+    monkeypatch.setattr("zscir.pairs.streams.TAR_SIZE", 2)
     write, skipped, read = streams._write_tar, [], streams._stream
 
     def fail_at_the_third(path, first, samples):

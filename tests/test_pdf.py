@@ -8,10 +8,9 @@ import subprocess
 import pytest
 from test_book import write_book, write_notebook
 
-from zscir import browser, cli
-from zscir.book import build
-from zscir.chapters import BookError
-from zscir.pdf import build_pdf, printable
+from zscir import cli
+from zscir.book import BookError, browser, build
+from zscir.book.pdf import build_pdf, printable
 
 PAGE = """<!DOCTYPE html><html lang="en"><head><title>T</title><script>far()</script>
 <link href="a.css"></head><body>
@@ -112,13 +111,13 @@ def test_a_book_that_was_not_built_is_told(tmp_path, monkeypatch, capsys):
 
 
 def test_the_command_passes_its_options(monkeypatch, capsys):
-    monkeypatch.setattr("zscir.pdf.build_pdf", lambda *given: given)
+    monkeypatch.setattr("zscir.book.pdf.build_pdf", lambda *given: given)
     assert cli.main(["pdf", "--profile", "quick", "-p", "tau", "0.27"]) == 0
     assert capsys.readouterr().out == "the book: ('quick', {'tau': 0.27})\n"
 
 
 def test_one_page_keeps_the_handlers_of_other_extensions():
-    from zscir.paths import REPO
+    from zscir.storage.paths import REPO
 
     spec = importlib.util.spec_from_file_location("singlehtml", REPO / "book" / "_ext" / "singlehtml.py")
     module = importlib.util.module_from_spec(spec)
@@ -139,7 +138,7 @@ def test_a_small_book_is_printed_with_formulas_solutions_and_tabs(tmp_path):
     write_book(tmp_path, "01_a")
     build(root=tmp_path)
     target = build_pdf(root=tmp_path)
-    assert target == tmp_path / "_build" / "zscir.pdf" and target.read_bytes().startswith(b"%PDF-")
+    assert target == tmp_path / "_build" / "zscir.book.pdf" and target.read_bytes().startswith(b"%PDF-")
     sheets = (tmp_path / "_build" / "singlehtml" / "print.html").read_text()
     assert sheets.count("<mjx-container") == 2 and "<script" not in sheets
     if shutil.which("pdftotext"):

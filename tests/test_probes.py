@@ -8,8 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from zscir.benchmarks import load_benchmark
-from zscir.failures import (
+from zscir.analysis.failures import (
     REASONS,
     agree,
     equal_groups,
@@ -19,14 +18,9 @@ from zscir.failures import (
     reasons,
     recall_by_likeness,
 )
-from zscir.figures import counted, likeness_curves, note_figure, reason_bars, share_dots
-from zscir.inversion import InversionNetwork
-from zscir.masked_references import masked_references
-from zscir.masks import mask_image
-from zscir.pocket import make_pocket
-from zscir.pocket.scenes import Object, Scene
-from zscir.probes import Probe, balanced, classifier, right, scene_probes, scene_words
-from zscir.readings import (
+from zscir.analysis.masked_references import masked_references
+from zscir.analysis.probes import Probe, balanced, classifier, right, scene_probes, scene_words
+from zscir.analysis.readings import (
     caption_words,
     closest,
     named_among,
@@ -35,7 +29,12 @@ from zscir.readings import (
     word_embeddings,
     word_features,
 )
-from zscir.regions import keep_mask, noun_cams
+from zscir.benchmarks import load_benchmark
+from zscir.figures import counted, likeness_curves, note_figure, reason_bars, share_dots
+from zscir.inversion import InversionNetwork
+from zscir.pocket import make_pocket
+from zscir.pocket.scenes import Object, Scene
+from zscir.regions import keep_mask, mask_image, noun_cams
 
 
 @pytest.fixture(scope="module")

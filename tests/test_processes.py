@@ -11,8 +11,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from zscir.processes import Processes, SharedTower
-from zscir.training import TrainConfig, fit
+from zscir.inversion import TrainConfig, fit
+from zscir.inversion.processes import Processes, SharedTower
 
 WORKER = Path(__file__).with_name("train_worker.py")
 

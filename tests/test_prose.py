@@ -11,7 +11,7 @@ import re
 import nbformat
 import pytest
 
-from zscir.paths import REPO
+from zscir.storage.paths import REPO
 
 #: Directives whose body is no prose: code, or computed when the book is built.
 NO_PROSE = {"code-block", "code", "code-cell", "eval-rst", "math", "literalinclude", "image", "bibliography"}

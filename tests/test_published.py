@@ -2,7 +2,7 @@
 
 import pytest
 
-from zscir.published import (
+from zscir.retrieval.published import (
     frame,
     published,
     published_markdown,

@@ -8,7 +8,7 @@ import torch
 from benchmark_roots import shared_data
 
 from zscir.benchmarks import load_benchmark
-from zscir.ranking import score_features
+from zscir.retrieval import score_features
 
 WIDTH = 24
 

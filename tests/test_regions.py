@@ -5,17 +5,12 @@ import pytest
 import torch
 from pytorch_grad_cam.utils.image import scale_cam_image
 
+from zscir.analysis.mask_quality import localisation
 from zscir.backbone import load_backbone
-from zscir.cams import FAST_METHODS, class_token_tail
-from zscir.regions import (
-    METHODS,
-    is_empty,
-    keep_mask,
-    localisation,
-    mask_image,
-    noun_cams,
-    upsample_cams,
-)
+from zscir.regions import keep_mask, mask_image, noun_cams
+from zscir.regions.cams import FAST_METHODS, class_token_tail
+from zscir.regions.maps import METHODS, upsample_cams
+from zscir.regions.masks import is_empty
 
 NOUNS = [["dog", "red sofa"], [], ["owl"], ["lamp", "dog", "cup"]]
 LN = "visual.transformer.resblocks.{}.ln_1"

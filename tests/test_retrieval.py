@@ -13,22 +13,14 @@ from benchmark_roots import shared_data, write_circo, write_cirr, write_fashioni
 from PIL import Image
 from slow_versions import slow_metrics, slow_ranking
 
-from zscir import metrics
-from zscir.backbone import build_model, make_backbone
+from zscir.backbone.clip import make_backbone
+from zscir.backbone.weights import build_model
 from zscir.benchmarks import Benchmark, Query, load_benchmark
 from zscir.inversion import InversionNetwork
-from zscir.retrieval import (
-    average,
-    compare,
-    compose_prompt,
-    difference,
-    evaluate,
-    gallery_features,
-    pool,
-    query_features,
-    retrieve,
-    score_features,
-)
+from zscir.retrieval import compare, compose_prompt, difference, evaluate, metrics, retrieve, score_features
+from zscir.retrieval.comparison import average, pool
+from zscir.retrieval.features import gallery_features
+from zscir.retrieval.queries import query_features
 
 ALL_METRICS = ("recall@1", "recall@5", "recall@10", "recall@50", "map@2", "map@5", "map@50")
 ALL_METRICS += ("recall_all@3", "precision@2")

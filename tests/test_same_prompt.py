@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from zscir.inversion import PROMPT
-from zscir.processes import Processes, SharedTower
-from zscir.same_prompt import encode_same_prompt
-from zscir.text_blocks import has_usual_blocks, run_blocks
+from zscir.backbone.same_prompt import encode_same_prompt
+from zscir.backbone.text_blocks import has_usual_blocks, run_blocks
+from zscir.inversion.network import PROMPT
+from zscir.inversion.processes import Processes, SharedTower
 
 TOWERS = {
     "clip": {},
@@ -57,7 +57,7 @@ def test_other_towers_run_as_a_whole(make_tiny_backbone, monkeypatch):
 def test_the_shared_tower_takes_the_short_way_for_a_repeated_prompt_only(tiny_backbone, monkeypatch):
     tower, calls = SharedTower(tiny_backbone, Processes()), []
     monkeypatch.setattr(
-        "zscir.processes.encode_same_prompt", lambda *a: calls.append(1) or encode_same_prompt(*a)
+        "zscir.inversion.processes.encode_same_prompt", lambda *a: calls.append(1) or encode_same_prompt(*a)
     )
     ids, words = tiny_backbone.tokenize([PROMPT]), torch.randn(3, tiny_backbone.token_width)
     short, whole = (

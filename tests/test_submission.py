@@ -8,9 +8,8 @@ from benchmark_roots import write_circo, write_cirr, write_fashioniq
 from slow_versions import slow_ranking
 from test_retrieval import small_benchmark
 
-from zscir import submission
 from zscir.benchmarks import load_benchmark
-from zscir.retrieval import check_submission, write_submission
+from zscir.retrieval import check_submission, submission, write_submission
 
 
 def test_cirr_submission(tmp_path):

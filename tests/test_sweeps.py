@@ -16,9 +16,11 @@ import pytest
 import sweep_tasks as tasks
 
 from zscir import cli
-from zscir.glued import recorded_values
-from zscir.sweeps import SweepError, chapter_point, cluster, grid, plan_chapter, run_points, sweep_chapter
-from zscir.sweeps.outcomes import Outcome
+from zscir.book import plan_chapter, sweep_chapter
+from zscir.book.glued import recorded_values
+from zscir.book.sweep import chapter_point
+from zscir.storage import cluster, grid, run_points
+from zscir.storage.outcomes import Outcome, SweepError
 
 PARAMETERS = 'tau: float = 0.3  # threshold\nseed: int = 0  # of all\nworld: str = "small"  # its size'
 KERNEL = {"name": "python3", "language": "python", "display_name": "Python 3 (ipykernel)"}
@@ -127,7 +129,7 @@ def test_failures_are_told_also_when_nobody_works_any_more(tmp_path, monkeypatch
         yield 1, Outcome(error="ValueError: two is odd today")
         raise SweepError("the last worker is gone")
 
-    monkeypatch.setattr("zscir.sweeps.points.in_processes", half)
+    monkeypatch.setattr("zscir.storage.points.in_processes", half)
     message = (
         "the last worker is gone\n1 of 3 points failed, 2 were not tried.*\n  x 2: ValueError: two is odd"
     )
@@ -149,7 +151,7 @@ def test_results_that_fit_no_table_are_named(tmp_path):
 
 def test_cores_are_shared_out(tmp_path, monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr("zscir.sweeps.outcomes.cores", lambda: 6)
+    monkeypatch.setattr("zscir.storage.outcomes.cores", lambda: 6)
     table = run_points(tasks.threads, grid({"torch": [False], "x": [1, 2]}), tmp_path, workers=2)
     assert table.asked.tolist() == ["3", "3"] and "OMP_NUM_THREADS" not in os.environ
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # who asks for fewer gets fewer
@@ -321,7 +323,7 @@ def test_without_dask_it_says_how_to_get_it(tmp_path, monkeypatch):
 
 
 def test_a_chapter_is_swept_from_the_shell(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("zscir.chapters.REPO", tmp_path)
+    monkeypatch.setattr("zscir.book.chapters.REPO", tmp_path)
     write_chapter(tmp_path, MEASURE)
     words = ["sweep", "01", "-p", "tau", "0", "0.25", "-p", "world", "tiny", "--seeds", "1", "--workers", "1"]
     assert cli.main(words) == 0
@@ -386,7 +388,7 @@ def test_a_failing_chapter_is_told_with_its_point(tmp_path, capsys):
     ],
 )
 def test_mistakes_are_told_before_anything_runs(tmp_path, monkeypatch, capsys, words, message):
-    monkeypatch.setattr("zscir.chapters.REPO", tmp_path)
+    monkeypatch.setattr("zscir.book.chapters.REPO", tmp_path)
     check = "from zscir.parameters import check_parameters\ncheck_parameters(tau=tau, seed=seed)"
     write_chapter(tmp_path, check, MEASURE)
     assert cli.main(["sweep", "01_a", *words]) == 2

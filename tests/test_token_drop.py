@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from zscir.token_drop import encode_kept, kept_patches
+from zscir.regions.token_drop import encode_kept, kept_patches
 
 TOWERS = {
     "class token": {},

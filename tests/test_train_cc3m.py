@@ -14,10 +14,9 @@ import pytest
 from PIL import Image
 
 from zscir import cli
-from zscir.backbone import build_model
+from zscir.backbone.weights import build_model, save_backbone
 from zscir.inversion import InversionNetwork
-from zscir.paths import REPO
-from zscir.weights import save_backbone
+from zscir.storage.paths import REPO
 
 PAGE = (REPO / "book" / "train_cc3m.md").read_text("utf-8")
 #: What is smaller here than on the page.

@@ -5,8 +5,9 @@ import math
 
 import pytest
 
-from zscir.inversion import NETWORKS
-from zscir.train_config import PRESETS, TrainConfig, key_fields
+from zscir.inversion import TrainConfig
+from zscir.inversion.config import PRESETS, key_fields
+from zscir.inversion.network import NETWORKS
 
 
 def test_presets():

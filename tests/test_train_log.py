@@ -6,9 +6,9 @@ import pandas as pd
 import pytest
 import torch
 
-from zscir import train_log
-from zscir.train_log import COLUMNS, TrainingLog, check_tensorboard, memory_mib, shown_progress
-from zscir.training import TrainConfig, fit
+from zscir.inversion import TrainConfig, fit
+from zscir.inversion import log as train_log
+from zscir.inversion.log import COLUMNS, TrainingLog, check_tensorboard, memory_mib, shown_progress
 
 
 @pytest.fixture(autouse=True)

@@ -9,12 +9,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from zscir import train_data, training
-from zscir.processes import Processes
-from zscir.train_data import batches
-from zscir.train_log import EXACT_COLUMNS
-from zscir.train_state import learning_rate
-from zscir.training import TrainConfig, fit, load_inversion
+from zscir.inversion import TrainConfig, fit, load_inversion, training
+from zscir.inversion import data as train_data
+from zscir.inversion.data import batches
+from zscir.inversion.log import EXACT_COLUMNS
+from zscir.inversion.processes import Processes
+from zscir.inversion.state import learning_rate
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ import sys
 import torch
 from conftest import build_tiny_backbone
 
-from zscir import training
+from zscir.inversion import training
 
 
 def main(settings: str, kill_at: str = "") -> None:

@@ -5,10 +5,10 @@
     'a photo of * , is red'
 
 The names below are imported when they are first used, so ``import zscir`` itself is quick.
-Every name lives in the module that explains it: ``zscir.backbone``, ``zscir.nouns``,
-``zscir.regions``, ``zscir.inversion``, ``zscir.pairs``, ``zscir.training``,
-``zscir.benchmarks``, ``zscir.retrieval``, ``zscir.pocket``, ``zscir.figures``, ``zscir.book``,
-``zscir.sweeps``.
+Every name lives in the room that explains it, from the ground up: ``zscir.storage``, ``zscir.nouns``,
+``zscir.backbone``, ``zscir.pocket``, ``zscir.regions``, ``zscir.benchmarks``, ``zscir.pairs``,
+``zscir.inversion``, ``zscir.retrieval``, ``zscir.analysis``, ``zscir.figures``, ``zscir.book``.
+A room imports only from rooms before it.
 """
 
 from importlib import import_module
@@ -16,21 +16,22 @@ from importlib import import_module
 __version__ = "0.1.0"
 
 _HOME = {
-    "backbone": ("Backbone", "load_backbone"),
     "nouns": ("Noun", "choose_noun", "find_nouns", "mask_noun"),
-    "masks": ("encode_masked", "keep_mask", "mask_image"),
-    "regions": ("noun_cams",),
-    "inversion": ("InversionNetwork", "original_loss", "query_target_loss"),
-    "pairs": ("MaskedPairs", "Pairs", "build_masked_pairs", "load_pairs", "masked_pairs_at"),
-    "training": ("Inversion", "TrainConfig", "fit", "load_inversion"),
+    "backbone": ("Backbone", "load_backbone"),
+    "pocket": ("make_pocket",),
+    "regions": ("encode_masked", "keep_mask", "mask_image", "noun_cams"),
     "benchmarks": ("Benchmark", "Query", "load_benchmark"),
+    "pairs": ("MaskedPairs", "Pairs", "build_masked_pairs", "load_pairs", "masked_pairs_at"),
+    "inversion": (
+        *("Inversion", "InversionNetwork", "TrainConfig", "fit", "load_inversion"),
+        *("original_loss", "query_target_loss"),
+    ),
     "retrieval": (
         *("Scores", "check_submission", "compare", "compose_prompt", "evaluate", "retrieve"),
         *("retrieve_files", "score_features", "write_submission"),
     ),
-    "pocket": ("make_pocket",),
-    "book": ("run_chapter",),
-    "sweeps": ("grid", "run_points", "sweep_chapter"),
+    "storage": ("grid", "run_points"),
+    "book": ("run_chapter", "sweep_chapter"),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 

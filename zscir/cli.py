@@ -112,7 +112,7 @@ def _pdf_options(parser: Parser, words: list[str]) -> None:
 
 
 def _pdf(args: argparse.Namespace) -> None:
-    from zscir.pdf import build_pdf
+    from zscir.book.pdf import build_pdf
 
     print(f"the book: {build_pdf(args.profile, _pairs(args.parameter))}")
 
@@ -150,7 +150,8 @@ def _sweep_options(parser: Parser, words: list[str]) -> None:
 
 
 def _sweep(args: argparse.Namespace) -> None:
-    from zscir.sweeps import plan_chapter, run_points
+    from zscir.book import plan_chapter
+    from zscir.storage import run_points
 
     given: dict[str, list] = {}
     for name, *texts in args.parameter or []:
@@ -217,9 +218,10 @@ def _given(args: argparse.Namespace, config: type) -> dict[str, Any]:
 
 
 def _pairs_options(parser: Parser, words: list[str]) -> None:
-    from zscir.masking_options import MASK_SOURCES, NOUN_COUNTS
-    from zscir.nouns import SPANS, STRATEGIES
-    from zscir.regions import FILLS, GRAINS, KEEPS, METHODS, TARGETS
+    from zscir.nouns.find import SPANS, STRATEGIES
+    from zscir.pairs.masking import MASK_SOURCES, NOUN_COUNTS
+    from zscir.regions.maps import GRAINS, METHODS, TARGETS
+    from zscir.regions.masks import FILLS, KEEPS
 
     parser.add_argument("source", help="image-caption pairs, as load_pairs takes them")
     parser.add_argument("--out", required=True, metavar="FOLDER", help="a new folder for the dataset")
@@ -254,7 +256,7 @@ def _masked_pairs(args: argparse.Namespace) -> None:
 
 
 def _train_options(parser: Parser, words: list[str]) -> None:
-    from zscir.training import TrainConfig
+    from zscir.inversion import TrainConfig
 
     add_dataclass_options(parser, TrainConfig)
     parser.add_argument("--data", dest="pairs", default=argparse.SUPPRESS, help="the same as --pairs")
@@ -268,8 +270,8 @@ def _train_options(parser: Parser, words: list[str]) -> None:
 
 
 def _train(args: argparse.Namespace) -> None:
-    from zscir.processes import Processes
-    from zscir.training import TrainConfig, fit
+    from zscir.inversion import TrainConfig, fit
+    from zscir.inversion.processes import Processes
 
     config = TrainConfig(**_given(args, TrainConfig))
     resume = {"auto": True, "none": False}.get(args.resume, args.resume)

@@ -65,7 +65,7 @@ def _protocol_option(parser: Parser) -> None:
 
 
 def _evaluate(args: argparse.Namespace) -> None:
-    from zscir import retrieval
+    from zscir.retrieval import queries as retrieval
 
     options = dict(args.protocol) | ({"allow_missing": True} if args.allow_missing else {})
     benchmarks = _benchmarks(args, options)
@@ -93,7 +93,8 @@ def _benchmarks(args: argparse.Namespace, options: dict[str, Any]) -> list[Any]:
 def _composition(args: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
     """The backbone, and the arguments of `zscir.retrieval.evaluate`, checked before anything is loaded."""
     from zscir.backbone import load_backbone
-    from zscir.protocols import check_preprocessing, clean_caption, compose_prompt, method_name
+    from zscir.retrieval import compose_prompt
+    from zscir.retrieval.protocols import check_preprocessing, clean_caption, method_name
 
     method = method_name(args.method)
     compose_prompt("", args.prompt or "pic2word")
@@ -107,7 +108,8 @@ def _composition(args: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
 
 def _network(args: argparse.Namespace, backbone: Any) -> Any:
     """The inversion network to evaluate: the stored one, or one fitted to the same backbone."""
-    from zscir.training import PRESETS, TrainConfig, fit, load_inversion
+    from zscir.inversion import TrainConfig, fit, load_inversion
+    from zscir.inversion.config import PRESETS
 
     given = {name: getattr(args, name) for name in ("tau", "lam") if getattr(args, name) is not None}
     if args.inversion in PRESETS:
@@ -148,7 +150,8 @@ def _retrieve(args: argparse.Namespace) -> None:
     from pathlib import Path
 
     from zscir.figures.retrieved import found_files
-    from zscir.retrieval import image_files, retrieve_files
+    from zscir.retrieval import retrieve_files
+    from zscir.retrieval.queries import image_files
 
     if not Path(args.image).is_file():
         raise FileNotFoundError(f"image missing: {args.image}")
@@ -174,7 +177,8 @@ def submission_options(parser: Parser, words: list[str]) -> None:
 
 def _check(args: argparse.Namespace) -> None:
     from zscir.benchmarks import load_benchmark
-    from zscir.submission import check_submission, submission_kind
+    from zscir.retrieval import check_submission
+    from zscir.retrieval.submission import submission_kind
 
     for path in args.files:
         benchmark = None

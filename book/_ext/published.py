@@ -7,7 +7,7 @@ from docutils import nodes
 from docutils.statemachine import StringList
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
-from zscir.published import published_fact, published_markdown, published_sources
+from zscir.retrieval.published import published_fact, published_markdown, published_sources
 
 
 class Published(SphinxDirective):

@@ -37,15 +37,6 @@ READERS: dict[str, Reader] = {
 }
 
 
-def __getattr__(name: str):
-    """`score_features`, which lives in `zscir.retrieval`, can be had here too."""
-    if name != "score_features":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from zscir.ranking import score_features
-
-    return score_features
-
-
 def load_benchmark(
     name: str,
     root: str | Path,

@@ -52,7 +52,7 @@ class Benchmark:
         gallery: image ids in the order of the rows of gallery features; ties are broken by it.
         paths: image id -> file, for the gallery and for references that are not in it.
         exclude_reference: whether a query's reference is removed from its ranking.
-        metrics: names as in `zscir.metrics.metric_values`, in the order of a table.
+        metrics: names as in `zscir.retrieval.metrics.metric_values`, in the order of a table.
         protocol: what a reader must know to compare a score, as words; copied into every Scores.
         regions: image id -> the part of its file that is meant, where it is not the whole file.
         ranked: "gallery", or "subset" where a query ranks its own candidates only (GeneCIS).

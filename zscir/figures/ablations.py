@@ -10,10 +10,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from zscir.ablations import BASE
+from zscir.analysis.ablations import BASE
 from zscir.figures.results import in_words, look
 from zscir.figures.style import PALETTE, new_figure
-from zscir.seeds import Interval, Spread, paired_gain, seed_interval
+from zscir.retrieval.statistics import Interval, Spread, paired_gain, seed_interval
 
 #: Colours and dashes of the lines that a study is held against.
 _LINES = {
@@ -86,7 +86,8 @@ def study_curves(
         axis_name: what the number is.
         references: name -> rows of a training to compare with, drawn as a level line at its mean.
         logarithmic: whether equal factors are equal steps on the axis.
-        spreads: metric -> spread of one training, from `zscir.seeds.pooled_spread`; a point's own without.
+        spreads: metric -> spread of one training, as `zscir.retrieval.statistics.pooled_spread` gives it;
+            a point's own without.
     """
     figure, axes = new_figure(1, len(metrics), height=3.2 + _room(references))
     for axis, metric in zip(axes.flat, metrics, strict=True):
@@ -153,7 +154,7 @@ def effects(
         studies: name -> rows of ``study_rows``.
         base: rows of the base training; a label whose rows are the base itself is left out.
         metric: column in percent.
-        spread: of one training, from `zscir.seeds.pooled_spread`; that of the rows themselves without.
+        spread: of one training, as `zscir.retrieval.statistics.pooled_spread` gives it; else the rows' own.
 
     Returns:
         Columns study, label, gain, low, high (points; NaN bounds for a single seed of unknown spread), seeds.

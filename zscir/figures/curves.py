@@ -8,14 +8,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from zscir.analysis.conflicts import query_conflict, share_below
 from zscir.benchmarks import Benchmark
-from zscir.conflicts import query_conflict, share_below
 from zscir.figures.results import look, query_count
 from zscir.figures.style import new_figure
-from zscir.metrics import similarity_chunks, unit_rows
-from zscir.ranking import excluded_rows
 from zscir.retrieval import Scores
-from zscir.scores import bootstrap, percentiles, weights_of
+from zscir.retrieval.metrics import similarity_chunks, unit_rows
+from zscir.retrieval.ranking import excluded_rows
+from zscir.retrieval.scores import bootstrap, percentiles, weights_of
 
 KS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50)
 _SAMPLES = 2000

@@ -17,9 +17,10 @@ from zscir.backbone import Backbone
 from zscir.figures.measures import JUDGEMENTS, DrawnObjects
 from zscir.figures.scenes import show_picture
 from zscir.figures.style import MAP_COLOURS, PALETTE, WIDTH, new_figure
-from zscir.masks import expand_mask, keep_mask, mask_image
 from zscir.nouns import Noun
-from zscir.token_drop import kept_patches, patch_grid
+from zscir.regions import keep_mask, mask_image
+from zscir.regions.masks import expand_mask
+from zscir.regions.token_drop import kept_patches, patch_grid
 
 #: Letters of 11 points in a line of a page's width.
 LETTERS = 74
@@ -172,8 +173,9 @@ def quality_curves(
 ) -> Figure:
     """Left each measure against τ, a line a table; right the IoU of table ``own`` by size of the object.
 
-    Tables are those of ``zscir.mask_quality.mask_quality``; bands are their 95 % intervals, the dashed line
-    is the chapter's τ. Tables whose name begins with "true" (ceiling) or "random" (floor) are dark and grey.
+    Tables are those of ``mask_quality``; bands are their 95 % intervals, the dashed
+    line is the chapter's τ. Tables whose name begins with "true" (ceiling) or "random" (floor) are
+    dark and grey.
     """
     figure, axes = new_figure(1, len(measures) + 1, height=3.2)
     for axis, measure in zip(axes[0], measures, strict=False):

@@ -16,14 +16,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from zscir.analysis.mask_quality import localisation
 from zscir.backbone import Backbone
-from zscir.mask_quality import localisation
-from zscir.masks import expand_mask
+from zscir.backbone.weights import default_cam_layer
 from zscir.nouns import Noun
+from zscir.pairs import Pairs
 from zscir.regions import noun_cams
-from zscir.sources import Pairs
-from zscir.token_drop import kept_patches, patch_grid
-from zscir.weights import default_cam_layer
+from zscir.regions.masks import expand_mask
+from zscir.regions.token_drop import kept_patches, patch_grid
 
 #: What a noun of a caption can be in the drawn picture.
 JUDGEMENTS = ("an object", "the place", "not in the picture", "something else")

@@ -18,7 +18,8 @@ import torch
 from PIL import Image
 
 from zscir.backbone import Backbone, load_backbone
-from zscir.regions import keep_mask, noun_cams, upsample_cams
+from zscir.regions import keep_mask, noun_cams
+from zscir.regions.maps import upsample_cams
 
 ATTRIBUTION = "drawings: OpenMoji, CC BY-SA 4.0"
 #: Pixels of an embedded picture, and its number of colours: small, and sharp enough.

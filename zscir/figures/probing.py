@@ -111,7 +111,7 @@ def likeness_curves(table: pd.DataFrame, metric: str) -> Figure:
     """Recall against how like the target is to the reference: a line a method, with Wilson's 95 % intervals.
 
     Args:
-        table: from `zscir.failures.recall_by_likeness`.
+        table: from `zscir.analysis.failures.recall_by_likeness`.
         metric: name of what was counted, such as "recall@10".
     """
     figure, axes = new_figure(1, 1, height=3.4)

@@ -15,7 +15,8 @@ from zscir.benchmarks import Benchmark
 from zscir.benchmarks.images import open_image
 from zscir.figures.scenes import show_picture
 from zscir.figures.style import WIDTH, new_figure
-from zscir.retrieval import Retrieved, Scores
+from zscir.retrieval import Scores
+from zscir.retrieval.ranking import Retrieved
 
 _LINE = 13 / 72  # inches of one line of text
 _COLUMNS = 6

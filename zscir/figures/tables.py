@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from zscir.comparison import protocol_note
-from zscir.retrieval import Difference, Scores
-from zscir.tables import Table
+from zscir.retrieval import Scores
+from zscir.retrieval.comparison import Difference, protocol_note
+from zscir.retrieval.tables import Table
 
 NBSP = "\u00a0"  # a space at which no line is broken
 

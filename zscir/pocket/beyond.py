@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ..artifacts import artifact
+from zscir.storage import artifact
+
 from .backgrounds import PLACES
 from .layouts import NOTICE, source_fingerprint
 from .scenes import Object, Scene, render, sample_object

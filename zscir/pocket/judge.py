@@ -16,9 +16,12 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ..backbone import Backbone, load_backbone
-from ..mask_quality import map_scores
-from ..regions import FAST_METHODS, TARGETS, noun_cams
+from zscir.analysis.mask_quality import map_scores
+from zscir.backbone import Backbone, load_backbone
+from zscir.regions import noun_cams
+from zscir.regions.cams import FAST_METHODS
+from zscir.regions.maps import TARGETS
+
 from . import captions, scenes
 from .pool import HELD_OUT_STREAM, training_scene
 

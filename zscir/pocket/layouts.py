@@ -17,7 +17,8 @@ import datasets
 import numpy as np
 from PIL import Image
 
-from ..artifacts import artifact, fingerprint
+from zscir.storage import artifact, fingerprint
+
 from . import captions, sets
 from .pool import training_scene
 from .scenes import Object, Scene, render

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ..artifacts import artifact, fingerprint
+from zscir.storage import artifact, fingerprint
+
 from . import scenes
 
 #: Share of garment pictures among the training scenes.

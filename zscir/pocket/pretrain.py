@@ -28,8 +28,9 @@ import torch
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from ..artifacts import fingerprint
-from ..paths import artifacts_root
+from zscir.storage import fingerprint
+from zscir.storage.paths import artifacts_root
+
 from . import captions
 from .locality import image_tokens, start_local
 from .losses import clip_loss, named_in, patch_losses, short_texts
@@ -249,7 +250,7 @@ def train(config: PretrainConfig, checkpoint: Path, every: int = 200) -> Run:
 
 def export(run: Run, folder: Path) -> None:
     """Write the trained model, its log and its provenance to `folder` (fp16 safetensors, JSON, CSV)."""
-    from ..backbone import save_backbone
+    from zscir.backbone.weights import save_backbone
 
     cam_layers = run.config.cam_layers.split(",")
     config = {"model_cfg": run.config.model_cfg(), "preprocess_cfg": preprocess_cfg(run.config)}

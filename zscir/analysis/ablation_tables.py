@@ -1,0 +1,91 @@
+"""Tables of points: the record of the ablations, a sweep of one's own, and the rows of one study in them.
+
+table, made = recorded()                         # or read_table("_build/sweeps/.../table.csv")
+study_rows(table, "tau")                         # a study's rows of a table of many
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from zscir.analysis.ablations import BASE, METRICS, STUDIES
+from zscir.retrieval.statistics import Spread, pooled_spread
+from zscir.storage.paths import REPO
+
+
+def study_rows(table: pd.DataFrame, study: str) -> pd.DataFrame:
+    """The rows of one study in a table of points, with its label in a column ``label``, in its order.
+
+    Args:
+        table: a row a point, as `zscir.run_points` writes it: columns of settings, ``seed``, and metrics.
+        study: a name in `STUDIES`.
+
+    Raises:
+        ValueError: an unknown study, or a table without the columns that its points differ in.
+    """
+    if study not in STUDIES:
+        raise ValueError(f"study is {study!r}; legal: {', '.join(STUDIES)}")
+    parts = []
+    for label, settings in STUDIES[study].items():
+        if missing := [name for name in settings if name not in table]:
+            raise ValueError(f"the table has no column {missing[0]!r}; it has: {', '.join(table.columns)}")
+        wanted = {name: value for name, value in {**BASE, **settings}.items() if name in table}
+        wanted.pop("precision", None)  # how it was computed: every study takes the table's
+        same = (table[list(wanted)] == pd.Series(wanted, dtype=object)).all(axis=1)
+        parts.append(table[same].assign(label=label))
+    return pd.concat(parts, ignore_index=True)
+
+
+def shared_seeds(rows: pd.DataFrame) -> pd.DataFrame:
+    """Of a study's rows those whose seed every label has: means of others could not be compared.
+
+    >>> rows = pd.DataFrame({"label": ["a", "a", "b"], "seed": [0, 1, 1]})
+    >>> shared_seeds(rows)["label"].tolist()
+    ['a', 'b']
+    """
+    labels = rows["label"].nunique()
+    return rows[rows.groupby("seed")["label"].transform("nunique") == labels].reset_index(drop=True)
+
+
+def spreads(table: pd.DataFrame) -> dict[str, Spread]:
+    """Metric -> how far trainings of one point lie apart over seeds, estimated from all points together.
+
+    Raises:
+        ValueError: no point has two seeds.
+    """
+    by = [name for name in BASE if name in table]
+    return {metric: pooled_spread(table, by, metric) for metric in METRICS if metric in table}
+
+
+def recorded() -> tuple[pd.DataFrame, dict]:
+    """The recorded trainings, a row a point, and how they were made: machine, versions, commit, date.
+
+    Raises:
+        FileNotFoundError: the library was installed without its checkout, where the record lies.
+    """
+    if REPO is None:
+        raise FileNotFoundError("the record of the ablations is part of the repository: clone it")
+    folder = REPO / "benchmarks" / "results"
+    table = read_table(folder / "ablations.csv")
+    return table, json.loads((folder / "ablations.json").read_text(encoding="utf-8"))
+
+
+def read_table(path: str | Path) -> pd.DataFrame:
+    """A table of points, as ``zscir.storage.points`` and ``benchmarks/ablations.py`` write it.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: it lacks a metric of the chapter, or names no seed.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(f"table is {str(path)!r}: there is no such file")
+    table = pd.read_csv(path)
+    if missing := [name for name in ("seed", *METRICS[:4]) if name not in table]:
+        raise ValueError(f"{path} has no column {missing[0]!r}; it has: {', '.join(table.columns)}")
+    texts = [name for name in table if isinstance(BASE.get(name), str)]
+    filled = {name: table[name].astype(object).where(table[name].notna(), "").astype(str) for name in texts}
+    return table.assign(**filled)  # an empty cell of a text is "", so it compares

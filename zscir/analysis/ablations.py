@@ -1,0 +1,250 @@
+"""One choice at a time: which trainings the chapter *Ablations* compares, and how one is run.
+
+    run_point({**BASE, "tau": 0.5, "seed": 1})       # trains, scores: a row of the table
+    points(["tau", "fill"], seeds=5)                 # the settings of all rows of two studies
+
+A *point* is a flat dict of settings, so a table of points is tidy and any of its columns can be swept. A
+*study* names a few of them that differ in one thing; ``zscir.analysis.ablation_tables`` reads them back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from zscir.inversion import TrainConfig
+from zscir.inversion.config import PRESETS
+from zscir.pairs.recaptions import check_share
+
+if TYPE_CHECKING:
+    from zscir.backbone import Backbone
+    from zscir.benchmarks import Benchmark
+    from zscir.pairs import Pairs
+
+#: The settings of a point, and the values that all studies start from: those of the chapters, with half
+#: the steps.
+BASE: dict[str, Any] = {
+    "preset": "paper",
+    "tau": 0.3,
+    "lam": 0.5,
+    "keep": "noun",
+    "fill": "mean",
+    "cam_method": "",
+    "noun_strategy": "random",
+    "span": "noun",
+    "mask_source": "cam",
+    "network": "three-layer",
+    "loss": "contrastive",
+    "captions": "given",
+    "wrong": 0.0,
+    "limit": 8000,
+    "steps": 250,
+    "batch": 128,
+    "world": "small",
+    "backbone": "pocket",
+    "pretrained": "",
+    "pairs": "",
+    "root": "",
+    "precision": "fp32",
+}
+#: Where the captions come from: with the images, or from ``zscir.pairs.recaptions.retrieved_captions``.
+CAPTIONS = ("given", "retrieved")
+#: Settings of a point that are no fields of `TrainConfig` of the same name and meaning.
+_OWN = ("captions", "wrong", "world", "root", "pairs", "pretrained", "cam_method")
+#: What `run_point` measures, in percent.
+METRICS = ("recall@1", "recall@5", "recall@10", "recall_subset@1", "fashioniq recall@10")
+METRICS += ("recall@1 little conflict", "recall@1 much conflict", "kept area")
+#: Share of the queries that counts as much (or little) conflict of text and image.
+CONFLICT_SHARE = 0.2
+
+
+def _along(name: str, values: Iterable[Any], **fixed: Any) -> dict[Any, dict[str, Any]]:
+    return {value: {name: value, **fixed} for value in values}
+
+
+_PIC2WORD = {"preset": "pic2word"}
+_SIZES = (500, 1000, 2000, 4000, 8000)
+_LENGTHS = (60, 125, 250, 500, 1000)
+#: Study -> label -> the settings that differ from `BASE`; a label that is a number is a place on an axis.
+STUDIES: dict[str, dict[Any, dict[str, Any]]] = {
+    "claim": {
+        "Pic2Word": _PIC2WORD,
+        "masked pairs": {},
+        "true masks": {"mask_source": "true"},
+        "random masks": {"mask_source": "random"},
+        "unmasked image": {"preset": "unmasked-image"},
+    },
+    "tau": _along("tau", (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 0.9)),
+    "lam": _along("lam", (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)),
+    "lam, with adjectives": _along("lam", (0.1, 0.25, 0.5, 0.75), span="chunk"),
+    "keep": _along("keep", ("noun", "rest")),
+    "fill": _along("fill", ("mean", "black", "blur", "noise", "drop")),
+    "noun": {
+        "random": {},
+        "first": {"noun_strategy": "first"},
+        "head": {"noun_strategy": "head"},
+        "most visible": {"noun_strategy": "most-visible"},
+        "random, with its adjectives": {"span": "chunk"},
+    },
+    "cam": {"HiResCAM": {}, "Grad-CAM": {"cam_method": "gradcam"}, "LayerCAM": {"cam_method": "layercam"}},
+    "network": _along("network", ("three-layer", "two-layer", "pic2word")),
+    "loss": _along("loss", ("contrastive", "cosine", "mse")),
+    "pairs": _along("limit", _SIZES),
+    "pairs, Pic2Word": _along("limit", _SIZES, **_PIC2WORD),
+    "steps": _along("steps", _LENGTHS),
+    "steps, Pic2Word": _along("steps", _LENGTHS, **_PIC2WORD),
+    "steps, with adjectives": _along("steps", _LENGTHS, span="chunk", lam=0.1),
+    "wrong captions": _along("wrong", (0.0, 0.1, 0.25, 0.5)),
+    "captions": _along("captions", CAPTIONS),
+}
+
+
+def points(
+    studies: Sequence[str] | None = None, seeds: int | Sequence[int] = 5, **fixed: Any
+) -> list[dict[str, Any]]:
+    """The settings of all rows of some studies, each once, seed by seed.
+
+    Args:
+        studies: names in `STUDIES`; all when None.
+        seeds: how many, from 0 on, or which ones.
+        **fixed: settings in place of those of `BASE`, such as ``steps=100``.
+
+    Raises:
+        ValueError: an unknown study or setting.
+    """
+    chosen = list(STUDIES) if studies is None else list(studies)
+    if unknown := [name for name in chosen if name not in STUDIES]:
+        raise ValueError(f"studies has {unknown[0]!r}; legal: {', '.join(STUDIES)}")
+    check_names(fixed)
+    base = {**BASE, **fixed}
+    numbers = range(seeds) if isinstance(seeds, int) else seeds
+    settings = [{**base, **one} for name in chosen for one in STUDIES[name].values()]
+    found = ({**one, "seed": int(seed)} for seed in numbers for one in settings)
+    return list({tuple(one.items()): one for one in found}.values())
+
+
+def check_names(settings: Mapping[str, Any]) -> None:
+    """Raise ValueError for a name that is no setting of a point."""
+    if unknown := [name for name in settings if name not in (*BASE, "seed")]:
+        raise ValueError(f"a point has no setting {unknown[0]!r}; legal: {', '.join([*BASE, 'seed'])}")
+
+
+def train_config(point: Mapping[str, Any]) -> TrainConfig:
+    """The training of a point (`BASE` fills what it does not say).
+
+    >>> train_config({"tau": 0.5, "seed": 1}).tau
+    0.5
+    >>> train_config({"captions": "guessed"})
+    Traceback (most recent call last):
+    ...
+    ValueError: captions is 'guessed'; legal: given, retrieved
+
+    Raises:
+        ValueError: an unknown setting or an illegal value.
+    """
+    check_names(point)
+    point = {**BASE, **point}
+    if point["captions"] not in CAPTIONS:
+        raise ValueError(f"captions is {point['captions']!r}; legal: {', '.join(CAPTIONS)}")
+    check_share("wrong", point["wrong"])
+    known = {name: value for name, value in point.items() if name not in _OWN}
+    known = {name: value for name, value in known.items() if name not in PRESETS.get(point["preset"], ())}
+    known |= {
+        "pairs": point["pairs"] or f"pocket-{point['world']}",
+        "pretrained": point["pretrained"] or None,
+    }
+    known |= {"cam_method": point["cam_method"] or None, "warmup": min(100, point["steps"] // 3)}
+    return TrainConfig(**known)
+
+
+def run_point(
+    point: Mapping[str, Any], *, backbone: Backbone | None = None, progress: bool = False
+) -> dict[str, float]:
+    """Train and score one point; what is stored already (maps, networks) is reused.
+
+    Args:
+        point: settings; what is missing is `BASE`'s, the seed 0.
+        backbone: used in place of loading the point's.
+        progress: show the training's progress on stdout.
+
+    Returns:
+        `METRICS` in percent. "little conflict" are the queries whose text contradicts the reference least
+        (see `zscir.analysis.conflicts`), a fifth of them, "much conflict" those where it does most. Kept area
+        is that of the masked images, NaN for a training without any; FashionIQ is that of the pocket world,
+        NaN when ``root`` names a real CIRR.
+
+    Raises:
+        ValueError: an unknown setting or an illegal value, before anything is loaded.
+    """
+    from zscir.inversion import fit
+
+    config, point = train_config(point), {**BASE, **point}
+    backbone = backbone or _backbone(config.backbone, config.pretrained, config.precision)
+    network = fit(config, backbone=backbone, pairs=_pairs(backbone, config, point), progress=progress)
+    return _scored(backbone, network, point)
+
+
+def _scored(backbone: Backbone, network: Any, point: Mapping[str, Any]) -> dict[str, float]:
+    """Metrics of one network."""
+    from zscir.retrieval import evaluate
+    from zscir.retrieval.comparison import average
+
+    cirr = _benchmark("cirr", point["root"] or f"pocket-{point['world']}")
+    scores = evaluate(backbone, cirr, "inversion", network, "pic2word")
+    found = {name: scores.metrics[name] for name in METRICS[:4]}
+    fashion = [] if point["root"] else _fashioniq(f"pocket-{point['world']}")
+    parts = [evaluate(backbone, one, "inversion", network) for one in fashion]
+    found["fashioniq recall@10"] = average(parts).metrics["recall@10"] if parts else float("nan")
+    order = np.argsort(_conflict(backbone, point["root"] or f"pocket-{point['world']}"), kind="stable")
+    count, hits = max(1, round(CONFLICT_SHARE * len(order))), scores.values["recall@1"]
+    found["recall@1 little conflict"] = 100 * float(hits[order[:count]].mean())
+    found["recall@1 much conflict"] = 100 * float(hits[order[-count:]].mean())
+    found["kept area"] = 100 * network.record["report"].get("mean_kept_area", float("nan"))
+    return found
+
+
+@lru_cache(maxsize=2)
+def _backbone(name: str, pretrained: str | None, precision: str) -> Backbone:
+    from zscir.backbone import load_backbone
+
+    return load_backbone(name, pretrained, precision=precision)
+
+
+@lru_cache(maxsize=4)
+def _benchmark(name: str, root: str) -> Benchmark:
+    from zscir.benchmarks import load_benchmark
+
+    return load_benchmark(name, root)
+
+
+@lru_cache(maxsize=2)
+def _fashioniq(root: str) -> list[Benchmark]:
+    from zscir.benchmarks import load_benchmark
+    from zscir.benchmarks.fashioniq import PUBLISHED
+
+    return [load_benchmark("fashioniq", root, category=category) for category in PUBLISHED]
+
+
+@lru_cache(maxsize=2)
+def _conflict(backbone: Backbone, root: str) -> np.ndarray:
+    """Conflict of every CIRR query [Q]; NumPy."""
+    from zscir.analysis.conflicts import query_conflict
+    from zscir.retrieval.features import gallery_features
+    from zscir.retrieval.queries import query_features
+
+    cirr = _benchmark("cirr", root)
+    return query_conflict(cirr, query_features(backbone, cirr, "text"), gallery_features(backbone, cirr))
+
+
+def _pairs(backbone: Backbone, config: TrainConfig, point: Mapping[str, Any]) -> Pairs:
+    """The training pairs of a point, with the captions that it asks for."""
+    from zscir.pairs import load_pairs
+    from zscir.pairs.recaptions import retrieved_captions, wrong_captions
+
+    pairs = load_pairs(config.pairs, config.limit)
+    if point["captions"] == "retrieved":
+        pairs = retrieved_captions(backbone, pairs)
+    return wrong_captions(pairs, point["wrong"], seed=config.seed)

@@ -1,0 +1,179 @@
+"""How good maps and masks are, against the true masks of what they should find.
+
+    table = mask_quality(maps, masks)                      # IoU, precision, recall, kept area against tau
+    floor = mask_quality(same_areas_at_random(maps), masks)
+    points = pointing_quality(maps, masks)
+
+Letters in shapes: R objects, each with its own picture and map, S image side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from zscir.regions import keep_mask
+
+TAUS = tuple(round(0.05 * step, 2) for step in range(1, 19))
+MEASURES = ("IoU", "precision", "recall", "kept")
+#: Object sizes: name -> smallest and largest share of the image.
+SIZES = {"all": (0.0, 1.0), "small": (0.0, 0.05), "medium": (0.05, 0.15), "large": (0.15, 1.0)}
+DRAWS = 1000
+
+
+def localisation(cam: Tensor, true_mask: Tensor) -> dict[str, float | bool]:
+    """How well one map [S, S] finds the object of a true mask [S, S] (bool).
+
+    Returns:
+        ``pointing``: whether the map's peak lies inside the mask (the pointing game, Zhang et al. 2018).
+        ``best_iou``: the largest intersection over union of ``cam >= tau`` with the mask over tau = 0,
+        0.05, ..., 1; ``best_tau``: the smallest tau that reaches it. A map that is 0 everywhere points
+        nowhere (False).
+
+    Raises:
+        ValueError: different shapes, a mask that is not bool, or an empty mask.
+
+    >>> cam = torch.tensor([[0.0, 0.2], [0.6, 1.0]])
+    >>> localisation(cam, cam > 0.5)
+    {'pointing': True, 'best_iou': 1.0, 'best_tau': 0.25}
+    """
+    if cam.ndim != 2 or cam.shape != true_mask.shape or true_mask.dtype != torch.bool:
+        raise ValueError(
+            f"true_mask must be bool of the map's shape {list(cam.shape)}, "
+            f"got {true_mask.dtype} {list(true_mask.shape)}"
+        )
+    if not true_mask.any():
+        raise ValueError("true_mask is empty: there is nothing to find")
+    taus = torch.arange(21, device=cam.device) / 20
+    kept = cam >= taus[:, None, None]  # [21, S, S]
+    shared, either = (kept & true_mask).sum(dim=(1, 2)), (kept | true_mask).sum(dim=(1, 2))
+    iou = shared / either
+    pointing = bool(true_mask.flatten()[cam.argmax()]) and bool(cam.max() > 0)
+    best = int(iou.argmax())
+    return {"pointing": pointing, "best_iou": float(iou[best]), "best_tau": best / 20}
+
+
+def map_scores(maps: Tensor, masks: Tensor) -> dict[str, float]:
+    """Means over objects, for maps [R, S, S] and true masks bool [R, S, S].
+
+    Returns:
+        ``pointing`` (the pointing game, percent), ``best_iou`` (each object at its own best threshold),
+        ``iou_at_one_tau`` and ``that_tau`` (the one threshold best for all), ``iou_at_0.3``.
+    """
+    found = [localisation(one, mask) for one, mask in zip(maps.cpu(), masks, strict=True)]
+    taus = [round(0.05 * step, 2) for step in range(1, 20)]
+    ious = {
+        tau: float(one["IoU"].mean()) for tau, one in zip(taus, _measured(maps, masks, taus), strict=True)
+    }
+    best = max(ious, key=ious.get)
+    return {
+        "pointing": round(100 * float(np.mean([one["pointing"] for one in found])), 1),
+        "best_iou": round(float(np.mean([one["best_iou"] for one in found])), 3),
+        "iou_at_one_tau": round(ious[best], 3),
+        "that_tau": best,
+        "iou_at_0.3": round(ious[0.3], 3),
+    }
+
+
+def mask_measures(keep: Tensor, masks: Tensor) -> dict[str, np.ndarray]:
+    """`MEASURES` of each of R masks, float64 [R], for kept and true regions, bool [R, S, S].
+
+    ``IoU``, ``precision`` (share of the kept region on the object; 0 where nothing is kept), ``recall``
+    (share of the object that is kept), ``kept`` (share of the image that is kept).
+
+    Raises:
+        ValueError: different shapes, masks that are not bool, or an empty true mask.
+
+    >>> keep, true = torch.tensor([[[1, 1], [0, 0]]]).bool(), torch.tensor([[[1, 0], [1, 0]]]).bool()
+    >>> {name: round(float(value[0]), 2) for name, value in mask_measures(keep, true).items()}
+    {'IoU': 0.33, 'precision': 0.5, 'recall': 0.5, 'kept': 0.5}
+    """
+    keep, masks = keep.cpu(), masks.cpu()
+    if keep.shape != masks.shape or keep.dtype != torch.bool or masks.dtype != torch.bool:
+        raise ValueError(
+            f"masks must be bool of one shape, got {keep.dtype} {list(keep.shape)} and "
+            f"{masks.dtype} {list(masks.shape)}"
+        )
+    shared, kept, true = (m.flatten(1).sum(dim=1).double() for m in (keep & masks, keep, masks))
+    if not true.all():
+        raise ValueError(f"true mask {int((true == 0).nonzero()[0])} is empty: there is nothing to find")
+    measures = {"IoU": shared / (kept + true - shared), "precision": shared / kept.clamp(min=1)}
+    measures |= {"recall": shared / true, "kept": kept / keep[0].numel()}
+    return {name: value.numpy() for name, value in measures.items()}
+
+
+def mask_quality(maps: Tensor, masks: Tensor, taus: Sequence[float] = TAUS, seed: int = 0) -> pd.DataFrame:
+    """What thresholds make of maps [R, S, S] in [0, 1], against true masks bool [R, S, S].
+
+    Returns:
+        One row a threshold and object size (`SIZES`, those that occur): ``tau``, ``size``, ``objects``, and
+        for each of `MEASURES` its mean with the ends of its 95 % bootstrap interval over objects, ``IoU``,
+        ``IoU low``, ``IoU high`` and so on. A mask that would keep nothing keeps its top cell.
+    """
+    rows = []
+    inside = sizes_of(masks)
+    for tau, measured in zip(taus, _measured(maps, masks, taus), strict=True):
+        for size, chosen in inside.items():
+            row = {"tau": tau, "size": size, "objects": int(chosen.sum())}
+            for name in MEASURES:
+                row[name], row[f"{name} low"], row[f"{name} high"] = interval(measured[name][chosen], seed)
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def pointing_quality(maps: Tensor, masks: Tensor, seed: int = 0) -> pd.DataFrame:
+    """The pointing game (Zhang et al. 2018): does the peak of the map fall on the object?
+
+    Returns:
+        One row a size: ``size``, ``objects``, ``pointing`` (0 to 1) and its 95 % interval, ``pointing low``,
+        ``pointing high``. A map that is 0 everywhere points nowhere.
+    """
+    flat = maps.cpu().flatten(1)
+    hits = masks.cpu().flatten(1).gather(1, flat.argmax(dim=1, keepdim=True))[:, 0] & (flat.amax(dim=1) > 0)
+    rows = []
+    for size, chosen in sizes_of(masks).items():
+        mean, low, high = interval(hits.double().numpy()[chosen], seed)
+        rows.append({"size": size, "objects": int(chosen.sum()), "pointing": mean})
+        rows[-1] |= {"pointing low": low, "pointing high": high}
+    return pd.DataFrame(rows)
+
+
+def sizes_of(masks: Tensor) -> dict[str, np.ndarray]:
+    """Which objects are of which size, bool [R] for each of `SIZES` that occurs."""
+    share = masks.cpu().flatten(1).double().mean(dim=1).numpy()
+    inside = {name: (share > low) & (share <= high) for name, (low, high) in SIZES.items()}
+    return {name: chosen for name, chosen in inside.items() if chosen.any()}
+
+
+def interval(values: np.ndarray, seed: int = 0) -> tuple[float, float, float]:
+    """Mean of values [R] and the ends of its 95 % percentile bootstrap interval.
+
+    >>> interval(np.array([0.5, 0.5]))
+    (0.5, 0.5, 0.5)
+    """
+    draws = np.random.default_rng(seed).integers(len(values), size=(DRAWS, len(values)))
+    low, high = np.percentile(values[draws].mean(axis=1), (2.5, 97.5))
+    return float(values.mean()), float(low), float(high)
+
+
+def same_areas_at_random(maps: Tensor, seed: int = 0, cells: int = 7) -> Tensor:
+    """Maps [R, S, S] that know nothing, with the very values of ``maps``: at each tau they keep as much.
+
+    The values are put where a smooth random field (``cells`` x ``cells`` normal variables, enlarged) has the
+    same rank, so the masks are blots of random place and form.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    count, side = len(maps), maps.shape[-1]
+    field = torch.randn(count, 1, cells, cells, generator=generator)
+    field = F.interpolate(field, (side, side), mode="bicubic", align_corners=False).flatten(1)
+    values = maps.cpu().float().flatten(1).sort(dim=1).values
+    return values.gather(1, field.argsort(dim=1).argsort(dim=1)).reshape(maps.shape)
+
+
+def _measured(maps: Tensor, masks: Tensor, taus: Sequence[float]) -> list[dict[str, np.ndarray]]:
+    return [mask_measures(keep_mask(maps, tau), masks) for tau in taus]

@@ -1,0 +1,89 @@
+"""References as the training sees images: all but the regions of one noun masked.
+
+    nouns = {"dev-1-0-img0": "dog", ...}                              # image id -> noun
+    masked = masked_references(backbone, benchmark, nouns, tau=0.3)   # features, and how much was kept
+
+Letters in shapes: R images, D joint width, S image side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from zscir.regions import encode_masked, keep_mask, noun_cams
+from zscir.retrieval.features import content_hash
+from zscir.retrieval.protocols import PREPROCESSINGS, check_preprocessing
+from zscir.storage import artifact
+
+if TYPE_CHECKING:
+    from zscir.backbone import Backbone
+    from zscir.benchmarks import Benchmark
+
+BATCH = 64
+
+
+class MaskedReferences(NamedTuple):
+    """Features [R, D] of masked images, float32, rows of length 1; the share of each that was kept [R]."""
+
+    features: Tensor
+    kept: Tensor
+
+
+def masked_references(
+    backbone: Backbone,
+    benchmark: Benchmark,
+    nouns: Mapping[str, str],
+    tau: float,
+    preprocessing: str = "clip",
+) -> MaskedReferences:
+    """Features of images of a benchmark in which only the regions of a noun are left.
+
+    The mask is the default one of `zscir.build_masked_pairs`: the noun's class-activation map at the image's
+    size, kept where it is ``tau`` or more, the mean colour elsewhere. Computed once and stored as an
+    artifact, named by the backbone, the bytes of the images and all arguments.
+
+    Args:
+        backbone: the frozen towers.
+        benchmark: whose images they are.
+        nouns: image id -> the noun whose regions stay; rows follow its order.
+        tau: threshold on the map, from 0 to 1.
+        preprocessing: of the images, a name in ``zscir.retrieval.protocols.PREPROCESSINGS``.
+
+    Raises:
+        ValueError: an unknown image id or preprocessing, no image, a tau outside [0, 1], an empty noun.
+        FileNotFoundError: an image is missing.
+    """
+    if not nouns:
+        raise ValueError("nouns is empty: give at least one image and its noun")
+    names, prepare = list(nouns), PREPROCESSINGS[check_preprocessing(preprocessing)]
+    regions = {name: benchmark.regions[name] for name in nouns if name in benchmark.regions}
+    key = {"backbone": backbone.fingerprint, "images": content_hash([benchmark.image_path(n) for n in nouns])}
+    key |= {"nouns": list(nouns.values()), "tau": float(tau), "preprocessing": preprocessing}
+    key |= {"regions": list(regions.items())} if regions else {}
+
+    def build(folder: Path) -> None:
+        parts = [
+            _encoded(backbone, [(prepare(benchmark.open_image(name)), nouns[name]) for name in some], tau)
+            for some in (names[start : start + BATCH] for start in range(0, len(names), BATCH))
+        ]
+        features, kept = (torch.cat(part).numpy() for part in zip(*parts, strict=True))
+        np.savez(folder / "masked.npz", features=features, kept=kept)
+
+    stored = np.load(artifact("masked-references", key, build) / "masked.npz")
+    return MaskedReferences(*(torch.from_numpy(stored[name]) for name in MaskedReferences._fields))
+
+
+def _encoded(
+    backbone: Backbone, pictures: list[tuple[Image.Image, str]], tau: float
+) -> tuple[Tensor, Tensor]:
+    """Features [b, D] of pictures of which only the regions of their nouns are left; the shares kept [b]."""
+    pixels = torch.stack([backbone.preprocess(picture) for picture, _ in pictures]).to(backbone.device)
+    keep = keep_mask(torch.cat(noun_cams(backbone, pixels, [[noun] for _, noun in pictures])), tau)
+    return encode_masked(backbone, pixels, keep).cpu(), keep.float().mean(dim=(1, 2)).cpu()

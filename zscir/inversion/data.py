@@ -1,0 +1,202 @@
+"""What a training draws its batches from: stored features, or images encoded anew in every step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision.transforms import RandomResizedCrop
+from torchvision.transforms import functional as TF
+
+from zscir.backbone import Backbone
+from zscir.inversion.config import MASKING_FIELDS, TrainConfig
+from zscir.inversion.processes import Processes
+from zscir.pairs import Pairs, build_masked_pairs
+from zscir.pairs.features import image_features, readable_rows, stored
+from zscir.pairs.hidden_nouns import HiddenNouns, hidden_nouns, nouns_key
+from zscir.regions import encode_masked, keep_mask, noun_cams
+from zscir.storage import artifact
+from zscir.storage.shards import new_array
+
+#: Share of the image's area that ``online`` crops to, open_clip's own for training.
+CROP = (0.9, 1.0)
+TEXT_BATCH = 1024
+
+
+@dataclass
+class TrainData:
+    """P rows to draw from, M of them with a masked caption; tensors lie on the CPU.
+
+    Attributes:
+        count: P.
+        targets: [P, D] features that queries must find: whole images, or captions for the text preset.
+        inputs: [M, D] features that phi gets with a masked caption; None when there are none, or ``online``.
+        captions: [M, L] token ids of the masked captions, None when ``lam`` is 0.
+        masked_row: [P] row among the M, -1 for a row without one; None when ``lam`` is 0.
+        report: what was counted while the pairs were made.
+        online: encodes images in place of the stored features.
+    """
+
+    count: int
+    targets: Tensor | None
+    inputs: Tensor | None
+    captions: Tensor | None
+    masked_row: Tensor | None
+    report: dict
+    online: OnlineImages | None = field(default=None, repr=False)
+
+    def features(self, rows: Tensor, masked: Tensor, step: int) -> tuple[Tensor, Tensor | None]:
+        """Targets of rows [B] and inputs of masked rows [B'] (numbers among the M) at a step."""
+        if self.online is not None:
+            return self.online.features(rows, masked, step)
+        return self.targets[rows], None if self.inputs is None else self.inputs[masked]
+
+
+def load_data(
+    config: TrainConfig, backbone: Backbone, pairs: Pairs, processes: Processes, progress: bool
+) -> TrainData:
+    """What ``config`` trains on; what is not stored yet is computed and stored.
+
+    Raises:
+        ValueError: fewer pairs with a masked caption than needed: one, or ``batch`` where only those count.
+    """
+    if config.modality == "text":
+        return _language_data(config, backbone, pairs, progress)
+    if config.lam == 0:
+        if config.online:
+            online = OnlineImages(config, backbone, pairs, None, processes)
+            return TrainData(len(pairs), None, None, None, None, {"pairs": len(pairs)}, online)
+        targets, rows = _readable(backbone, pairs, progress)
+        report = {"pairs": len(pairs), "unreadable": len(pairs) - len(rows)}
+        return TrainData(len(rows), targets, None, None, None, report)
+    settings = {name: getattr(config, name) for name in MASKING_FIELDS}
+    if config.online:  # the nouns alone: maps are made anew in every step
+        settings["mask_source"] = "none"
+    made = build_masked_pairs(backbone, pairs, **settings, seed=config.seed, progress=progress)
+    _require_masked(config, pairs, len(made.rows), made.report)
+    captions = backbone.tokenize(made.masked_captions)
+    every = config.lam < 1  # pairs without a noun take part in the original loss
+    masked_row = torch.arange(len(made.rows))
+    if every:
+        masked_row = torch.full((len(pairs),), -1)
+        masked_row[made.rows] = torch.arange(len(made.rows))
+    if config.online:
+        online = OnlineImages(config, backbone, pairs, made, processes)
+        return TrainData(len(masked_row), None, None, captions, masked_row, made.report, online)
+    targets = made.image_features
+    if every:
+        targets, rows = _readable(backbone, pairs, progress)
+        masked_row = masked_row[rows]
+    return TrainData(len(masked_row), targets, made.masked_features, captions, masked_row, made.report)
+
+
+def _readable(backbone: Backbone, pairs: Pairs, progress: bool) -> tuple[Tensor, Tensor]:
+    """Features of the images that can be read, and their rows."""
+    features = image_features(backbone, pairs, progress=progress)
+    rows = readable_rows(features)
+    return (features if len(rows) == len(features) else features[rows]), rows
+
+
+def _require_masked(config: TrainConfig, pairs: Pairs, found: int, report: dict):
+    needed = config.batch if config.lam == 1 else 1
+    if found < needed:
+        raise ValueError(f"pairs {pairs.name!r}: {needed} masked pairs needed, found {report}")
+
+
+def _language_data(config: TrainConfig, backbone: Backbone, pairs: Pairs, progress: bool) -> TrainData:
+    """Captions alone: no image is read."""
+    key = nouns_key(backbone, pairs, config.noun_strategy, config.span, config.seed)
+    hidden = HiddenNouns.of(hidden_nouns(backbone, pairs, key, n_process=1, progress=progress))
+    report = {"pairs": len(pairs), "masked": len(hidden.rows)}
+    report |= {name: len(getattr(hidden, name)) for name in ("without_noun", "beyond_context")}
+    _require_masked(config, pairs, len(hidden.rows), report)
+    whole = [pairs.captions[row] for row in hidden.rows]
+    folder = artifact("caption-features", key, lambda tmp: _write_captions(tmp, backbone, whole))
+    features, every = stored(folder / "features.npy"), torch.arange(len(whole))
+    return TrainData(len(every), features, features, backbone.tokenize(hidden.captions), every, report)
+
+
+def _write_captions(folder: Path, backbone: Backbone, captions: list[str]):
+    """Features of captions -> features.npy."""
+    store = new_array(folder / "features.npy", (len(captions), backbone.dim))
+    for first in range(0, len(captions), TEXT_BATCH):
+        store[first : first + TEXT_BATCH] = backbone.encode_texts(captions[first : first + TEXT_BATCH]).cpu()
+    store.flush()
+
+
+class OnlineImages:
+    """Features of augmented images, encoded in every step: a random crop of 90 to 100 % of the area.
+
+    The crop of an image depends on seed, step and row alone. Whole and masked image share it, and the map of
+    the noun is made on it. Each process encodes its part; all get all features.
+    """
+
+    def __init__(self, config: TrainConfig, backbone: Backbone, pairs: Pairs, made, processes: Processes):
+        self.config, self.backbone, self.pairs, self.processes = config, backbone, pairs, processes
+        self.rows = None if made is None or config.lam < 1 else made.rows
+        self.lemmas = None if made is None else dict(zip(made.rows.tolist(), made.lemmas, strict=True))
+
+    def features(self, rows: Tensor, masked: Tensor, step: int) -> tuple[Tensor, Tensor | None]:
+        """Whole images [B, D] of rows, and masked images [B', D] of those that have a masked caption."""
+        rows = rows if self.rows is None else self.rows[rows]
+        part = self.processes.part(len(rows))
+        own = [self._pixels(int(row), step) for row in rows[part]]
+        pixels = torch.stack(own) if own else torch.zeros(0, 3, *[self.backbone.image_size] * 2)
+        whole = self.processes.gather(self._encode(pixels), len(rows))
+        if self.lemmas is None or len(masked) == 0:
+            return whole, None
+        has = torch.tensor([int(row) in self.lemmas for row in rows])
+        if self.config.mask_source == "none":
+            return whole, whole[has.to(whole.device)]
+        hidden = torch.zeros(len(pixels), self.backbone.dim, device=whole.device)
+        own_has = has[part]
+        if own_has.any():
+            nouns = [[self.lemmas[int(row)]] for row in rows[part][own_has]]
+            hidden[own_has.to(whole.device)] = self._masked(pixels[own_has], nouns, step)
+        return whole, self.processes.gather(hidden, len(rows))[has.to(whole.device)]
+
+    def _encode(self, pixels: Tensor) -> Tensor:
+        if len(pixels) == 0:
+            return torch.zeros(0, self.backbone.dim, device=self.backbone.device)
+        return self.backbone.encode_images(pixels)
+
+    def _pixels(self, row: int, step: int) -> Tensor:
+        """The preprocessed image [3, S, S], cropped and resized to its size again."""
+        pixels = self.backbone.preprocess(self.pairs.images[row])
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(draw_seed(self.config.seed, step, row))
+            box = RandomResizedCrop.get_params(pixels, scale=list(CROP), ratio=[3 / 4, 4 / 3])
+        return TF.resized_crop(pixels, *box, size=list(pixels.shape[1:]), antialias=True)
+
+    def _masked(self, pixels: Tensor, nouns: list[list[str]], step: int) -> Tensor:
+        config, backbone = self.config, self.backbone
+        how = {"method": config.cam_method, "layer": config.cam_layer, "target": config.cam_target}
+        maps = torch.cat(noun_cams(backbone, pixels.to(backbone.device), nouns, **how)).cpu()
+        noise = torch.Generator().manual_seed(draw_seed(config.seed, step))
+        kept = keep_mask(maps, config.tau, config.keep)
+        return encode_masked(backbone, pixels, kept, config.fill, noise)
+
+
+def draw_seed(*numbers: int) -> int:
+    """One seed of several numbers, such as (seed, step): what is drawn in a step depends on these alone."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
+
+
+def batches(count: int, batch: int, seed: int, first: int = 0) -> Iterator[Tensor]:
+    """Rows [batch] of step ``first`` onwards, without end; every epoch is shuffled by (seed, epoch) alone.
+
+    All batches are full: of each epoch the last ``count % batch`` rows of its order wait for a later epoch.
+    """
+    per_epoch = count // batch
+    step = first
+    while True:
+        epoch, place = divmod(step, per_epoch)
+        if place == 0 or step == first:
+            generator = torch.Generator().manual_seed(draw_seed(seed, epoch, count))
+            order = torch.randperm(count, generator=generator)
+        yield order[place * batch : (place + 1) * batch]
+        step += 1

@@ -1,0 +1,105 @@
+"""Networks that others published, read into our `InversionNetwork`: Pic2Word's, SEARLE's and LinCIR's.
+
+    inversion = load_inversion("epoch_30.pt", backbone)              # reads them through here
+    evaluate(backbone, benchmark, "inversion", inversion, prompt="searle")
+
+The layouts are told apart by their keys:
+
+* Pic2Word (Saito et al., CVPR 2023): ``state_dict_img2text`` with ``layers.0.0``, ``layers.1.0`` and
+  ``fc_out``, each name after ``module.`` when it was trained in several processes;
+* SEARLE (Baldrati et al., ICCV 2023) and LinCIR (Gu et al., CVPR 2024): ``Phi`` with ``layers.0``,
+  ``layers.3`` and ``layers.6``.
+
+All of them were trained on CLIP's features as they come, not of length 1: ``unit_input`` is False, and
+``zscir.retrieval`` gives them such features.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from zscir.inversion.network import InversionNetwork
+
+#: Layout -> key of the weights in the file, pattern of its linear layers' names, other settings.
+LAYOUTS: dict[str, tuple[str, str, dict]] = {
+    "Pic2Word": (
+        "state_dict_img2text",
+        r"layers\.\d+\.0|fc_out",
+        {"activation": "relu", "dropout": 0.1},
+    ),
+    "SEARLE or LinCIR": ("Phi", r"layers\.\d+", {"activation": "gelu", "dropout": 0.5}),
+}
+
+
+@dataclass(frozen=True)
+class Published:
+    """Where a network came from that was not trained here; stands where ``Inversion.config`` would.
+
+    ``layout`` is a key of `LAYOUTS`, ``file`` the name of the file and ``sha256`` its content's hash.
+    """
+
+    layout: str
+    file: str
+    sha256: str
+
+
+def read_published(path: Path) -> tuple[InversionNetwork, Published]:
+    """The network of a published ``.pt`` file and its origin; only tensors and plain values are unpickled.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: it is damaged, holds other objects than tensors, or has none of the known layouts.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist")
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
+        reason = str(error).strip().splitlines()
+        raise ValueError(
+            f"{path} cannot be read as a file of weights (damaged, or it holds more than tensors): "
+            f"{reason[0] if reason else type(error).__name__}"
+        ) from error
+    keys = list(found) if isinstance(found, dict) else [type(found).__name__]
+    for layout, (key, pattern, settings) in LAYOUTS.items():
+        if key in keys and isinstance(found[key], dict):
+            phi = _network(path, found[key], pattern, settings)
+            with path.open("rb") as stream:
+                digest = hashlib.file_digest(stream, "sha256").hexdigest()
+            return phi, Published(layout, path.name, digest)
+    known = "; ".join(f"{layout} has {key!r}" for layout, (key, _, _) in LAYOUTS.items())
+    shown = ", ".join(map(repr, keys[:5]))
+    raise ValueError(f"{path} has no known layout: its keys are {shown}; legal: {known}")
+
+
+def _network(path: Path, state: dict[str, Tensor], pattern: str, settings: dict) -> InversionNetwork:
+    """phi with the linear layers of ``state`` in their order."""
+    state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
+    names = {name.rpartition(".")[0] for name in state}
+    if wrong := sorted(name for name in names if not re.fullmatch(pattern, name)):
+        raise ValueError(f"{path}: unknown layer {wrong[0]!r} among the weights")
+    order = sorted(names, key=lambda name: [int(one) for one in re.findall(r"\d+", name)] or [len(names)])
+    if missing := [
+        f"{name}.{part}" for name in order for part in ("weight", "bias") if f"{name}.{part}" not in state
+    ]:
+        raise ValueError(f"{path}: {missing[0]!r} is missing among the weights")
+    weights = [state[f"{name}.weight"] for name in order]
+    outs, ins = [len(one) for one in weights], [one.shape[1] for one in weights]
+    if not weights or outs[:-1] != ins[1:] or len(set(outs[:-1])) > 1:
+        sizes = ", ".join(f"{name} {list(one.shape)}" for name, one in zip(order, weights, strict=True))
+        raise ValueError(f"{path}: these layers do not follow each other: {sizes or 'none'}")
+    hidden = outs[0] if len(outs) > 1 else None
+    phi = InversionNetwork(ins[0], outs[-1], hidden, depth=len(outs), unit_input=False, **settings)
+    linear = [module for module in phi.layers if isinstance(module, torch.nn.Linear)]
+    with torch.no_grad():
+        for module, name in zip(linear, order, strict=True):
+            module.weight.copy_(state[f"{name}.weight"])
+            module.bias.copy_(state[f"{name}.bias"])
+    return phi

@@ -1,0 +1,216 @@
+"""Where a noun is in an image, and the image with the rest of it masked.
+
+    cams = noun_cams(backbone, pixels, [["dog", "sofa"], ["owl"]])     # [2, S, S] and [1, S, S]
+    keep = keep_mask(cams[0], tau=0.3)                                 # bool, True where the noun is
+    masked = mask_image(pixels[:1].expand(2, -1, -1, -1), keep)
+
+The class-activation map (CAM) of a noun on an image says how much each cell raises the cosine between the
+image's feature and the feature of "a photo of a {noun}". Letters in shapes: B images, S image side, h x w
+the grid of the CAM layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from zscir.backbone import Backbone
+from zscir.backbone.weights import check_layer
+from zscir.regions.cams import (
+    FAST_METHODS,
+    REFERENCES,
+    fast_maps,
+    reference_maps,
+    reference_pixel_maps,
+    scaled,
+)
+from zscir.regions.masks import (
+    FILLS,
+    KEEPS,
+    PAINTS,
+    encode_masked,
+    expand_mask,
+    is_empty,
+    keep_mask,
+    mask_image,
+)
+
+__all__ = [
+    "CONTRAST_NOUNS",
+    "ENGINES",
+    "FILLS",
+    "GRAINS",
+    "KEEPS",
+    "METHODS",
+    "PAINTS",
+    "TARGETS",
+    "TEMPLATE",
+    "encode_masked",
+    "expand_mask",
+    "is_empty",
+    "keep_mask",
+    "mask_image",
+    "noun_cams",
+    "upsample_cams",
+]
+
+METHODS = tuple(REFERENCES)
+ENGINES = ("fast", "reference")
+GRAINS = ("pixel", "patch")
+TARGETS = ("cosine", "contrast")
+TEMPLATE = "a photo of a {noun}"
+#: Common, unlike things; what their texts share is what "contrast" takes away.
+CONTRAST_NOUNS = tuple(
+    """dog bird fish insect horse person car boat airplane bicycle tree flower fruit bread cup chair bed lamp
+    book phone guitar ball hat shoe house bridge mountain beach street room""".split()
+)
+
+
+def noun_cams(
+    backbone: Backbone,
+    pixels: Tensor,
+    nouns: Sequence[Sequence[str]],
+    *,
+    method: str | None = None,
+    layer: str | Sequence[str] | None = None,
+    target: str | None = None,
+    grain: str = "pixel",
+    engine: str | None = None,
+    template: str = TEMPLATE,
+    texts: Mapping[str, Tensor] | None = None,
+    max_rows: int = 256,
+) -> list[Tensor]:
+    """Class-activation maps of every noun on its image.
+
+    Args:
+        backbone: the frozen towers.
+        pixels: [B, 3, S, S] normalised.
+        nouns: for each image its nouns, any number of them.
+        method: by default ``backbone.cam_method``; "gradcam" (Selvaraju et al. 2017), "hirescam" (gradient
+            and activation multiplied cell by cell; Draelos and Carin 2020), "layercam" (Jiang et al. 2021),
+            "gradcam++" (Chattopadhay et al. 2018) or "eigengradcam".
+        layer: module path inside the backbone, by default ``backbone.cam_layers``. Maps of several layers
+            are averaged. Take a norm, not a block's output: there hirescam is nearly 0 everywhere, since the
+            norm that follows ignores the length of its input.
+        target: what a cell should raise, by default ``backbone.cam_target``: "cosine" of the image with the
+            noun's text (as pytorch-grad-cam's users take it), or "contrast", that cosine less its mean over
+            `CONTRAST_NOUNS`, which takes away what all nouns share.
+        grain: "pixel" for maps of the image's size, "patch" for the layer's own grid (see `upsample_cams`).
+        engine: "fast" (batched; gradcam, hirescam, layercam), "reference" (pytorch-grad-cam), or None for
+            the fast one where it knows the method. They agree.
+        template: the text whose feature is the target; ``{noun}`` stands for the noun.
+        texts: features [D] of the nouns' texts, where they are known already; the others are encoded.
+        max_rows: how many image-noun rows run at once; smaller needs less memory, the maps are the same.
+
+    Returns:
+        For each image a tensor [n_nouns, S, S] (or [n_nouns, h, w]), float32 in [0, 1], each map with its
+        peak at 1 unless nothing raises the cosine: then it is 0 everywhere. No noun: [0, S, S].
+
+    Raises:
+        ValueError: an unknown method, target, engine, grain or layer, a template without ``{noun}``, an
+            empty noun or one whose text is longer than the backbone reads, or not one list of nouns an image.
+    """
+    if len(nouns) == 0 and len(pixels) == 0:
+        return []
+    method, target = method or backbone.cam_method, target or backbone.cam_target
+    engine = engine or ("fast" if method in FAST_METHODS else "reference")
+    layers = _check_request(backbone, pixels, nouns, method, layer, target, grain, engine, template, max_rows)
+    known = texts or {}
+    texts = _noun_features(backbone, [noun for row in nouns for noun in row], template, known)
+    if target == "contrast":
+        texts = texts - _noun_features(backbone, CONTRAST_NOUNS, template, known).mean(dim=0)
+    run = fast_maps if engine == "fast" else reference_maps
+    if engine == "reference" and grain == "pixel":
+        run = reference_pixel_maps
+    counts = [len(row) for row in nouns]
+    maps, first = [], 0
+    for images in _chunks(counts, max_rows):
+        rows = torch.repeat_interleave(torch.tensor([counts[i] for i in images])).to(backbone.device)
+        targets = texts[first : first + len(rows)]
+        maps.append(run(backbone, pixels[images].to(backbone.device), rows, targets, method, layers))
+        first += len(rows)
+    if not maps:  # no noun anywhere: the shape of one map, none of them
+        one = noun_cams(backbone, pixels[:1], [["thing"]], method=method, layer=layer, grain=grain)
+        return [one[0][:0] for _ in nouns]
+    whole = torch.cat(maps)
+    if engine == "fast" and grain == "pixel":
+        whole = upsample_cams(whole, backbone.image_size)
+    return list(whole.split(counts))
+
+
+def upsample_cams(grid: Tensor, size: int) -> Tensor:
+    """Maps [..., size, size] from maps at patch grain [..., h, w], float32 in [0, 1].
+
+    Bilinear, then stretched to [0, 1] again: exactly what ``grain="pixel"`` gives.
+    """
+    flat = grid.float().reshape(-1, 1, *grid.shape[-2:])
+    flat = F.interpolate(flat, size=(size, size), mode="bilinear", align_corners=False)
+    return scaled(flat).reshape(*grid.shape[:-2], size, size)
+
+
+def _chunks(counts: Sequence[int], most: int) -> Iterator[list[int]]:
+    """Images in order, those without nouns left out, in groups of at most ``most`` nouns (or one image)."""
+    group: list[int] = []
+    total = 0
+    for image, count in enumerate(counts):
+        if group and count and total + count > most:
+            yield group
+            group, total = [], 0
+        if count:
+            group.append(image)
+            total += count
+    if group:
+        yield group
+
+
+def _noun_features(
+    backbone: Backbone, nouns: Sequence[str], template: str, known: Mapping[str, Tensor]
+) -> Tensor:
+    """Text features [R, D], each different noun that is not known encoded once."""
+    unknown = sorted(set(nouns) - known.keys())
+    room = backbone.context_length - 2
+    for noun in unknown:
+        tokens = len(backbone.tokenizer.encode(template.replace("{noun}", noun)))
+        if tokens > room:
+            raise ValueError(
+                f"noun {noun!r:.80} is too long: its text has {tokens} tokens, and backbone "
+                f"{backbone.name!r} reads {room}"
+            )
+    encoded = backbone.encode_texts([template.replace("{noun}", noun) for noun in unknown]) if unknown else []
+    features = dict(zip(unknown, encoded, strict=True)) | {
+        noun: known[noun] for noun in {*nouns} & known.keys()
+    }
+    return torch.stack([features[noun] for noun in nouns]) if nouns else torch.zeros(0, backbone.dim)
+
+
+def _check_request(
+    backbone, pixels, nouns, method, layer, target, grain, engine, template, max_rows
+) -> list[str]:
+    """Raise on what `noun_cams` cannot do; return the layers as a list."""
+    for name, value, legal in [
+        ("method", method, METHODS),
+        ("target", target, TARGETS),
+        ("engine", engine, ENGINES),
+        ("grain", grain, GRAINS),
+    ]:
+        if value not in legal:
+            raise ValueError(f"{name} must be one of {legal}, got {value!r}")
+    if engine == "fast" and method not in FAST_METHODS:
+        raise ValueError(f"engine 'fast' knows the methods {FAST_METHODS}, got {method!r}")
+    if max_rows < 1:
+        raise ValueError(f"max_rows must be at least 1, got {max_rows}")
+    if "{noun}" not in template:
+        raise ValueError(f"template must contain '{{noun}}', got {template!r}")
+    if len(nouns) != len(pixels) or any(isinstance(row, str) for row in nouns):
+        raise ValueError(f"nouns must be {len(pixels)} lists of nouns, one an image, got {nouns!r:.200}")
+    if any(not noun.strip() for row in nouns for noun in row):
+        raise ValueError("nouns must not be empty strings")
+    layers = [layer] if isinstance(layer, str) else list(layer or backbone.cam_layers)
+    if not layers:
+        raise ValueError(f"layer must be given: backbone {backbone.name!r} has no default layer for maps")
+    for path in layers:
+        check_layer(backbone.model, path)
+    return layers

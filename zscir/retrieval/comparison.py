@@ -1,0 +1,232 @@
+"""Set results side by side: tables with intervals, paired differences, means over categories and seeds.
+
+compare({"Pic2Word": a, "masked pairs": b})      # a paper's table; the protocol stands below it
+difference(b, a, "recall@1")                     # points, interval and p, paired by query
+pool([seed0, seed1, seed2])                      # one method, several seeds
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from zscir.retrieval.scores import SAMPLES, Scores, bootstrap, percentiles, values_of, weights_of
+from zscir.retrieval.tables import Table, protocol_line
+
+#: what describes a row of a table; any other difference in protocol gets a column of its own
+METHOD_KEYS = ("method", "prompt", "inversion", "weight", "ties", "seeds")
+MARK = "*"
+
+
+class Difference(NamedTuple):
+    """How much better one method is than another, in percentage points, on the same queries."""
+
+    difference: float
+    low: float
+    high: float
+    p: float
+
+
+def compare(
+    scores: Mapping[str, Scores] | Sequence[Scores],
+    against: str | None = None,
+    metrics: Sequence[str] | None = None,
+    level: float = 0.95,
+) -> Table:
+    """The table of a paper: one row a method, one column a metric, "26.10 ± 0.71 *" in percent.
+
+    ± is half the bootstrap interval over queries. A star marks a difference to the row ``against`` (by
+    default the first) whose paired interval excludes zero; there is none where the rows were not asked the
+    same queries. Where the rows were not scored alike (another gallery, reference kept or removed, queries
+    dropped, ...), a column says so: such rows must not be read as better or worse methods. What they share
+    stands below the table.
+
+    Args:
+        scores: name -> Scores, or Scores alone, which are then named by their method.
+        against: the row that the others are held against.
+        metrics: columns; by default all.
+        level: of the intervals.
+
+    Raises:
+        ValueError: no scores, scores of different benchmarks or metrics, or an unknown name.
+    """
+    named = named_scores(scores)
+    against = next(iter(named)) if against is None else against
+    if against not in named:
+        raise ValueError(f"against={against!r} is not one of {', '.join(map(repr, named))}")
+    columns = list(metrics) if metrics else list(named[against].values)
+    base = named[against]
+    cells = {
+        name: {metric: _cell(one, base, metric, level) for metric in columns} for name, one in named.items()
+    }
+    table = Table(pd.DataFrame.from_dict(cells, orient="index", columns=columns))
+    for key, column in _protocol_columns(named).items():
+        table[key] = column
+    table.note = (
+        f"± half the {level:.0%} bootstrap interval over queries; {MARK} differs from {against!r} "
+        f"(paired interval without 0). {protocol_note(named)}"
+    )
+    return table.rename_axis("method")
+
+
+def metric_table(scores: Mapping[str, Scores] | Sequence[Scores]) -> Table:
+    """The same rows and columns as `compare`, as bare numbers in percent; the protocol stands below."""
+    named = named_scores(scores)
+    table = Table(pd.DataFrame({name: one.metrics for name, one in named.items()}).T)
+    for key, column in _protocol_columns(named).items():
+        table[key] = column
+    table.note = protocol_note(named)
+    return table.rename_axis("method")
+
+
+def named_scores(scores: Mapping[str, Scores] | Sequence[Scores]) -> dict[str, Scores]:
+    """Name -> Scores; nameless ones are called by their method, numbered where it occurs again.
+
+    Raises:
+        ValueError: none, or scores of different benchmarks or metrics.
+    """
+    if isinstance(scores, Mapping):
+        named = dict(scores)
+    else:
+        named = {}
+        for one in scores:
+            method = str(one.protocol.get("method", "features"))
+            number = 1 + sum(name.partition(" #")[0] == method for name in named)
+            named[method if number == 1 else f"{method} #{number}"] = one
+    if not named:
+        raise ValueError("scores is empty: give at least one Scores, or name -> Scores")
+    first = next(iter(named.values()))
+    for name, other in named.items():
+        benchmark = (other.protocol.get("benchmark"), list(other.values))
+        if benchmark != (first.protocol.get("benchmark"), list(first.values)):
+            raise ValueError(f"{name!r} is scored on {benchmark}, which is not what the first is scored on")
+    return named
+
+
+def protocol_note(scores: Mapping[str, Scores]) -> str:
+    """What the scores say of their protocol, as far as they agree, in one line."""
+    said = _protocol_values(scores)
+    return protocol_line({key: column[0] for key, column in said.items() if len(set(map(str, column))) == 1})
+
+
+def _cell(one: Scores, base: Scores, metric: str, level: float) -> str:
+    low, high = one.interval(metric, level)
+    mark = ""
+    if one is not base and _same_queries(one, base):
+        paired = difference(one, base, metric, level)
+        mark = f" {MARK}" if paired.low > 0 or paired.high < 0 else ""
+    return f"{one.metrics[metric]:.2f} ± {(high - low) / 2:.2f}{mark}"
+
+
+def _protocol_values(scores: Mapping[str, Scores]) -> dict[str, list[object]]:
+    """Protocol key -> the values of those rows that say it, for the keys that do not describe a method."""
+    keys = dict.fromkeys(key for one in scores.values() for key in one.protocol if key not in METHOD_KEYS)
+    return {key: [one.protocol[key] for one in scores.values() if key in one.protocol] for key in keys}
+
+
+def _protocol_columns(scores: Mapping[str, Scores]) -> dict[str, list[object]]:
+    """Protocol key -> a value for each row, for the keys in which rows contradict each other."""
+    differ = [key for key, said in _protocol_values(scores).items() if len(set(map(str, said))) > 1]
+    return {key: [one.protocol.get(key, "not said") for one in scores.values()] for key in differ}
+
+
+def _same_queries(a: Scores, b: Scores) -> bool:
+    return a.query_ids == b.query_ids and np.array_equal(a.strata, b.strata)
+
+
+def pool(scores: Sequence[Scores]) -> Scores:
+    """One method with several seeds, as one Scores: each query contributes its mean over the seeds.
+
+    Intervals and differences then hold for the mean of such trainings, over other queries; how far a single
+    training may lie from it is in ``seeds`` and in ``summary()``.
+
+    Raises:
+        ValueError: fewer than two scores, or other queries or metrics.
+    """
+    if len(scores) < 2:
+        raise ValueError(f"pool needs the Scores of at least two seeds, got {len(scores)}")
+    first = scores[0]
+    if any(not _same_queries(one, first) or list(one.values) != list(first.values) for one in scores):
+        raise ValueError("all seeds must be scored on the same queries with the same metrics")
+    if any(one.seeds for one in scores):
+        raise ValueError("pooled scores cannot be pooled again: give the Scores of each seed")
+    values = {name: np.mean([one.values[name] for one in scores], axis=0) for name in first.values}
+    return Scores(
+        query_ids=first.query_ids,
+        groups=first.groups,
+        aspects=first.aspects,
+        values=values,
+        ranks=np.round(np.mean([one.ranks for one in scores], axis=0)).astype(np.int64),
+        subset_ranks=np.round(np.mean([one.subset_ranks for one in scores], axis=0)).astype(np.int64),
+        protocol=_joined_protocol(scores) | {"seeds": len(scores)},
+        strata=first.strata,
+        seeds={name: tuple(one.metrics[name] for one in scores) for name in first.values},
+    )
+
+
+def average(scores: Sequence[Scores]) -> Scores:
+    """The unweighted mean over categories, as FashionIQ results are published, as Scores.
+
+    Intervals and differences of the mean work as for one category; `per_group` lists the categories.
+
+    Raises:
+        ValueError: no scores, other metrics, or a query that occurs twice (the same category).
+    """
+    if not scores:
+        raise ValueError("scores is empty: give the Scores of each category")
+    if any(list(one.values) != list(scores[0].values) for one in scores):
+        raise ValueError(f"all scores must have the metrics {list(scores[0].values)}")
+    query_ids = tuple(name for one in scores for name in one.query_ids)
+    if len(set(query_ids)) < len(query_ids):
+        raise ValueError("the same queries occur twice: give each category once")
+    if any(one.strata.any() for one in scores):
+        raise ValueError("an average cannot be averaged again: give the Scores of each category")
+    return Scores(
+        query_ids=query_ids,
+        groups=tuple(group for one in scores for group in one.groups),
+        aspects=tuple(names for one in scores for names in one.aspects),
+        values={name: np.concatenate([one.values[name] for one in scores]) for name in scores[0].values},
+        ranks=np.concatenate([one.ranks for one in scores]),
+        subset_ranks=np.concatenate([one.subset_ranks for one in scores]),
+        protocol=_joined_protocol(scores),
+        strata=np.repeat(np.arange(len(scores)), [len(one.query_ids) for one in scores]),
+    )
+
+
+def difference(
+    a: Scores, b: Scores, metric: str, level: float = 0.95, samples: int = SAMPLES, seed: int = 0
+) -> Difference:
+    """How much better `a` is than `b`, paired by query: points, interval and p.
+
+    The interval is a percentile bootstrap over queries; p comes from a two-sided permutation test
+    that swaps the two methods' results on a query at random.
+
+    Raises:
+        ValueError: the two were not scored on the same queries, or have no such metric.
+    """
+    if a.query_ids != b.query_ids or not np.array_equal(a.strata, b.strata):
+        raise ValueError("a and b must be scored on the same queries in the same order")
+    gain = values_of(a, metric) - values_of(b, metric)  # [Q]
+    low, high = percentiles(bootstrap(a, gain, samples, seed), level)
+    weighted = gain * weights_of(a)
+    observed = weighted.sum()
+    sizes, counts = np.unique(np.abs(weighted[weighted != 0]), return_counts=True)
+    rng = np.random.default_rng(seed)
+    positive = rng.binomial(counts, 0.5, size=(samples, len(counts)))
+    swapped = (2 * positive - counts) @ sizes  # [samples]
+    extreme = (np.abs(swapped) >= abs(observed) - 1e-12).sum()
+    return Difference(100 * float(observed), low, high, float((extreme + 1) / (samples + 1)))
+
+
+def _joined_protocol(scores: Sequence[Scores]) -> dict[str, object]:
+    """What all say, once; what they say differently, one after the other; ties added up."""
+    joined: dict[str, object] = {}
+    for key in dict.fromkeys(key for one in scores for key in one.protocol):
+        said = list(dict.fromkeys(str(one.protocol.get(key, "not said")) for one in scores))
+        joined[key] = scores[0].protocol[key] if len(said) == 1 else "; ".join(said)
+    if all("ties" in one.protocol for one in scores):
+        joined["ties"] = sum(one.protocol["ties"] for one in scores)
+    return joined

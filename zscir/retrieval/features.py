@@ -1,0 +1,139 @@
+"""Image features by content: what was encoded once is not encoded again, wherever the files lie.
+
+gallery_features(backbone, benchmark)            # [N, D], in gallery order
+file_features(backbone, ["a.jpg", "b.jpg"])      # the same for any list of files
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zscir.benchmarks.images import Region, open_image
+from zscir.retrieval.protocols import PREPROCESSINGS, check_preprocessing
+from zscir.storage import artifact, fingerprint
+
+if TYPE_CHECKING:
+    from zscir.backbone import Backbone
+    from zscir.benchmarks import Benchmark
+
+BATCH = 128
+
+
+def gallery_features(backbone: Backbone, benchmark: Benchmark, preprocessing: str = "clip") -> Tensor:
+    """Features of the gallery [N, D], float32 on the CPU, rows of length 1 in gallery order.
+
+    Computed once and stored as an artifact, named by the backbone's fingerprint, the preprocessing and the
+    bytes of the image files: a changed image is encoded anew, a moved or renamed one is not.
+
+    Raises:
+        FileNotFoundError: an image is missing (the benchmark was loaded with require_images=False).
+        ValueError: a file that is not a whole image; it is named.
+    """
+    return _benchmark_features(backbone, benchmark, benchmark.gallery, preprocessing)
+
+
+def reference_features(
+    backbone: Backbone, benchmark: Benchmark, preprocessing: str = "clip", unit: bool = True
+) -> Tensor:
+    """Features of each query's reference [Q, D], encoded apart where some are not in the gallery.
+
+    Rows have length 1, or with ``unit=False`` the length that the tower gives them.
+    """
+    names = list(dict.fromkeys(query.reference for query in benchmark.queries))
+    if unit and all(name in benchmark.row for name in names):
+        row, features = benchmark.row, gallery_features(backbone, benchmark, preprocessing)
+    else:
+        row = {name: number for number, name in enumerate(names)}
+        features = _benchmark_features(backbone, benchmark, names, preprocessing, unit)
+    return features[[row[query.reference] for query in benchmark.queries]]
+
+
+def file_features(
+    backbone: Backbone,
+    paths: Sequence[Path],
+    preprocessing: str = "clip",
+    regions: Sequence[Region | None] | None = None,
+    unit: bool = True,
+) -> Tensor:
+    """Features [len(paths), D] of image files, float32 on the CPU: stored by content, or encoded and stored.
+
+    Raises:
+        FileNotFoundError, ValueError: a missing file, one that is no whole image, an unknown preprocessing.
+    """
+    paths = [Path(path) for path in paths]
+    key = {"backbone": backbone.fingerprint, "images": content_hash(paths)}
+    if check_preprocessing(preprocessing) != "clip":
+        key["preprocessing"] = preprocessing
+    if regions and any(regions):
+        key["regions"] = fingerprint(list(regions))
+    if not unit:
+        key["unit"] = False
+
+    def build(folder: Path) -> None:
+        np.save(folder / "features.npy", encode_files(backbone, paths, preprocessing, regions, unit).numpy())
+
+    return torch.from_numpy(np.load(artifact("gallery-features", key, build) / "features.npy"))
+
+
+def encode_files(
+    backbone: Backbone,
+    paths: Sequence[Path],
+    preprocessing: str = "clip",
+    regions: Sequence[Region | None] | None = None,
+    unit: bool = True,
+) -> Tensor:
+    """Image features [len(paths), D] of image files, float32 on the CPU; nothing is stored.
+
+    Rows have length 1, or with ``unit=False`` the length that the tower gives them.
+    """
+    prepare = PREPROCESSINGS[check_preprocessing(preprocessing)]
+    jobs = list(zip(paths, regions or [None] * len(paths), strict=True))
+    features = torch.empty(len(paths), backbone.dim)
+    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+        for start, batch in batches(jobs):
+            pixels = pool.map(lambda job: backbone.preprocess(prepare(open_image(*job))), batch)
+            encoded = backbone.encode_images(torch.stack(list(pixels)), unit=unit)
+            features[start : start + len(batch)] = encoded.cpu()
+    return features
+
+
+def batches(items: Sequence) -> Iterator[tuple[int, Sequence]]:
+    """(place of the first, items) for every batch."""
+    for start in range(0, len(items), BATCH):
+        yield start, items[start : start + BATCH]
+
+
+def content_hash(paths: Sequence[Path]) -> str:
+    """One hash over the bytes of files, in order. Raises FileNotFoundError for a missing one."""
+    hashes = []
+    for path in paths:
+        if not path.is_file():
+            raise FileNotFoundError(f"image missing: {path}")
+        stat = path.stat()
+        hashes.append(_file_hash(path, stat.st_size, stat.st_mtime_ns))
+    return fingerprint(hashes)
+
+
+@lru_cache(maxsize=2**18)
+def _file_hash(path: Path, size: int, modified_ns: int) -> str:
+    """SHA-256 of a file's bytes; read once in a process as long as size and time stay."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _benchmark_features(
+    backbone: Backbone, benchmark: Benchmark, names: Sequence[str], preprocessing: str, unit: bool = True
+) -> Tensor:
+    paths = [benchmark.image_path(name) for name in names]
+    regions = [benchmark.regions.get(name) for name in names]
+    return file_features(backbone, paths, preprocessing, regions, unit)

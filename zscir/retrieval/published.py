@@ -1,0 +1,127 @@
+"""Results that others have published, each with its source: read from ``published.json``, typed nowhere else.
+
+    published("cirr", ["Pic2Word", "this paper"])
+
+They are quoted as printed. Where two sources print different digits for one method, a note says so.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import pandas as pd
+
+from zscir.retrieval.tables import Table
+
+_FILE = Path(__file__).with_name("published.json")
+
+
+@cache
+def _content() -> dict:
+    return json.loads(_FILE.read_text(encoding="utf-8"))
+
+
+def published_tables() -> dict[str, str]:
+    """Name of each table -> its title.
+
+    >>> list(published_tables())
+    ['cirr', 'circo', 'fashioniq', 'genecis']
+    """
+    return {name: table["title"] for name, table in _content()["tables"].items()}
+
+
+def published_sources() -> dict[str, str]:
+    """Letters that stand for a source -> what it is."""
+    return dict(_content()["sources"])
+
+
+def published_fact(name: str) -> dict[str, str]:
+    """One quoted number that stands in no table: its value as printed, its source and where that is.
+
+    Raises:
+        ValueError: no such fact.
+
+    >>> published_fact("lincir-training")["source"]
+    'README of navervision/lincir'
+    """
+    facts = _content()["facts"]
+    if name not in facts:
+        raise ValueError(f"name={name!r} is not one of {', '.join(map(repr, facts))}")
+    return dict(facts[name])
+
+
+def published_rows(name: str) -> list[dict]:
+    """Rows of a table as the file has them: method, backbone, training, values, sources, note.
+
+    Raises:
+        ValueError: no such table.
+    """
+    tables = _content()["tables"]
+    if name not in tables:
+        raise ValueError(f"name={name!r} is not one of {', '.join(map(repr, tables))}")
+    return [dict(row) for row in tables[name]["rows"]]
+
+
+def published(name: str, methods: Sequence[str] | None = None) -> Table:
+    """Published results of one benchmark, one row a method, as text; sources and notes stand below.
+
+    Args:
+        name: one of `published_tables`.
+        methods: rows, by the beginning of the method's name; by default all.
+
+    Raises:
+        ValueError: no such table, or a method that it does not have.
+
+    >>> published("cirr", ["Pic2Word"])[["R@1", "R@5"]].iloc[0].tolist()
+    ['23.90', '51.70']
+    """
+    rows = published_rows(name)
+    if methods is not None:
+        for method in methods:
+            if not any(row["method"].startswith(method) for row in rows):
+                raise ValueError(f"{name} has no method {method!r}; it has {[r['method'] for r in rows]}")
+        rows = [row for row in rows if row["method"].startswith(tuple(methods))]
+    metrics = _content()["tables"][name]["metrics"]
+    table = Table(
+        {
+            "method": [row["method"] for row in rows],
+            "backbone": [row["backbone"] for row in rows],
+            **{metric: [row["values"][place] for row in rows] for place, metric in enumerate(metrics)},
+            "source": [", ".join(row["sources"]) for row in rows],
+        }
+    ).set_index("method")
+    used = dict.fromkeys(letter for row in rows for letter in row["sources"])
+    notes = [f"{row['method']}: {row['note']}" for row in rows if row["note"]]
+    sources = "; ".join(f"{letter}: {published_sources()[letter]}" for letter in used)
+    table.note = " ".join(["Quoted, not computed here.", f"Sources: {sources}.", *notes])
+    return table
+
+
+def published_markdown(name: str) -> str:
+    """A table with numbered notes below, in Markdown, as the book's pages show it.
+
+    Raises:
+        ValueError: no such table.
+    """
+    rows, metrics = published_rows(name), _content()["tables"][name]["metrics"]
+    head = ["method", "backbone", *metrics, "source"]
+    lines = [f"| {' | '.join(head)} |", f"|{'|'.join(' --- ' for _ in head)}|"]
+    notes: list[str] = []
+    for row in rows:
+        mark = ""
+        if row["note"]:
+            notes.append(f"{len(notes) + 1}. {row['method']}: {row['note']}")
+            mark = f" ({len(notes)})"
+        shown = [value or "–" for value in row["values"]]
+        cells = [row["method"] + mark, row["backbone"], *shown, ", ".join(row["sources"])]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join([*lines, "", *notes])
+
+
+def frame(name: str) -> pd.DataFrame:
+    """The table as numbers (NaN where a source gives none), indexed by method."""
+    table = published(name).drop(columns=["backbone", "source"])
+    return pd.DataFrame(table).apply(pd.to_numeric)

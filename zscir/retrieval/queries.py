@@ -1,0 +1,285 @@
+"""Compose queries, encode them and the gallery with a frozen backbone, and score the result.
+
+    scores = evaluate(backbone, benchmark, "inversion", inversion=inversion)
+    scores.metrics["recall@1"], scores.interval("recall@1")
+
+Features of your own need no backbone: `score_features(benchmark, query_features, gallery_features)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from zscir.backbone.weights import weights_hash
+from zscir.benchmarks import load_benchmark
+from zscir.retrieval.comparison import Difference, average, compare, difference, pool
+from zscir.retrieval.features import batches, encode_files, gallery_features, reference_features
+from zscir.retrieval.protocols import (
+    CLEANINGS,
+    METHODS,
+    PREPROCESSINGS,
+    PROMPTS,
+    check_preprocessing,
+    clean_caption,
+    compose_prompt,
+    method_name,
+    slerp,
+)
+from zscir.retrieval.ranking import Retrieved, require_targets, retrieve, score_features
+from zscir.retrieval.scores import Scores
+from zscir.retrieval.submission import check_submission, write_submission
+
+if TYPE_CHECKING:
+    from zscir.backbone import Backbone
+    from zscir.benchmarks import Benchmark
+    from zscir.inversion import Inversion
+
+__all__ = [
+    "CLEANINGS",
+    "METHODS",
+    "PREPROCESSINGS",
+    "PROMPTS",
+    "Composition",
+    "Difference",
+    "Retrieved",
+    "Scores",
+    "average",
+    "check_submission",
+    "compare",
+    "compose_prompt",
+    "difference",
+    "encode_files",
+    "evaluate",
+    "gallery_features",
+    "inversion_features",
+    "load_benchmark",
+    "pool",
+    "query_features",
+    "retrieve",
+    "retrieve_files",
+    "score_features",
+    "write_submission",
+]
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
+
+
+@dataclass(frozen=True)
+class Composition:
+    """How image and words become one query; checked when it is made.
+
+    Attributes:
+        method: one of METHODS; "sum" is another name of "image+text".
+        inversion: the trained network, for "inversion": anything with a ``phi``, as `zscir.fit` returns it.
+        prompt: for "inversion": a style or template of `compose_prompt`; None for the benchmark's own.
+        cleaning: of the relative captions, a name in CLEANINGS.
+        preprocessing: of the images, a name in PREPROCESSINGS.
+        weight: for "slerp": the share of the text, from 0 (the image alone) to 1 (the text alone).
+
+    Raises:
+        ValueError: an unknown name, a missing inversion, or a weight outside 0 to 1.
+    """
+
+    method: str
+    inversion: Inversion | None = None
+    prompt: str | None = None
+    cleaning: str = "none"
+    preprocessing: str = "clip"
+    weight: float = 0.5
+
+    def __post_init__(self):
+        object.__setattr__(self, "method", method_name(self.method))
+        if self.method == "inversion" and self.inversion is None:
+            raise ValueError("method='inversion' needs inversion=, as fit or load_inversion return it")
+        compose_prompt("", self.prompt or "pic2word")
+        clean_caption("", self.cleaning)
+        check_preprocessing(self.preprocessing)
+        slerp(torch.ones(1, 1), torch.ones(1, 1), self.weight)
+
+    def words(self, backbone: Backbone, benchmark: Benchmark) -> dict[str, object]:
+        """What was chosen, in words, for the protocol."""
+        said = {
+            "method": self.method,
+            "backbone": f"{backbone.name} ({backbone.fingerprint})",
+            "precision": backbone.precision,
+            "preprocessing": f"{self.preprocessing}, {backbone.image_size} px",
+            "cleaning": self.cleaning,
+        }
+        if self.method == "slerp":
+            said["weight"] = self.weight
+        if self.method == "inversion":
+            said["prompt"] = compose_prompt("{caption}", self.prompt or benchmark.prompt)
+            said["inversion"] = network_words(self.inversion)
+        return said
+
+
+def query_features(
+    backbone: Backbone,
+    benchmark: Benchmark,
+    method: str,
+    inversion: Inversion | None = None,
+    prompt: str | None = None,
+    **options: object,
+) -> Tensor:
+    """Features of the queries [Q, D], float32 on the CPU, rows of length 1 in query order.
+
+    A query with several wordings (FashionIQ, both orders) is the mean of their normalised features,
+    normalised again.
+
+    Args:
+        backbone: the frozen CLIP.
+        benchmark: from `load_benchmark`.
+        method, inversion, prompt, options: as in `Composition`.
+
+    Raises:
+        ValueError: what `Composition` refuses, or an image that cannot be read.
+    """
+    how = Composition(method, inversion, prompt, **options)
+    if how.method == "text":
+        return _text_features(backbone, benchmark, how)
+    reference = reference_features(backbone, benchmark, how.preprocessing)  # [Q, D]
+    if how.method == "image":
+        return reference
+    if how.method == "inversion":
+        if not how.inversion.phi.unit_input:  # networks of others
+            reference = reference_features(backbone, benchmark, how.preprocessing, unit=False)
+        return inversion_features(backbone, benchmark, reference, how)
+    text = _text_features(backbone, benchmark, how)
+    if how.method == "slerp":
+        return slerp(reference, text, how.weight)
+    return F.normalize(reference + text, dim=-1)
+
+
+def evaluate(
+    backbone: Backbone,
+    benchmark: Benchmark,
+    method: str,
+    inversion: Inversion | None = None,
+    prompt: str | None = None,
+    **options: object,
+) -> Scores:
+    """Encode, rank and score one method on one benchmark; the protocol says all that was chosen.
+
+    Arguments and errors are those of `query_features`; a split without targets is refused before
+    anything is encoded.
+    """
+    how = Composition(method, inversion, prompt, **options)
+    require_targets(benchmark)
+    queries = query_features(backbone, benchmark, method, inversion, prompt, **options)
+    gallery = gallery_features(backbone, benchmark, how.preprocessing)
+    place = None if backbone.device.type == "cpu" else str(backbone.device)
+    scores = score_features(benchmark, queries, gallery, device=place)
+    return replace(scores, protocol={**scores.protocol, **how.words(backbone, benchmark)})
+
+
+def retrieve_files(
+    backbone: Backbone,
+    image: str | Path,
+    text: str,
+    gallery: str | Path | Sequence[str | Path],
+    method: str = "inversion",
+    inversion: Inversion | None = None,
+    prompt: str | None = None,
+    k: int = 10,
+    **options: object,
+) -> Retrieved:
+    """The k files of a folder that an image and a wish find; the image itself is left out.
+
+    Args:
+        backbone: the frozen CLIP.
+        image: file of the reference image.
+        text: the relative caption, such as "is on the beach".
+        gallery: a folder, searched with its subfolders, or a list of files.
+        method, inversion, prompt, options: as in `Composition`.
+        k: how many; fewer come back from a smaller gallery.
+
+    Returns:
+        Paths, as strings, best first, and their cosines.
+
+    Raises:
+        FileNotFoundError: the image or the folder is missing, or holds no images.
+        ValueError: what `Composition` refuses, or a file that is not a whole image.
+    """
+    from zscir.benchmarks import Benchmark, Query
+
+    image, files = Path(image), {str(path): path for path in image_files(gallery)}
+    names = [name for name, path in files.items() if path.resolve() != image.resolve()]
+    if not names:
+        raise FileNotFoundError(f"gallery: nothing is left of {len(files)} files without the image itself")
+    query = Query("0", str(image), (text,))
+    wish = Benchmark("files", "", [query], names, {**files, str(image): image}, False, (), {})
+    features = query_features(backbone, wish, method, inversion, prompt, **options)
+    return retrieve(
+        wish, features, gallery_features(backbone, wish, options.get("preprocessing", "clip")), 0, k
+    )
+
+
+def image_files(gallery: str | Path | Sequence[str | Path]) -> list[Path]:
+    """Image files of a folder and its subfolders, sorted; a list is taken as it is.
+
+    Raises:
+        FileNotFoundError: no such folder, or no file with one of IMAGE_SUFFIXES in it.
+    """
+    if not isinstance(gallery, (str, Path)):
+        return [Path(path) for path in gallery]
+    folder = Path(gallery).expanduser()
+    if not folder.is_dir():
+        raise FileNotFoundError(f"gallery={str(gallery)!r}: there is no such folder")
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+    if not found:
+        raise FileNotFoundError(f"gallery={str(gallery)!r} holds no image ({', '.join(IMAGE_SUFFIXES)})")
+    return found
+
+
+def network_words(inversion: Inversion) -> str:
+    """An inversion network in words: its settings where it has some, and a hash of its weights."""
+    config = getattr(inversion, "config", None)
+    shown = ("preset", "tau", "lam", "steps", "seed", "layout", "file")
+    known = [f"{name} {getattr(config, name)}" for name in shown if getattr(config, name, None) is not None]
+    return f"{', '.join(known) or 'imported'} ({weights_hash(inversion.phi)[:16]})"
+
+
+def _wordings(benchmark: Benchmark, cleaning: str) -> tuple[list[str], Tensor]:
+    """All wordings of all queries, cleaned, and the query number of each [W]."""
+    texts = [clean_caption(text, cleaning) for query in benchmark.queries for text in query.text]
+    owners = [number for number, query in enumerate(benchmark.queries) for _ in query.text]
+    return texts, torch.tensor(owners, dtype=torch.long)
+
+
+def _mean_of_wordings(features: Tensor, owners: Tensor, count: int) -> Tensor:
+    """Sum [Q, D] of unit rows [W, D] by owner, normalised again: the mean's direction."""
+    summed = torch.zeros(count, features.shape[1]).index_add_(0, owners, features)
+    return F.normalize(summed, dim=-1)
+
+
+def _text_features(backbone: Backbone, benchmark: Benchmark, how: Composition) -> Tensor:
+    texts, owners = _wordings(benchmark, how.cleaning)
+    features = torch.cat([backbone.encode_texts(batch).float().cpu() for _, batch in batches(texts)])
+    return _mean_of_wordings(features, owners, len(benchmark.queries))
+
+
+@torch.no_grad()
+def inversion_features(
+    backbone: Backbone, benchmark: Benchmark, reference: Tensor, how: Composition
+) -> Tensor:
+    """What `query_features` gives for "inversion", from other reference features [Q, D] than the benchmark's.
+
+    Such as those of masked references; rows must have the length that ``how.inversion.phi`` expects.
+    """
+    texts, owners = _wordings(benchmark, how.cleaning)
+    phi = how.inversion.phi.eval()
+    place = next(phi.parameters()).device
+    words = torch.cat([phi(batch.to(place)) for _, batch in batches(reference)])  # [Q, token width]
+    prompts = [compose_prompt(text, how.prompt or benchmark.prompt) for text in texts]
+    features = []
+    for start, batch in batches(prompts):
+        rows = owners[start : start + len(batch)].to(place)
+        features.append(backbone.encode_composed(batch, words[rows].to(backbone.device)).float().cpu())
+    return _mean_of_wordings(torch.cat(features), owners, len(benchmark.queries))

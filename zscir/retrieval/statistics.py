@@ -1,0 +1,137 @@
+"""Several trainings of one kind: their mean, and how sure one may be of it.
+
+    seed_interval([49.1, 50.2, 49.8])           # of the mean over trainings, by Student's t
+    paired_gain(ours, theirs, "recall@1")       # tables of trainings, paired by their seed
+    seed_interval([49.1], spread=pooled_spread(table, by, "recall@1"))     # few seeds, many such trainings
+
+What `zscir.retrieval.comparison` says holds for two given networks and other queries; what is said here
+holds for the given queries and other trainings: another draw of nouns, first weights and batches.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+
+class Interval(NamedTuple):
+    """A mean over ``n`` trainings and its interval; NaN bounds when a single one tells nothing of spread."""
+
+    mean: float
+    low: float
+    high: float
+    n: int
+
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether the whole interval lies on one side of 0."""
+        return self.low > 0 or self.high < 0
+
+
+class Spread(NamedTuple):
+    """Standard deviation over seeds of one training, estimated with ``df`` degrees of freedom."""
+
+    sd: float
+    df: int
+
+
+def pooled_spread(table: pd.DataFrame, by: Sequence[str], metric: str) -> Spread:
+    """How far trainings that differ by their seed alone lie apart, from many points together.
+
+    With two or three seeds a point's own spread is hardly known. Where all spread alike, that of all points
+    is: the square root of the mean variance within points, each weighed by its degrees of freedom.
+
+    Args:
+        table: a row a training.
+        by: the columns that make a point; an empty cell (NaN) is a value like others.
+        metric: the column; rows without it are left out.
+
+    Raises:
+        ValueError: no point has two seeds.
+
+    >>> rows = {"tau": [0.1, 0.1, 0.2, 0.2, 0.3], "recall@1": [5.0, 7.0, 1.0, 1.0, 9.0]}
+    >>> pooled_spread(pd.DataFrame(rows), ["tau"], "recall@1")
+    Spread(sd=1.0, df=2)
+    """
+    groups = table.dropna(subset=[metric]).groupby(list(by), dropna=False)[metric]
+    freedom = groups.size() - 1
+    if not freedom.sum():
+        raise ValueError(f"no point of the table has two seeds with {metric!r}: nothing tells their spread")
+    variance = float((groups.var(ddof=1).fillna(0) * freedom).sum() / freedom.sum())
+    return Spread(math.sqrt(variance), int(freedom.sum()))
+
+
+def seed_interval(values: Sequence[float], level: float = 0.95, spread: Spread | None = None) -> Interval:
+    """Mean of independent trainings with Student's t-interval.
+
+    Args:
+        values: one number a training; NaN are refused, not dropped.
+        level: of the interval, between 0 and 1.
+        spread: of one such training, where more is known of it than these values tell.
+
+    Raises:
+        ValueError: no value, one that is not a number, or an illegal level.
+
+    >>> [round(bound, 2) for bound in seed_interval([1.0, 2.0, 3.0])]
+    [2.0, -0.48, 4.48, 3]
+    >>> seed_interval([1.0])
+    Interval(mean=1.0, low=nan, high=nan, n=1)
+    >>> [round(bound, 2) for bound in seed_interval([1.0], spread=Spread(sd=0.5, df=60))]
+    [1.0, -0.0, 2.0, 1]
+    """
+    values = np.asarray(values, dtype=float)
+    if values.ndim != 1 or len(values) == 0 or not np.isfinite(values).all():
+        raise ValueError(f"values are {values.tolist()}; legal: at least one finite number, in one row")
+    if not 0 < level < 1:
+        raise ValueError(f"level is {level!r}; legal: between 0 and 1")
+    mean, n = float(values.mean()), len(values)
+    if n == 1 and spread is None:
+        return Interval(mean, math.nan, math.nan, 1)
+    spread = spread or Spread(float(values.std(ddof=1)), n - 1)
+    reach = float(stats.t.ppf((1 + level) / 2, spread.df) * spread.sd / math.sqrt(n))
+    return Interval(mean, mean - reach, mean + reach, n)
+
+
+def paired_gain(
+    ours: pd.DataFrame,
+    theirs: pd.DataFrame,
+    metric: str,
+    level: float = 0.95,
+    spread: Spread | None = None,
+) -> Interval:
+    """Mean over the seeds that both have of what ours gains on theirs, with its t-interval.
+
+    Two trainings of one seed share the order of their batches, and the hidden nouns where both have some.
+
+    Args:
+        ours, theirs: a row a training, with the columns ``seed`` (each once) and ``metric``.
+        metric: the column.
+        level: of the interval.
+        spread: of one training, where more is known of it than these tables tell. A difference of two spreads
+            by the square root of two times that; what the two share through their seed is not taken off.
+
+    Raises:
+        ValueError: a seed occurs twice, or no seed is in both.
+
+    >>> ours = pd.DataFrame({"seed": [0, 1, 2], "recall@1": [5.0, 6.0, 7.0]})
+    >>> theirs = pd.DataFrame({"seed": [1, 2], "recall@1": [4.0, 5.0]})
+    >>> paired_gain(ours, theirs, "recall@1")
+    Interval(mean=2.0, low=2.0, high=2.0, n=2)
+    """
+    columns = []
+    for name, table in (("ours", ours), ("theirs", theirs)):
+        column = table.set_index("seed")[metric]
+        if not column.index.is_unique:
+            twice = column.index[column.index.duplicated()][0]
+            raise ValueError(f"{name} has seed {twice} twice; legal: one row a seed")
+        columns.append(column)
+    gains = (columns[0] - columns[1]).dropna()
+    if not len(gains):
+        raise ValueError(f"no seed is in both: {list(columns[0].index)} and {list(columns[1].index)}")
+    both = spread and Spread(math.sqrt(2) * spread.sd, spread.df)
+    return seed_interval(gains.to_numpy(), level, both)

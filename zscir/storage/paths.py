@@ -1,0 +1,28 @@
+"""Where things live: the checkout, and the folder of generated artifacts.
+
+The only module that knows a folder by name; everything else asks here.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+_PARENT = Path(__file__).resolve().parents[2]
+
+#: The checkout this package runs from, or None when it was installed without one.
+REPO: Path | None = _PARENT if (_PARENT / "pyproject.toml").is_file() else None
+
+
+def artifacts_root() -> Path:
+    """Folder of everything computed and stored: data, features, masks, networks, results.
+
+    The environment variable ``ZSCIR_ARTIFACTS`` wins; then ``_build/artifacts`` of the
+    checkout; then ``~/.cache/zscir``. The folder need not exist yet.
+    """
+    named = os.environ.get("ZSCIR_ARTIFACTS")
+    if named:
+        return Path(named).expanduser().resolve()
+    if REPO is not None:
+        return REPO / "_build" / "artifacts"
+    return Path.home() / ".cache" / "zscir"

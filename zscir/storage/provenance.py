@@ -1,0 +1,122 @@
+"""Where a result comes from: versions, commit, processor, memory; asked here, and nowhere else."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import zscir
+
+#: Distributions whose versions a record names, besides Python and this library.
+DISTRIBUTIONS = (
+    "torch",
+    "open_clip_torch",
+    "numpy",
+    "pandas",
+    "spacy",
+    "grad-cam",
+    "matplotlib",
+    "seaborn",
+    "papermill",
+)
+
+
+NO_CHECKOUT = "not a git checkout"
+
+
+def kernel_facts() -> dict[str, Any]:
+    """What the calling process computes on, and the most memory it held at once.
+
+    Returns:
+        ``processor``, ``cores`` (that this process may use), ``threads`` (of PyTorch; None when it was not
+        imported), ``gpu`` (its name, or None) and ``peak_memory`` (bytes, or None where nothing tells it).
+    """
+    torch = sys.modules.get("torch")
+    gpu = torch is not None and torch.cuda.is_available()
+    return {
+        "processor": processor(),
+        "cores": cores(),
+        "threads": None if torch is None else torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if gpu else None,
+        "peak_memory": _peak_memory(),
+    }
+
+
+def processor() -> str:
+    """The processor's name, as the system tells it."""
+    told = Path("/proc/cpuinfo")
+    lines = told.read_text(encoding="utf-8").splitlines() if told.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _peak_memory() -> int | None:
+    """Bytes of the process at its largest, or None on a system that does not count them (Windows)."""
+    told = Path("/proc/self/status")  # Linux, where what `resource` says may be the parent's
+    lines = told.read_text(encoding="utf-8").splitlines() if told.is_file() else []
+    if peak := [line for line in lines if line.startswith("VmHWM:")]:
+        return 1024 * int(peak[0].split()[1])
+    try:
+        import resource
+    except ModuleNotFoundError:
+        return None
+    unit = 1 if sys.platform == "darwin" else 1024  # macOS counts bytes, others kilobytes
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def commit_of(root: Path) -> dict[str, Any]:
+    """The commit of a checkout, and whether files differ from it.
+
+    Args:
+        root: the checkout's folder.
+
+    Returns:
+        ``commit`` (40 characters, or in words why there is none) and ``dirty`` (also True for a new file that
+        git does not ignore; None without a commit).
+    """
+    if not (root / ".git").exists():
+        return {"commit": NO_CHECKOUT, "dirty": None}
+    if shutil.which("git") is None:
+        return {"commit": "unknown, git is not installed", "dirty": None}
+    commit, changes = (_git(root, *words) for words in (("rev-parse", "HEAD"), ("status", "--porcelain")))
+    if commit is None or changes is None:
+        return {"commit": "unknown, git could not read the checkout", "dirty": None}
+    return {"commit": commit, "dirty": bool(changes)}
+
+
+def _git(root: Path, *words: str) -> str | None:
+    done = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, check=False)
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, of this library and of what it computes with."""
+    known = {name: importlib.metadata.version(name) for name in DISTRIBUTIONS}
+    return {"python": platform.python_version(), "zscir": zscir.__version__, **known}
+
+
+@contextmanager
+def variables(wanted: Mapping[str, str]) -> Iterator[None]:
+    """Inside the block these environment variables are set; afterwards all is as it was before."""
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
