@@ -24,7 +24,7 @@ def recorded(monkeypatch, name, result="done"):
         calls.append((args, kwargs))
         return result
 
-    monkeypatch.setattr(f"zscir.book.pages.{name}", note)
+    monkeypatch.setattr(f"zscir.book.{name}", note)
     return calls
 
 
@@ -57,8 +57,8 @@ def test_sweep_hands_on_what_is_fixed_what_varies_and_who_works(monkeypatch, cap
         ran.append((args, options))
         return pd.DataFrame({"tau": [0.2]})
 
-    monkeypatch.setattr("zscir.book.sweep.plan_chapter", plan)
-    monkeypatch.setattr("zscir.storage.points.run_points", run)
+    monkeypatch.setattr("zscir.book.plan_chapter", plan)
+    monkeypatch.setattr("zscir.storage.run_points", run)
     words = ["sweep", "05", "-p", "tau", "0.2", "4e-1", "-p", "world", "tiny", "--seeds", "3", "-o", "out"]
     assert cli.main([*words, "--scheduler", "tcp://here:1"]) == 0
     given = {"fixed": {"world": "tiny"}, "profile": "default", "folder": "out", "anywhere": True}
@@ -80,7 +80,7 @@ def test_mistakes_are_told_without_a_traceback(monkeypatch, capsys, error, statu
     def fail(*args, **kwargs):
         raise error
 
-    monkeypatch.setattr("zscir.book.pages.run_chapter", fail)
+    monkeypatch.setattr("zscir.book.run_chapter", fail)
     assert cli.main(["run", "05"]) == status
     assert capsys.readouterr().err == said
 
@@ -89,7 +89,7 @@ def test_a_fault_of_the_library_is_not_hidden(monkeypatch):
     def fail(*args, **kwargs):
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr("zscir.book.pages.run_chapter", fail)
+    monkeypatch.setattr("zscir.book.run_chapter", fail)
     with pytest.raises(RuntimeError, match="out of memory"):
         cli.main(["run", "05"])
 

@@ -15,7 +15,7 @@ from zscir.storage import artifact, fingerprint, locks
 BUILDER = """
 import sys, time
 from pathlib import Path
-from zscir.artifacts import artifact
+from zscir.storage import artifact
 
 def build(folder):
     with open(sys.argv[1] + "/builds", "a") as builds:

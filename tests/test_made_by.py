@@ -109,8 +109,8 @@ def test_the_kernel_tells_threads_only_if_pytorch_was_used():
 
 
 def test_the_peak_of_memory_rises_with_what_is_held():
-    code = "from zscir.storage.provenance import kernel_facts as f; a = f(); b = bytearray(300_000_000); c = f();"
-    code += "print(c['peak_memory'] - a['peak_memory'])"
+    code = "from zscir.storage.provenance import kernel_facts as f; a = f(); b = bytearray(300_000_000); "
+    code += "c = f(); print(c['peak_memory'] - a['peak_memory'])"
     done = subprocess.run([sys.executable, "-c", code], cwd=REPO, capture_output=True, text=True, check=True)
     assert 250e6 < int(done.stdout) < 400e6
 

@@ -138,7 +138,7 @@ def test_a_small_book_is_printed_with_formulas_solutions_and_tabs(tmp_path):
     write_book(tmp_path, "01_a")
     build(root=tmp_path)
     target = build_pdf(root=tmp_path)
-    assert target == tmp_path / "_build" / "zscir.book.pdf" and target.read_bytes().startswith(b"%PDF-")
+    assert target == tmp_path / "_build" / "zscir.pdf" and target.read_bytes().startswith(b"%PDF-")
     sheets = (tmp_path / "_build" / "singlehtml" / "print.html").read_text()
     assert sheets.count("<mjx-container") == 2 and "<script" not in sheets
     if shutil.which("pdftotext"):

@@ -389,7 +389,7 @@ def test_a_failing_chapter_is_told_with_its_point(tmp_path, capsys):
 )
 def test_mistakes_are_told_before_anything_runs(tmp_path, monkeypatch, capsys, words, message):
     monkeypatch.setattr("zscir.book.chapters.REPO", tmp_path)
-    check = "from zscir.parameters import check_parameters\ncheck_parameters(tau=tau, seed=seed)"
+    check = "from zscir.book.parameters import check_parameters\ncheck_parameters(tau=tau, seed=seed)"
     write_chapter(tmp_path, check, MEASURE)
     assert cli.main(["sweep", "01_a", *words]) == 2
     assert message in capsys.readouterr().err and not (tmp_path / "_build").exists()
@@ -405,7 +405,7 @@ def test_a_chapter_without_seed_or_without_glue_is_refused(tmp_path):
 
 
 def test_a_data_folder_need_only_be_where_the_work_is_done(tmp_path):
-    check = "from zscir.parameters import check_parameters\ncheck_parameters(root=root)\nglue('a', 1)"
+    check = "from zscir.book.parameters import check_parameters\ncheck_parameters(root=root)\nglue('a', 1)"
     parameters = 'root: str = ""  # folder\nseed: int = 0  # of all'
     write_chapter(tmp_path, check, parameters=parameters)
     given = {"root": tmp_path, "fixed": {"root": "/data/elsewhere"}}

@@ -32,7 +32,7 @@ def test_the_commands_of_a_workflow_exist(name):
         if program == "make":
             assert set(words) <= targets, command
         elif program == "cp":
-            assert words == ["_build/zscir.book.pdf", "_build/html/zscir.book.pdf"]
+            assert words == ["_build/zscir.pdf", "_build/html/zscir.pdf"]
         else:
             assert os.access(REPO / program, os.X_OK), command
 

@@ -1,7 +1,7 @@
 """The whole book as one PDF.
 
-    zscir pdf                    # _build/zscir.book.pdf
-    zscir pdf --profile quick    # of the quick book: _build/quick/_build/zscir.book.pdf
+    zscir pdf                    # _build/zscir.pdf
+    zscir pdf --profile quick    # of the quick book: _build/quick/_build/zscir.pdf
 
 It is made from the chapters as they were last executed, so the book comes first. Jupyter Book makes one
 long page of them, Chromium runs its scripts and draws the formulas, and prints what is left without
@@ -36,7 +36,7 @@ def build_pdf(
         root: the checkout; by default the one this library runs from.
 
     Returns:
-        Path of ``zscir.book.pdf``, beside the edition's ``html``.
+        Path of ``zscir.pdf``, beside the edition's ``html``.
 
     Raises:
         FileNotFoundError: that edition was not built, or there is no Chromium.
@@ -44,7 +44,7 @@ def build_pdf(
     """
     root = checkout(root)
     folder = edition_folder(root, profile, parameters) / "_build"
-    target = folder / "zscir.book.pdf"
+    target = folder / "zscir.pdf"
     find_chromium()
     if not (folder / "html" / "index.html").is_file():
         raise FileNotFoundError(f"there is no book in {folder / 'html'}: build it first, with `make book`")

@@ -52,7 +52,7 @@ def difference_table(differences: Mapping[str, Difference]) -> pd.DataFrame:
 def difference_sentence(one: Difference, first: str, second: str, metric: str) -> str:
     """What a paired difference says about two methods, with its interval, in Markdown.
 
-    >>> from zscir.retrieval import Difference
+    >>> from zscir.retrieval.comparison import Difference
     >>> difference_sentence(Difference(2.0, 0.5, 3.5, 0.01), "A", "B", "Recall@1")
     'In Recall@1 A is 2.0 points above B (95 % interval +0.5 to +3.5): the interval excludes zero.'
     >>> difference_sentence(Difference(-1.0, -2.5, 0.5, 0.2), "A", "B", "Recall@1")

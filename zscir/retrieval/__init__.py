@@ -1,19 +1,24 @@
 """From features to ranks, scores, comparisons and submissions (chapters 1, 5, 6 and 9)."""
 
-from zscir.retrieval.comparison import compare, difference
+from zscir.retrieval.comparison import compare, difference, metric_table
+from zscir.retrieval.features import gallery_features
 from zscir.retrieval.protocols import compose_prompt
-from zscir.retrieval.queries import evaluate, retrieve, retrieve_files
+from zscir.retrieval.queries import average, evaluate, query_features, retrieve, retrieve_files
 from zscir.retrieval.ranking import score_features
 from zscir.retrieval.scores import Scores
 from zscir.retrieval.submission import check_submission, write_submission
 
 __all__ = [
     "Scores",
+    "average",
     "check_submission",
     "compare",
     "compose_prompt",
     "difference",
     "evaluate",
+    "gallery_features",
+    "metric_table",
+    "query_features",
     "retrieve",
     "retrieve_files",
     "score_features",
