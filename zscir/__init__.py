@@ -21,7 +21,7 @@ _HOME = {
     "pocket": ("make_pocket",),
     "regions": ("encode_masked", "keep_mask", "mask_image", "noun_cams"),
     "benchmarks": ("Benchmark", "Query", "load_benchmark"),
-    "pairs": ("MaskedPairs", "Pairs", "build_masked_pairs", "load_pairs", "masked_pairs_at"),
+    "pairs": ("MaskedPairs", "Masking", "Pairs", "build_masked_pairs", "load_pairs", "masked_pairs_at"),
     "inversion": (
         *("Inversion", "InversionNetwork", "TrainConfig", "fit", "load_inversion"),
         *("original_loss", "query_target_loss"),
