@@ -24,7 +24,7 @@ Presets name what is compared in the book. Each fixes what makes it what it is; 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 
 from zscir.inversion.network import ACTIVATIONS, LOSSES, NETWORKS
@@ -75,6 +75,7 @@ RULES = {
     "keep_checkpoints": whole_from(1),
     "batch": Rule("whole numbers from 2 (one pair has nothing to be told from)", whole_from(2).test),
     "seed": SEED,
+    "backbone": Rule("a name or the path of a folder", lambda value: isinstance(value, str) and value != ""),
 }
 
 
@@ -91,7 +92,8 @@ class TrainConfig:
     * ``loss``: "contrastive" (by the backbone's own logit scale, or ``logit_scale``), "cosine" or "mse".
     * ``noise``: length of LinCIR's noise relative to a feature's, see ``zscir.inversion.network.noisy``.
     * ``steps``, or ``epochs`` in its place; ``batch`` is that of all processes together.
-    * ``lr`` rises linearly over ``warmup`` steps, then falls to 0 along a cosine.
+    * ``lr`` rises linearly over ``warmup`` steps (by default a third of all, at most 100), then falls to 0
+      along a cosine.
     * ``ema``: decay of the running mean of phi's weights, which is what is returned (0: the last weights).
     * ``online``: encode augmented images in every step, in place of stored features.
     * ``compile``: run phi through ``torch.compile``.
@@ -122,7 +124,7 @@ class TrainConfig:
     batch: int = 128
     lr: float = 1e-3
     weight_decay: float = 0.05
-    warmup: int = 100
+    warmup: int | None = None
     clip_norm: float = 1.0
     ema: float = 0.999
     network: str = "three-layer"
@@ -154,6 +156,8 @@ class TrainConfig:
         steps = {"steps": _STEPS if self.epochs is None else None}
         for name, value in {**_FREE, **NETWORKS[self.network], **steps}.items():
             object.__setattr__(self, name, value if getattr(self, name) is None else getattr(self, name))
+        if self.warmup is None and whole_from(1).test(self.steps):
+            object.__setattr__(self, "warmup", min(100, self.steps // 3))
         object.__setattr__(self, "pairs", str(self.pairs or TrainConfig.pairs))
         object.__setattr__(self, "pretrained", self.pretrained or None)
         check_fields(self, RULES)
@@ -162,17 +166,25 @@ class TrainConfig:
             object.__setattr__(self, name, getattr(self.masking, name))
         self._check_together()
 
+    def as_preset(self, preset: str, **fields: object) -> TrainConfig:
+        """The same training as another preset: what a preset fixes is that one's own, all else stays.
+
+        >>> TrainConfig(lam=0.8, tau=0.4).as_preset("pic2word").lam
+        0.0
+        """
+        free = dict.fromkeys([*PRESETS[self.preset], *PRESETS.get(preset, ())])
+        return replace(self, preset=preset, **{**free, **fields})
+
     @cached_property
     def masking(self) -> Masking:
         """How the pairs are masked."""
         return Masking(**{name: getattr(self, name) for name in _MASKING})
 
     def _check_length(self):
-        known = self.steps is None or whole_from(1).test(self.steps)
-        self._require("steps", known, "whole numbers from 1")
+        self._require("steps", self.steps is None or whole_from(1).test(self.steps), "whole numbers from 1")
         self._require("steps", self.steps is None or self.epochs is None, "None when epochs is given")
         most = math.inf if self.steps is None else self.steps
-        legal = whole_from(0).test(self.warmup) and self.warmup <= most
+        legal = self.warmup is None or (whole_from(0).test(self.warmup) and self.warmup <= most)
         self._require("warmup", legal, f"0 to steps ({self.steps})")
 
     def _check_together(self):

@@ -62,5 +62,7 @@ def optional(rule: Rule) -> Rule:
     return Rule(f"None or {rule.legal}", lambda value: value is None or rule.test(value))
 
 
+#: A share of something.
+SHARE = number("numbers from 0 to 1", lambda value: 0 <= value <= 1)
 #: The same for every seed: what NumPy and torch both take.
 SEED = whole("0 <= seed < 2**32", lambda value: 0 <= value < 2**32)
