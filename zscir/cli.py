@@ -42,7 +42,10 @@ PARTS = {
 def _convert(kind: type, tokens: Sequence[Token]) -> Any:
     """Values as their annotations say, but no number with decimals becomes a whole one."""
     if kind in (int, int | None):
-        int(tokens[0].value)
+        try:
+            int(tokens[0].value)
+        except ValueError:
+            raise ValueError(f"{tokens[0].value!r} is no whole number") from None
     return convert(kind, [token.value for token in tokens])
 
 
@@ -123,8 +126,8 @@ def parse_value(text: str) -> Any:
         return text
 
 
-def _values(given: Sequence[tuple[str, str]]) -> dict[str, Any]:
-    return {name: parse_value(text) for name, text in given}
+def _values(given: list[tuple[str, str]] | None) -> dict[str, Any]:
+    return {name: parse_value(text) for name, text in given or ()}
 
 
 def _grid(_: type, tokens: Sequence[Token]) -> dict[str, list]:
@@ -144,7 +147,7 @@ def _grid(_: type, tokens: Sequence[Token]) -> dict[str, list]:
 
 
 FIELDS = Parameter(name="*")
-Values = Annotated[Sequence[tuple[str, str]], Parameter(name=("-p", "--parameter"), negative="")]
+Values = Annotated[list[tuple[str, str]] | None, Parameter(name=("-p", "--parameter"), negative="")]
 Grid = Annotated[
     list[str] | None,
     Parameter(name=("-p", "--parameter"), negative="", consume_multiple=True, converter=_grid),
@@ -154,7 +157,7 @@ Out = Annotated[str | None, Parameter(name=("-o", "--out"))]
 
 @app.command
 def book(
-    *, profile: str = "default", only: str | None = None, force: bool = False, parameter: Values = ()
+    *, profile: str = "default", only: str | None = None, force: bool = False, parameter: Values = None
 ) -> None:
     """Run the chapters and build the book.
 
@@ -170,7 +173,7 @@ def book(
 
 
 @app.command
-def pdf(*, profile: str = "default", parameter: Values = ()) -> None:
+def pdf(*, profile: str = "default", parameter: Values = None) -> None:
     """Print the built book as one PDF (needs Chromium).
 
     Args:
@@ -184,7 +187,13 @@ def pdf(*, profile: str = "default", parameter: Values = ()) -> None:
 
 @app.command
 def run(
-    chapter: str, /, *, out: Out = None, profile: str = "default", force: bool = False, parameter: Values = ()
+    chapter: str,
+    /,
+    *,
+    out: Out = None,
+    profile: str = "default",
+    force: bool = False,
+    parameter: Values = None,
 ) -> None:
     """Run one chapter, with any parameters.
 
@@ -385,7 +394,9 @@ def evaluate(
     composition: Annotated[Composition | None, FIELDS] = None,
     allow_missing: bool = False,
     submission: str | None = None,
-    protocol: Annotated[Sequence[tuple[str, str]], Parameter(name=("-p", "--protocol"), negative="")] = (),
+    protocol: Annotated[
+        list[tuple[str, str]] | None, Parameter(name=("-p", "--protocol"), negative="")
+    ] = None,
 ) -> None:
     """Score a method on a benchmark.
 
@@ -400,7 +411,7 @@ def evaluate(
     from zscir import retrieval
     from zscir.benchmarks import load_benchmark
 
-    options = dict(protocol) | ({"allow_missing": True} if allow_missing else {})
+    options = dict(protocol or ()) | ({"allow_missing": True} if allow_missing else {})
     part, values = PARTS.get(benchmark, ("", ()))
     every = [] if submission or part in options else [{part: value} for value in values]
     loaded = [load_benchmark(benchmark, root, split, **options, **one) for one in every or [{}]]
