@@ -46,7 +46,7 @@ def _convert(kind: type, tokens: Sequence[Token]) -> Any:
             int(tokens[0].value)
         except ValueError:
             raise ValueError(f"{tokens[0].value!r} is no whole number") from None
-    return convert(kind, [token.value for token in tokens])
+    return convert(kind, tokens)
 
 
 app = App(
@@ -130,27 +130,30 @@ def _values(given: list[tuple[str, str]] | None) -> dict[str, Any]:
     return {name: parse_value(text) for name, text in given or ()}
 
 
-def _grid(_: type, tokens: Sequence[Token]) -> dict[str, list]:
-    """Of ``-p tau 0.2 0.4 -p world tiny`` the values by name; a name begins a group of tokens."""
+def _grouped(_: type, tokens: Sequence[Token]) -> list[list[str]]:
+    """``-p tau 0.2 0.4 -p world tiny`` as a list for each ``-p``, whose first word has the index 0."""
+    starts = [place for place, token in enumerate(tokens) if token.index == 0]
+    words = [token.value for token in tokens]
+    return [words[start:stop] for start, stop in zip(starts, [*starts[1:], None], strict=True)]
+
+
+def _grid(groups: list[list[str]] | None) -> dict[str, list]:
+    """Values to try, by the name of their parameter."""
     given: dict[str, list] = {}
-    for token in tokens:
-        if token.index == 0:
-            name = token.value
-            if name in given:
-                raise ValueError(f"-p {name} is given twice")
-            given[name] = []
-        else:
-            given[name].append(parse_value(token.value))
-    if empty := [name for name, values in given.items() if not values]:
-        raise ValueError(f"-p {empty[0]} has no value")
+    for name, *texts in groups or ():
+        if not texts or name in given:
+            raise ValueError(f"-p {name} {'is given twice' if texts else 'has no value'}")
+        given[name] = [parse_value(text) for text in texts]
     return given
 
 
 FIELDS = Parameter(name="*")
-Values = Annotated[list[tuple[str, str]] | None, Parameter(name=("-p", "--parameter"), negative="")]
+Named = list[tuple[str, str]] | None
+Values = Annotated[Named, Parameter(name=("-p", "--parameter"), negative="")]
+Protocol = Annotated[Named, Parameter(name=("-p", "--protocol"), negative="")]
 Grid = Annotated[
-    list[str] | None,
-    Parameter(name=("-p", "--parameter"), negative="", consume_multiple=True, converter=_grid),
+    list[list[str]] | None,
+    Parameter(name=("-p", "--parameter"), negative="", consume_multiple=True, converter=_grouped),
 ]
 Out = Annotated[str | None, Parameter(name=("-o", "--out"))]
 
@@ -235,7 +238,7 @@ def sweep(
     from zscir.book import plan_chapter
     from zscir.storage import run_points
 
-    given = parameter or {}
+    given = _grid(parameter)
     fixed = {name: values[0] for name, values in given.items() if len(values) == 1}
     axes = {name: values for name, values in given.items() if len(values) > 1}
     options = {"fixed": fixed, "profile": profile, "folder": out, "anywhere": scheduler is not None}
