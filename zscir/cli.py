@@ -173,18 +173,6 @@ def _pocket_options(parser: Parser, words: list[str]) -> None:
     make = commands.add_parser("make", help="draw the pocket world and write it in the official layouts")
     make.add_argument("--size", default="small", help="tiny, small or large")
     make.set_defaults(command=_pocket_make)
-    pretrain = commands.add_parser("pretrain", help="train the pocket world's own CLIP")
-    judge = commands.add_parser("judge", help="score a pocket backbone: retrieval and maps")
-    if words[:1] == ["pretrain"]:
-        from zscir.pocket import pretrain as room
-
-        room.add_arguments(pretrain)
-        pretrain.set_defaults(command=room.main)
-    if words[:1] == ["judge"]:
-        from zscir.pocket import judge as bench
-
-        bench.add_arguments(judge)
-        judge.set_defaults(command=bench.main)
 
 
 def _pocket_make(args: argparse.Namespace) -> None:

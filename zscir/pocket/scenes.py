@@ -21,7 +21,8 @@ from .vocabulary import COLOURS, OUTDOORS, PATTERNS, SCENE_NOUNS, STYLES, SUPPOR
 
 #: Pixels of a scene's side.
 PIXELS = 128
-RELATIONS = ("beside", "behind", "on")
+#: Share of garment pictures among the training scenes.
+FASHION_SHARE = 0.12
 _BACKGROUND_DRAWINGS = 24
 _PAPER = np.array([250, 247, 240], dtype=np.float32)
 _NIGHT = np.array([0.28, 0.33, 0.55], dtype=np.float32)
@@ -140,6 +141,12 @@ def sample_garment(rng: np.random.Generator, noun: str | None = None) -> Scene:
     if held_out_garment(thing):
         return sample_garment(rng, noun)
     return Scene("studio", (thing,), seed=int(rng.integers(2**31)))
+
+
+def training_scene(index: int, seed: int, stream: int) -> Scene:
+    """The scene of number `index` of a stream: of image–caption pairs, of pretraining, or held out of it."""
+    rng = np.random.default_rng([stream, seed, index])
+    return sample_garment(rng) if rng.random() < FASHION_SHARE else sample_scene(rng)
 
 
 @lru_cache(maxsize=1024)
