@@ -99,7 +99,7 @@ def test_named_figures_have_a_caption_and_a_text_for_those_who_cannot_see(path):
 def test_the_header_shows_the_measured_running_time(path):
     head = nbformat.read(path, as_version=4).cells[0].source
     line = re.search(r"To run: (.*)", head)
-    assert line and line[1].startswith("{glue:text}`run-time` "), "see zscir.book.made_by"
+    assert line and line[1].startswith("{glue:text}`run-time` "), "see zscir.book.record"
     assert not re.search(r"\b(second|minute|hour)", line[1]), "no typed running time"
 
 

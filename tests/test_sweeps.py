@@ -17,7 +17,7 @@ import sweep_tasks as tasks
 
 from zscir import cli
 from zscir.book import plan_chapter, sweep_chapter
-from zscir.book.glued import recorded_values
+from zscir.book.record import recorded_values
 from zscir.book.sweep import chapter_point
 from zscir.storage import cluster, grid, run_points
 from zscir.storage.outcomes import Outcome, SweepError

@@ -27,8 +27,8 @@ from zscir.book.chapters import (
     source_of,
     state_of,
 )
-from zscir.book.glued import recorded_values
 from zscir.book.parameters import check_parameters
+from zscir.book.record import recorded_values
 from zscir.storage import fingerprint, grid, run_points
 from zscir.storage.outcomes import Point, SweepError, Task
 
