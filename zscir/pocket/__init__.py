@@ -5,6 +5,21 @@ CIRR, FashionIQ and CIRCO layouts; `weights/` holds the small CLIP that reads th
 Drawings by OpenMoji, CC BY-SA 4.0.
 """
 
+from zscir.storage.checks import check, one_of
+
 from .layouts import SIZES, Pocket, make_pocket
 
-__all__ = ["SIZES", "Pocket", "make_pocket"]
+__all__ = ["SIZES", "Pocket", "make_pocket", "pocket_name"]
+
+
+def pocket_name(world: str) -> str:
+    """What `zscir.load_pairs` and `zscir.load_benchmark` call the pocket world of a size.
+
+    Raises:
+        ValueError: there is no such size.
+
+    >>> pocket_name("tiny")
+    'pocket-tiny'
+    """
+    check("world", world, one_of(*SIZES))
+    return f"pocket-{world}"
