@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from zscir.pocket import SIZES, captions, drawing, make_pocket, relative, sets
-from zscir.pocket.backgrounds import PLACES, background_svg
+from zscir.pocket.backgrounds import background_svg
 from zscir.pocket.layouts import pair, source_fingerprint
 from zscir.pocket.scenes import Object, Scene, held_out, held_out_garment, render, training_scene
-from zscir.pocket.vocabulary import COLOURS, PATTERNS, SCENE_NOUNS, THINGS
+from zscir.pocket.vocabulary import COLOURS, PATTERNS, PLACES, SCENE_NOUNS, THINGS
 from zscir.storage.paths import REPO
 
 

@@ -6,7 +6,6 @@ readers of `zscir.benchmarks` then treat them as they treat the real ones.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +13,9 @@ from PIL import Image
 
 from zscir.storage import artifact
 
-from .backgrounds import PLACES
-from .layouts import NOTICE, source_fingerprint
+from .layouts import NOTICE, source_fingerprint, write_json
 from .scenes import Object, Scene, render, sample_object
-from .vocabulary import COLOURS, SCENE_NOUNS
+from .vocabulary import COLOURS, PLACES, SCENE_NOUNS
 
 #: World size -> queries of each GeneCIS task, composition queries, nouns of the domain conversion.
 SIZES = {"tiny": (8, 12, 4), "small": (150, 300, 40), "large": (400, 600, 60)}
@@ -102,14 +100,13 @@ def _write_genecis(root: Path, count: int, rng: np.random.Generator) -> None:
         "focus_object": (_focus_object, pictures.whole),
         "change_object": (_change_object, pictures.whole),
     }
-    (root / "genecis").mkdir(parents=True)
     for task, (maker, draw) in makers.items():
         entries = []
         for _ in range(count):
             condition, reference, target, others = maker(rng)
             entry = {"reference": draw(reference), "target": draw(target), "condition": condition}
             entries.append(entry | {"gallery": [draw(scene) for scene in others]})
-        (root / "genecis" / f"{task}.json").write_text(json.dumps(entries), "utf-8")
+        write_json(root / "genecis" / f"{task}.json", entries)
 
 
 def _focus_attribute(rng: np.random.Generator) -> tuple[str, Scene, Scene, list[Scene]]:
