@@ -18,7 +18,7 @@ from zscir.backbone.weights import build_model
 from zscir.benchmarks import Benchmark, Query, load_benchmark
 from zscir.inversion import InversionNetwork
 from zscir.retrieval import compare, compose_prompt, difference, evaluate, metrics, retrieve, score_features
-from zscir.retrieval.comparison import average, pool
+from zscir.retrieval.comparison import average
 from zscir.retrieval.features import gallery_features
 from zscir.retrieval.queries import query_features
 
@@ -271,8 +271,6 @@ def test_a_group_can_be_scored_alone():
     assert mean.part("shirt1").interval("recall@1")[0] <= mean.part("shirt1").metrics["recall@1"]
     with pytest.raises(ValueError, match=f"'sock' is not one of {row['group']}, "):
         scores.part("sock")
-    with pytest.raises(ValueError, match="pooled scores have no parts"):
-        pool([scores, other]).part(row["group"])
 
 
 def test_dropped_queries_show_in_scores(tmp_path):
