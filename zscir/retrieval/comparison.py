@@ -15,7 +15,7 @@ from zscir.retrieval.scores import Scores, Table, protocol_line
 from zscir.retrieval.statistics import SAMPLES, Difference, percentiles, permutation_p, resampled_means
 
 #: what describes a row of a table; any other difference in protocol gets a column of its own
-METHOD_KEYS = ("method", "prompt", "inversion", "weight", "ties")
+METHOD_KEYS = ("method", "prompt", "inversion", "weight", "ties", "near ties")
 MARK = "*"
 #: resamples for each point of a curve
 CURVE_SAMPLES = 2000
@@ -211,6 +211,7 @@ def _joined_protocol(scores: Sequence[Scores]) -> dict[str, object]:
     for key in dict.fromkeys(key for one in scores for key in one.protocol):
         said = list(dict.fromkeys(str(one.protocol.get(key, "not said")) for one in scores))
         joined[key] = scores[0].protocol[key] if len(said) == 1 else "; ".join(said)
-    if all("ties" in one.protocol for one in scores):
-        joined["ties"] = sum(one.protocol["ties"] for one in scores)
+    for key in ("ties", "near ties"):
+        if all(key in part.protocol for part in scores):
+            joined[key] = sum(part.protocol[key] for part in scores)
     return joined
