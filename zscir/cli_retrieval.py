@@ -65,7 +65,7 @@ def _protocol_option(parser: Parser) -> None:
 
 
 def _evaluate(args: argparse.Namespace) -> None:
-    from zscir.retrieval import queries as retrieval
+    from zscir import retrieval
 
     options = dict(args.protocol) | ({"allow_missing": True} if args.allow_missing else {})
     benchmarks = _benchmarks(args, options)
@@ -149,7 +149,7 @@ def retrieve_options(parser: Parser, words: list[str]) -> None:
 def _retrieve(args: argparse.Namespace) -> None:
     from pathlib import Path
 
-    from zscir.figures.retrieved import found_files
+    from zscir.figures.pictures import found_files
     from zscir.retrieval import retrieve_files
     from zscir.retrieval.queries import image_files
 
