@@ -1,7 +1,7 @@
 """The pocket world: small data on the real code path, drawn from OpenMoji's pictures.
 
 `make_pocket` writes scenes as image–caption pairs and as benchmark roots in the official
-CIRR, FashionIQ and CIRCO layouts; `zscir.pocket.pretrain` trains the small CLIP that reads them.
+CIRR, FashionIQ and CIRCO layouts; `weights/` holds the small CLIP that reads them.
 Drawings by OpenMoji, CC BY-SA 4.0.
 """
 
