@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from zscir.backbone import Backbone
 from zscir.pairs.sources import Pairs
-from zscir.storage.locks import alone
+from zscir.storage.locks import lock
 from zscir.storage.shards import Columns, Layer
 
 IMAGE_BATCH = 128
@@ -108,7 +108,7 @@ def run_layers(
     Raises:
         ValueError: more than ``max_skipped`` of the images cannot be read (found as early as it is sure).
     """
-    with _alone_with([layer for layer, _ in layers]):
+    with _locked([layer for layer, _ in layers]):
         missing = [(layer, make) for layer, make in layers if not layer.is_whole]
         cut = [range(first, min(first + SHARD, len(pairs))) for first in range(0, len(pairs), SHARD)]
         wanted = [index for index in range(len(cut)) if not all(layer.has(index) for layer, _ in missing)]
@@ -131,11 +131,11 @@ def run_layers(
 
 
 @contextmanager
-def _alone_with(layers: Sequence[Layer]) -> Iterator[None]:
+def _locked(layers: Sequence[Layer]) -> Iterator[None]:
     """Inside the block no other process makes one of the layers that are not whole."""
     with ExitStack() as locks:
         for parts in sorted(layer.parts for layer in layers if not layer.is_whole):  # all in one order
-            locks.enter_context(alone(parts))
+            locks.enter_context(lock(parts))
         yield
 
 

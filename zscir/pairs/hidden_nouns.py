@@ -19,7 +19,7 @@ from zscir.nouns import Noun, choose_noun, find_nouns, mask_noun
 from zscir.pairs.sources import Pairs
 from zscir.regions.maps import CONTRAST_NOUNS, TEMPLATE
 from zscir.storage import artifact
-from zscir.storage.locks import alone
+from zscir.storage.locks import lock
 from zscir.storage.shards import Columns, Layer
 
 #: Captions a shard of the text work.
@@ -72,7 +72,7 @@ def hidden_nouns(backbone: Backbone, pairs: Pairs, key: dict, *, n_process: int,
     if layer.is_whole:
         return layer.folder
     firsts = range(0, len(pairs), TEXT_SHARD)
-    with alone(layer.parts):
+    with lock(layer.parts):
         for index, first in enumerate(firsts):
             if not layer.has(index):
                 captions = pairs.captions[first : first + TEXT_SHARD]
