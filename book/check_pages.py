@@ -4,7 +4,7 @@
     python book/check_pages.py FOLDER --static   # without one
 
 Without a browser: no page loads anything from another host, every picture says in words what it shows,
-every link inside the book has its target. With Chromium and Playwright (``pip install -e '.[check]'``) axe-core
+every link inside the book has its target. With Chromium and Playwright (``pip install -e .[check]``) axe-core
 looks at every page, light and dark, wide and as on a phone. What it calls serious or critical is an error; so
 is a page wider than its window, a formula that was not drawn, and whatever a script asked another host for.
 """

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from zscir.backbone import Backbone
 from zscir.pairs.sources import Pairs
-from zscir.storage.locks import alone
+from zscir.storage.locks import lock
 from zscir.storage.shards import Columns, Layer
 
 IMAGE_BATCH = 128
@@ -138,7 +138,7 @@ def _locked(layers: Sequence[Layer]) -> Iterator[None]:
     """Inside the block no other process makes one of the layers that are not whole."""
     with ExitStack() as locks:
         for parts in sorted({layer.parts for layer in layers if not layer.is_whole}):  # all in one order
-            locks.enter_context(alone(parts))
+            locks.enter_context(lock(parts))
         yield
 
 

@@ -20,7 +20,7 @@ from zscir.pairs.masking import Masking
 from zscir.pairs.sources import Pairs
 from zscir.regions.maps import CONTRAST_NOUNS, TEMPLATE
 from zscir.storage import artifact
-from zscir.storage.locks import alone
+from zscir.storage.locks import lock
 from zscir.storage.shards import Columns, Layer
 
 #: Captions a shard of the text work.
@@ -67,7 +67,7 @@ def hidden_nouns(
     key |= {"seed": masking.drawn_by} if strategy == "random" else {}
     layer = Layer("nouns", key, TEXT_SHARD)
     firsts = range(0, len(pairs), TEXT_SHARD)
-    with alone(layer.parts) if not layer.is_whole else nullcontext():
+    with lock(layer.parts) if not layer.is_whole else nullcontext():
         for index, first in enumerate(firsts):
             if not layer.has(index):
                 captions = pairs.captions[first : first + TEXT_SHARD]
