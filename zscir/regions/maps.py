@@ -159,9 +159,7 @@ def _noun_features(
                 f"{backbone.name!r} reads {room}"
             )
     encoded = backbone.encode_texts([template.replace("{noun}", noun) for noun in unknown]) if unknown else []
-    features = dict(zip(unknown, encoded, strict=True)) | {
-        noun: known[noun] for noun in {*nouns} & known.keys()
-    }
+    features = {**known, **dict(zip(unknown, encoded, strict=True))}
     return torch.stack([features[noun] for noun in nouns]) if nouns else torch.zeros(0, backbone.dim)
 
 
