@@ -1,7 +1,9 @@
 """What masking costs, in one run: maps of all nouns, the fill that drops, and masked pairs by the thousand.
 
-python benchmarks/masking.py --out benchmarks/results/masking.json
+ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2 \\
+    python benchmarks/masking.py --out benchmarks/results/masking.json
 
+* a masked pair's image half (whole feature, map of one noun, masked feature) in plain forwards of the tower;
 * the fast maps against pytorch-grad-cam called noun by noun on the same batch, and against one plain forward;
 * features of masked images with ``fill="drop"`` against ``fill="mean"``, at the τ that keeps 30 % on average;
 * peak memory of `build_masked_pairs` for two numbers of pairs (a small random tower with wide features).
@@ -33,7 +35,8 @@ from PIL import Image
 from zscir.backbone import Backbone, load_backbone
 from zscir.backbone.clip import make_backbone
 from zscir.backbone.weights import build_model
-from zscir.regions import encode_masked, keep_mask, noun_cams
+from zscir.regions import encode_masked, encode_regions, encode_with_cams, keep_mask, noun_cams
+from zscir.regions.maps import CONTRAST_NOUNS, TEMPLATE
 from zscir.regions.token_drop import kept_patches, patch_grid
 from zscir.storage.provenance import processor
 
@@ -86,6 +89,31 @@ def maps(backbone: Backbone, images: int, nouns: int, repeats: int) -> dict:
         "largest difference": max(
             float((a - b).abs().max()) for a, b in zip(noun_cams(backbone, pixels, lists), slow, strict=True)
         ),
+    }
+
+
+def image_half(backbone: Backbone, images: int, repeats: int) -> dict:
+    """What a masked pair costs: feature, map of one noun and masked feature, beside one plain forward."""
+    pixels = random_pixels(backbone, images)
+    nouns = [[WORDS[image % len(WORDS)]] for image in range(images)]
+    words = sorted({*WORDS, *CONTRAST_NOUNS})
+    encoded = backbone.encode_texts([TEMPLATE.replace("{noun}", word) for word in words])
+    texts = dict(zip(words, encoded, strict=True))
+
+    def whole() -> torch.Tensor:
+        features, cams = encode_with_cams(backbone, pixels, nouns, grain="patch", texts=texts)
+        encode_regions(backbone, pixels, torch.cat(cams), 0.3)
+        return features
+
+    taken = cpu_seconds({"one plain forward": lambda: backbone.encode_images(pixels), "all": whole}, repeats)
+    plain, all_of_it = (min(values) for values in taken.values())
+    difference = (whole() - backbone.encode_images(pixels)).abs().max()
+    return {
+        "backbone": backbone.name,
+        "images": images,
+        "CPU seconds": rounded(taken),
+        "plain forwards an image": round(all_of_it / plain, 2),
+        "largest difference of the whole feature": float(difference),
     }
 
 
@@ -190,9 +218,11 @@ def main() -> None:
     backbone = load_backbone(args.backbone, args.pretrained or None, device="cpu")
     record = {
         "date": date.today().isoformat(),
-        "machine": {"processor": processor(), "threads": 1, "cuda": False},
+        "machine": {"processor": processor(), "threads": 1, "cuda": False}
+        | {"instruction set": torch.backends.cpu.get_cpu_capability()},
         "versions": {n: importlib.metadata.version(n) for n in ("torch", "open_clip_torch", "grad-cam")},
         "backbone": f"{args.backbone}, {args.pretrained}",
+        "image half": [image_half(tower, args.masked, args.repeats) for tower in (load_backbone(), backbone)],
         "maps": maps(backbone, args.images, args.nouns, args.repeats),
         "fills": fills(backbone, args.masked, args.repeats),
         "memory": used,

@@ -584,7 +584,7 @@ def write_parquet(path, count):
 def test_parquet_and_streams(tmp_path, monkeypatch, artifacts):
     write_parquet(tmp_path / "set" / "train.parquet", 7)
     assert load_pairs(tmp_path / "set").captions == [caption(row) for row in range(7)]
-    monkeypatch.setattr("zscir.pairs.streams.TAR_SIZE", 2)
+    monkeypatch.setattr("zscir.pairs.webdataset.TAR_SIZE", 2)
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     pairs = load_pairs(f"stream:{tmp_path / 'set'}", limit=5)
     assert pairs.captions == [caption(row) for row in range(5)]
@@ -593,11 +593,11 @@ def test_parquet_and_streams(tmp_path, monkeypatch, artifacts):
 
 
 def test_a_broken_stream_goes_on_where_it_was(tmp_path, monkeypatch):
-    from zscir.pairs import streams
+    from zscir.pairs import webdataset
 
     write_parquet(tmp_path / "set" / "train.parquet", 7)
-    monkeypatch.setattr("zscir.pairs.streams.TAR_SIZE", 2)
-    write, skipped, read = streams._write_tar, [], streams._stream
+    monkeypatch.setattr("zscir.pairs.webdataset.TAR_SIZE", 2)
+    write, skipped, read = webdataset._write_tar, [], webdataset._stream
 
     def fail_at_the_third(path, first, samples):
         if first == 4:
@@ -605,8 +605,8 @@ def test_a_broken_stream_goes_on_where_it_was(tmp_path, monkeypatch):
         write(path, first, samples)
 
     with monkeypatch.context() as patch, pytest.raises(ConnectionError):
-        patch.setattr(streams, "_write_tar", fail_at_the_third)
+        patch.setattr(webdataset, "_write_tar", fail_at_the_third)
         load_pairs(f"stream:{tmp_path / 'set'}")
-    monkeypatch.setattr(streams, "_stream", lambda name, skip: skipped.append(skip) or read(name, skip))
+    monkeypatch.setattr(webdataset, "_stream", lambda name, skip: skipped.append(skip) or read(name, skip))
     assert load_pairs(f"stream:{tmp_path / 'set'}").captions == [caption(row) for row in range(7)]
     assert skipped == [4]

@@ -18,7 +18,7 @@ from zscir.inversion.processes import Processes
 from zscir.pairs import Pairs, build_masked_pairs, image_features
 from zscir.pairs.features import readable_rows, stored
 from zscir.pairs.hidden_nouns import hidden_nouns
-from zscir.regions import encode_regions, noun_cams
+from zscir.regions import encode_regions, encode_with_cams
 from zscir.storage import artifact
 from zscir.storage.shards import new_array
 
@@ -139,27 +139,35 @@ class OnlineImages:
 
     def features(self, rows: Tensor, masked: Tensor, step: int) -> tuple[Tensor, Tensor | None]:
         """Whole images [B, D] of rows, and masked images [B', D] of those that have a masked caption."""
-        rows = rows if self.rows is None else self.rows[rows]
-        part = self.processes.part(len(rows))
-        own = [self._pixels(int(row), step) for row in rows[part]]
-        pixels = torch.stack(own) if own else torch.zeros(0, 3, *[self.backbone.image_size] * 2)
-        whole = self.processes.gather(self._encode(pixels), len(rows))
-        if self.lemmas is None or len(masked) == 0:
+        rows = (rows if self.rows is None else self.rows[rows]).tolist()
+        lemmas = {} if self.lemmas is None or len(masked) == 0 else self.lemmas
+        maps = self.config.mask_source != "none"
+        own = rows[self.processes.part(len(rows))]
+        nouns = [[lemmas[row]] if maps and row in lemmas else [] for row in own]
+        own_whole, own_hidden = self._encoded(own, nouns, step)
+        whole = self.processes.gather(own_whole, len(rows))
+        if not lemmas:
             return whole, None
-        has = torch.tensor([int(row) in self.lemmas for row in rows])
-        if self.config.mask_source == "none":
-            return whole, whole[has.to(whole.device)]
-        hidden = torch.zeros(len(pixels), self.backbone.dim, device=whole.device)
-        own_has = has[part]
-        if own_has.any():
-            nouns = [[self.lemmas[int(row)]] for row in rows[part][own_has]]
-            hidden[own_has.to(whole.device)] = self._masked(pixels[own_has], nouns, step)
-        return whole, self.processes.gather(hidden, len(rows))[has.to(whole.device)]
+        hidden = self.processes.gather(own_hidden, len(rows)) if maps else whole
+        return whole, hidden[torch.tensor([row in lemmas for row in rows], device=whole.device)]
 
-    def _encode(self, pixels: Tensor) -> Tensor:
-        if len(pixels) == 0:
-            return torch.zeros(0, self.backbone.dim, device=self.backbone.device)
-        return self.backbone.encode_images(pixels)
+    def _encoded(self, rows: list[int], nouns: list[list[str]], step: int) -> tuple[Tensor, Tensor]:
+        """Whole and masked images [b, D] of rows; 0 where there is no noun."""
+        masking, backbone = self.config.masking, self.backbone
+        if not rows:
+            return (torch.zeros(0, backbone.dim, device=backbone.device),) * 2
+        pixels = torch.stack([self._pixels(row, step) for row in rows])
+        has = torch.tensor([len(words) > 0 for words in nouns])
+        if not has.any():
+            whole = backbone.encode_images(pixels)
+            return whole, torch.zeros_like(whole)
+        whole, maps = encode_with_cams(backbone, pixels, nouns, **masking.cams(backbone))
+        noise = torch.Generator().manual_seed(draw_seed(self.config.seed, step))
+        how = (masking.tau, masking.keep, masking.fill)
+        seen = encode_regions(backbone, pixels[has], torch.cat(maps).cpu(), *how, generator=noise)
+        hidden = torch.zeros_like(whole)
+        hidden[has.to(whole.device)] = seen.features
+        return whole, hidden
 
     def _pixels(self, row: int, step: int) -> Tensor:
         """The preprocessed image [3, S, S], cropped and resized to its size again."""
@@ -168,13 +176,6 @@ class OnlineImages:
             torch.manual_seed(draw_seed(self.config.seed, step, row))
             box = RandomResizedCrop.get_params(pixels, scale=list(CROP), ratio=[3 / 4, 4 / 3])
         return TF.resized_crop(pixels, *box, size=list(pixels.shape[1:]), antialias=True)
-
-    def _masked(self, pixels: Tensor, nouns: list[list[str]], step: int) -> Tensor:
-        masking, backbone = self.config.masking, self.backbone
-        maps = torch.cat(noun_cams(backbone, pixels.to(backbone.device), nouns, **masking.cams(backbone)))
-        noise = torch.Generator().manual_seed(draw_seed(self.config.seed, step))
-        how = (masking.tau, masking.keep, masking.fill)
-        return encode_regions(backbone, pixels, maps.cpu(), *how, generator=noise).features
 
 
 def draw_seed(*numbers: int) -> int:

@@ -43,7 +43,7 @@ from zscir.pairs.hidden_nouns import HiddenNouns, hidden_nouns, noun_texts
 from zscir.pairs.masked_pairs import MaskedPairs
 from zscir.pairs.masking import Masking
 from zscir.pairs.sources import Pairs
-from zscir.regions import encode_regions, noun_cams
+from zscir.regions import encode_regions, encode_with_cams, noun_cams
 from zscir.storage.checks import check, number
 from zscir.storage.shards import Columns, Layer
 
@@ -149,40 +149,42 @@ def _fill(
     work = {"max_skipped": max_skipped, "label": "masked images" if masked else "images"}
     with unfinished_shards(backbone, pairs, layers, **work, progress=progress) as shards:
         for shard in shards:
-            if not features.has(shard.index):
-                features.write(shard.index, features_of(backbone, shard))
+            encoded = cams = None
             if maps is not None and not maps.has(shard.index):
-                maps.write(shard.index, _maps_of(backbone, shard, hidden, texts(), maps.key))
+                encoded, cams = _encode_with_maps(backbone, shard, hidden, texts(), maps.key)
+            if not features.has(shard.index):
+                features.write(shard.index, features_of(backbone, shard, encoded))
+            if cams is not None:
+                maps.write(shard.index, {"cams": cams})
             missing = {masking: layer for masking, layer in masked.items() if not layer.has(shard.index)}
             regions = _regions(backbone, pairs, shard, hidden, maps) if missing else {}
             for masking, layer in missing.items():
                 layer.write(shard.index, _masked_of(backbone, shard, hidden, masking, regions))
 
 
-def _maps_of(
-    backbone: Backbone, shard: Shard, hidden: HiddenNouns, texts: dict[str, Tensor], how: dict
-) -> Columns:
-    """Column ``cams`` [m, h, w] float16: maps of the m nouns of a shard at patch grain; 0 where the image
-    cannot be read."""
-    how = {name: how[name] for name in ("method", "layer", "target")}
+def _encode_with_maps(
+    backbone: Backbone, shard: Shard, hidden: HiddenNouns, texts: dict[str, Tensor], key: dict
+) -> tuple[list[Tensor], np.ndarray]:
+    """Features of the batches of a shard, and from the same forward the maps [m, h, w] float16 of its m nouns
+    at patch grain; 0 where the image cannot be read."""
+    how = {name: key[name] for name in ("method", "layer", "target")} | {"grain": "patch", "texts": texts}
     places = hidden.within(shard.rows)
-    nouns_of: dict[int, list[int]] = {row: [] for row in shard.readable}
+    places_of: dict[int, list[int]] = {row: [] for row in shard.readable}
     for place in places:
-        nouns_of.get(hidden.rows[place], []).append(place)
-    batches = list(shard.batches())
-    if not batches:
+        places_of.get(hidden.rows[place], []).append(place)
+    encoded, found = [], []
+    for rows, pixels in shard.batches():
+        nouns = [[hidden.lemmas[place] for place in places_of[row]] for row in rows]
+        features, maps = encode_with_cams(backbone, pixels, nouns, **how)
+        encoded.append(features)
+        found += maps
+    if not found:  # no image can be read: only the shape of a map
         size = backbone.image_size
-        batches = [([], torch.zeros(1, 3, size, size))]
-    at, found = [], []
-    for rows, pixels in batches:
-        here = [nouns_of[row] for row in rows] or [[]]
-        at += [place - places.start for of_row in here for place in of_row]
-        nouns = [[hidden.lemmas[place] for place in of_row] for of_row in here]
-        found += noun_cams(backbone, pixels, nouns, grain="patch", texts=texts, **how)
+        found = noun_cams(backbone, torch.zeros(1, 3, size, size), [[]], **how)
     found = torch.cat(found).cpu().numpy()
     cams = np.zeros((len(places), *found.shape[1:]), np.float16)
-    cams[at] = found
-    return {"cams": cams}
+    cams[[place - places.start for of_row in places_of.values() for place in of_row]] = found
+    return encoded, cams
 
 
 def _most_visible(hidden: HiddenNouns, maps: Layer, how: dict) -> HiddenNouns:

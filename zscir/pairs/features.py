@@ -86,12 +86,16 @@ def shard_layer(kind: str, key: dict) -> Layer:
     return Layer(kind, key, SHARD)
 
 
-def features_of(backbone: Backbone, shard: Shard) -> Columns:
-    """Columns of the whole images of a shard: ``features``, and the ``unreadable`` rows with the reasons."""
-    encoded = [backbone.encode_images(pixels).cpu() for _, pixels in shard.batches()]
+def features_of(backbone: Backbone, shard: Shard, encoded: Sequence[Tensor] | None = None) -> Columns:
+    """Columns of the whole images of a shard: ``features``, and the ``unreadable`` rows with the reasons.
+
+    ``encoded`` are the features of its batches, where they are known already.
+    """
+    if encoded is None:
+        encoded = [backbone.encode_images(pixels) for _, pixels in shard.batches()]
     features = np.full((len(shard.rows), backbone.dim), np.nan, dtype=np.float32)
-    if encoded:
-        features[[row - shard.rows.start for row in shard.readable]] = torch.cat(encoded).numpy()
+    if shard.readable:
+        features[[row - shard.rows.start for row in shard.readable]] = torch.cat(list(encoded)).cpu().numpy()
     return {"features": features, "unreadable": [list(trouble) for trouble in shard.trouble.items()]}
 
 

@@ -28,12 +28,10 @@ import numpy as np
 from PIL import Image
 
 from zscir.nouns import find_nouns
-from zscir.pairs.tars import TarMember, tar_pairs
+from zscir.pairs.webdataset import TarMember, cell_bytes, pair_columns, spooled, tar_pairs
 
 #: Before a `datasets` id: read it as a stream, no further than ``limit``.
 STREAM = "stream:"
-IMAGE_COLUMNS = ("image", "jpg", "png", "webp")
-CAPTION_COLUMNS = ("caption", "text", "txt")
 #: Columns of a table: ours, and those of the table that Pic2Word's training reads.
 TABLE_COLUMNS = (("file", "filepath"), ("caption", "title"))
 
@@ -126,8 +124,6 @@ def load_pairs(source: str | Path, limit: int | None = None) -> Pairs:
     if path.suffix == ".tar" or any(path.glob("*.tar") if path.is_dir() else ()):
         return _from_tars(path, limit)
     if text.startswith(STREAM):
-        from zscir.pairs.streams import spooled
-
         return _from_tars(spooled(text.removeprefix(STREAM), limit), limit)
     if path.suffix == ".parquet" or any(path.glob("*.parquet") if path.is_dir() else ()):
         return _from_dataset(_parquet(path), text, limit)
@@ -242,31 +238,15 @@ def _saved_dataset(path: Path):
     return saved["train"]
 
 
-def pair_columns(name: str, columns: Sequence[str]) -> tuple[str, str]:
-    """Which columns of a dataset hold image and caption; ValueError, naming all, when one is missing."""
-    legal = (IMAGE_COLUMNS, CAPTION_COLUMNS)
-    image, caption = (next((c for c in names if c in columns), None) for names in legal)
-    if image is None or caption is None:
-        raise ValueError(
-            f"pairs {name!r}: columns are {', '.join(columns)}; needed: an image "
-            f"({', '.join(IMAGE_COLUMNS)}) and a caption ({', '.join(CAPTION_COLUMNS)})"
-        )
-    return image, caption
-
-
 def _from_dataset(dataset, name: str, limit: int | None) -> Pairs:
     from datasets import Image as ImageFeature
 
     image_column, caption_column = pair_columns(name, dataset.column_names)
     dataset = dataset.select(range(min(limit or len(dataset), len(dataset))))
     encoded = dataset.select_columns([image_column]).cast_column(image_column, ImageFeature(decode=False))
-    images = Images(range(len(dataset)), lambda index: _encoded(encoded[index][image_column]))
-    sizes = (len(_encoded(row[image_column])) for row in encoded)
+    images = Images(range(len(dataset)), lambda index: cell_bytes(encoded[index][image_column]))
+    sizes = (len(cell_bytes(row[image_column])) for row in encoded)
     drawn = {}
     if {"scene", "labels"} <= set(dataset.column_names):
         drawn = {"scenes": list(dataset["scene"]), "label_maps": lambda index: dataset[index]["labels"]}
     return _made(name, list(dataset[caption_column]), images, sizes, **drawn)
-
-
-def _encoded(cell: dict) -> bytes:
-    return cell["bytes"] if cell["bytes"] is not None else Path(cell["path"]).read_bytes()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from zscir.backbone import Backbone
+from zscir.regions.token_drop import pooled
 
 FAST_METHODS = ("gradcam", "hirescam", "layercam")
 #: Every method, and the class of pytorch-grad-cam that is its reference.
@@ -29,8 +31,46 @@ REFERENCES = {
 }
 
 
+def encode_below(backbone: Backbone, pixels: Tensor, layers: Sequence[str]) -> tuple[Tensor, Tensor | None]:
+    """Features [B, D] as `Backbone.encode_images` gives them, and the tokens [B, T, W] below the layers.
+
+    `fast_maps` goes on from these tokens, so that one forward serves both. They are what enters the first
+    block that holds one of the layers; None for another tower than open_clip's Vision Transformer, or for a
+    layer below its blocks.
+    """
+    first = first_block(backbone.model, layers)
+    if first is None:
+        return backbone.encode_images(pixels), None
+    caught: list[Tensor] = []
+    transformer = backbone.model.visual.transformer
+    if first < len(transformer.resblocks):
+        hook = transformer.resblocks[first].register_forward_pre_hook(lambda _, args: caught.append(args[0]))
+    else:
+        hook = transformer.register_forward_hook(lambda _, args, output: caught.append(output))
+    with _hooks([hook]):
+        features = backbone.encode_images(pixels)
+    return features, caught[0]
+
+
+def first_block(model: nn.Module, layers: Sequence[str]) -> int | None:
+    """Number of the first block that holds one of the layers; for the norm behind them their number."""
+    visual = model.visual
+    if not isinstance(visual, VisionTransformer):
+        return None
+    parts = [*visual.transformer.resblocks, visual.ln_post]
+    modules = [model.get_submodule(layer) for layer in layers]
+    holders = [[n for n, part in enumerate(parts) if module in part.modules()] for module in modules]
+    return min(min(found) for found in holders) if all(holders) else None
+
+
 def fast_maps(
-    backbone: Backbone, pixels: Tensor, rows: Tensor, texts: Tensor, method: str, layers: Sequence[str]
+    backbone: Backbone,
+    pixels: Tensor,
+    rows: Tensor,
+    texts: Tensor,
+    method: str,
+    layers: Sequence[str],
+    below: Tensor | None = None,
 ) -> Tensor:
     """Maps [R, h, w] in [0, 1] from one forward of the images and one batched pull-back of all texts.
 
@@ -44,12 +84,18 @@ def fast_maps(
         texts: [R, D] text features.
         method: one of `FAST_METHODS`.
         layers: module paths; several are averaged after each was scaled.
+        below: the tokens of `encode_below`; the blocks before them are then not run again.
     """
+    model, visual = backbone.model, backbone.model.visual
     with torch.enable_grad(), backbone.autocast(), sdpa_kernel(SDPBackend.MATH):  # which can be batched
-        if class_token_tail(backbone.model, layers):
-            features, watched = _through_class_token(backbone.model.visual, pixels)
+        if class_token_tail(model, layers):
+            tokens = _below_last(visual, pixels) if below is None else below
+            features, watched = _through_class_token(visual, tokens)
         else:
-            features, watched = _watched_forward(backbone.model, pixels, layers)
+            forward = partial(visual, pixels)
+            if below is not None:
+                forward = partial(_above, visual, below, first_block(model, layers))
+            features, watched = _watched(model, layers, forward)
         gradients = _pulled_back(features, watched, rows, texts)
     grids = [
         scaled(_class_map(method, as_grid(a.detach()).float()[rows], as_grid(g).float()))
@@ -60,8 +106,17 @@ def fast_maps(
     return scaled(torch.stack(grids).mean(dim=0))
 
 
-def _watched_forward(model: nn.Module, pixels: Tensor, layers: Sequence[str]) -> tuple[Tensor, list[Tensor]]:
-    """Features [B, D] and the activations of the layers, from which on the graph is recorded."""
+def _above(visual: VisionTransformer, tokens: Tensor, first: int) -> Tensor:
+    """Features [B, D], not normalised, of tokens [B, T, W] that enter a block."""
+    for block in visual.transformer.resblocks[first:]:
+        tokens = block(tokens)
+    return pooled(visual, tokens)
+
+
+def _watched(
+    model: nn.Module, layers: Sequence[str], forward: Callable[[], Tensor]
+) -> tuple[Tensor, list[Tensor]]:
+    """Features [B, D] of a forward and the activations of the layers, from which on the graph is recorded."""
     watched: list[Tensor] = []
 
     def watch(module: nn.Module, args: tuple, output: Tensor) -> Tensor:
@@ -69,7 +124,7 @@ def _watched_forward(model: nn.Module, pixels: Tensor, layers: Sequence[str]) ->
         return watched[-1].clone()  # what follows may write in place
 
     with _hooks(model.get_submodule(layer).register_forward_hook(watch) for layer in layers):
-        features = model.visual(pixels)
+        features = forward()
     return features[0] if isinstance(features, tuple) else features, watched
 
 
@@ -83,21 +138,26 @@ def class_token_tail(model: nn.Module, layers: Sequence[str]) -> bool:
     return own and visual.pool_type == "tok" and type(last) is ResidualAttentionBlock
 
 
-def _through_class_token(visual: VisionTransformer, pixels: Tensor) -> tuple[Tensor, list[Tensor]]:
-    """As `_watched_forward`, but the last block computes the class token alone: nothing else is read.
+@torch.no_grad()
+def _below_last(visual: VisionTransformer, pixels: Tensor) -> Tensor:
+    """The tokens [B, T, W] that enter the last block."""
+    tokens = visual._embeds(pixels)
+    for block in visual.transformer.resblocks[:-1]:
+        tokens = block(tokens)
+    return tokens
+
+
+def _through_class_token(visual: VisionTransformer, tokens: Tensor) -> tuple[Tensor, list[Tensor]]:
+    """As `_watched`, from the tokens [B, T, W] that enter the last block, but that block computes the class
+    token alone: nothing else is read.
 
     Its one query q meets keys and values only in sums, so the weights of these move to the other side:
     q . (K h) = (K' q) . h, and the mean of V h is V of the mean of h. No token is multiplied by a matrix.
     """
-    with torch.no_grad():
-        x = visual._embeds(pixels)
-        for below in visual.transformer.resblocks[:-1]:
-            x = below(x)  # [B, T, W]
-        block = visual.transformer.resblocks[-1]
-        h = block.ln_1(x)
-    h = h.detach().requires_grad_(True)
-    attention, first = block.attn, x[:, 0]
-    heads, width = attention.num_heads, x.shape[-1]
+    block = visual.transformer.resblocks[-1]
+    h = block.ln_1(tokens).detach().requires_grad_(True)
+    attention, first = block.attn, tokens[:, 0]
+    heads, width = attention.num_heads, tokens.shape[-1]
     wq, wk, wv = attention.in_proj_weight.chunk(3)  # [W, W] each
     bq, _, bv = attention.in_proj_bias.chunk(3)  # a key's bias shifts all scores alike
     q = F.linear(h[:, 0], wq, bq).unflatten(1, (heads, -1)) * (width // heads) ** -0.5  # [B, heads, d]
@@ -107,8 +167,8 @@ def _through_class_token(visual: VisionTransformer, pixels: Tensor) -> tuple[Ten
     out = torch.einsum("bnw,ndw->bnd", means, wv.unflatten(0, (heads, -1))).flatten(1) + bv  # [B, W]
     token = first + block.ls_1(attention.out_proj(out))
     token = token + block.ls_2(block.mlp(block.ln_2(token)))
-    pooled = visual.ln_post(token)
-    return pooled if visual.proj is None else pooled @ visual.proj, [h]
+    feature = visual.ln_post(token)
+    return feature if visual.proj is None else feature @ visual.proj, [h]
 
 
 def _pulled_back(features: Tensor, watched: Sequence[Tensor], rows: Tensor, texts: Tensor) -> list[Tensor]:

@@ -18,7 +18,14 @@ from torch import Tensor
 
 from zscir.backbone import Backbone
 from zscir.backbone.weights import check_layer
-from zscir.regions.cams import FAST_METHODS, REFERENCES, fast_maps, reference_maps, reference_pixel_maps
+from zscir.regions.cams import (
+    FAST_METHODS,
+    REFERENCES,
+    encode_below,
+    fast_maps,
+    reference_maps,
+    reference_pixel_maps,
+)
 from zscir.regions.masks import GRAINS, upsample_cams
 
 METHODS = tuple(REFERENCES)
@@ -45,6 +52,7 @@ def noun_cams(
     template: str = TEMPLATE,
     texts: Mapping[str, Tensor] | None = None,
     max_rows: int = 256,
+    below: Tensor | None = None,
 ) -> list[Tensor]:
     """Class-activation maps of every noun on its image.
 
@@ -67,6 +75,7 @@ def noun_cams(
         template: the text whose feature is the target; ``{noun}`` stands for the noun.
         texts: features [D] of the nouns' texts, where they are known already; the others are encoded.
         max_rows: how many image-noun rows run at once; smaller needs less memory, the maps are the same.
+        below: for the fast engine, see `encode_with_cams`: tokens of ``zscir.regions.cams.encode_below``.
 
     Returns:
         For each image a tensor [n_nouns, S, S] (or [n_nouns, h, w]), float32 in [0, 1], each map with its
@@ -85,15 +94,16 @@ def noun_cams(
     texts = _noun_features(backbone, [noun for row in nouns for noun in row], template, known)
     if target == "contrast":
         texts = texts - _noun_features(backbone, CONTRAST_NOUNS, template, known).mean(dim=0)
-    run = fast_maps if engine == "fast" else reference_maps
-    if engine == "reference" and grain == "pixel":
-        run = reference_pixel_maps
     counts = [len(row) for row in nouns]
     maps, first = [], 0
     for images in _chunks(counts, max_rows):
         rows = torch.repeat_interleave(torch.tensor([counts[i] for i in images])).to(backbone.device)
         targets = texts[first : first + len(rows)]
-        maps.append(run(backbone, pixels[images].to(backbone.device), rows, targets, method, layers))
+        request = (backbone, pixels[images].to(backbone.device), rows, targets, method, layers)
+        if engine == "fast":
+            maps.append(fast_maps(*request, None if below is None else below[images]))
+        else:
+            maps.append((reference_maps if grain == "patch" else reference_pixel_maps)(*request))
         first += len(rows)
     if not maps:  # no noun anywhere: the shape of one map, none of them
         one = noun_cams(backbone, pixels[:1], [["thing"]], method=method, layer=layer, grain=grain)
@@ -102,6 +112,22 @@ def noun_cams(
     if engine == "fast" and grain == "pixel":
         whole = upsample_cams(whole, backbone.image_size)
     return list(whole.split(counts))
+
+
+def encode_with_cams(
+    backbone: Backbone, pixels: Tensor, nouns: Sequence[Sequence[str]], **options: object
+) -> tuple[Tensor, list[Tensor]]:
+    """`Backbone.encode_images` and `noun_cams` of the same images; both from one forward where the tower and
+    the method allow it, and the same as apart.
+
+    Args:
+        backbone, pixels, nouns, options: as in `noun_cams`.
+    """
+    layer, method = options.get("layer") or backbone.cam_layers, options.get("method") or backbone.cam_method
+    if method not in FAST_METHODS:
+        return backbone.encode_images(pixels), noun_cams(backbone, pixels, nouns, **options)
+    features, below = encode_below(backbone, pixels, [layer] if isinstance(layer, str) else list(layer))
+    return features, noun_cams(backbone, pixels, nouns, below=below, **options)
 
 
 def _chunks(counts: Sequence[int], most: int) -> Iterator[list[int]]:
@@ -133,9 +159,7 @@ def _noun_features(
                 f"{backbone.name!r} reads {room}"
             )
     encoded = backbone.encode_texts([template.replace("{noun}", noun) for noun in unknown]) if unknown else []
-    features = dict(zip(unknown, encoded, strict=True)) | {
-        noun: known[noun] for noun in {*nouns} & known.keys()
-    }
+    features = {**known, **dict(zip(unknown, encoded, strict=True))}
     return torch.stack([features[noun] for noun in nouns]) if nouns else torch.zeros(0, backbone.dim)
 
 

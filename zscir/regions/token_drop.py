@@ -104,12 +104,13 @@ def _features(visual: VisionTransformer, pixels: Tensor, kept: Tensor) -> Tensor
     for block in visual.transformer.resblocks:
         plain = type(block) is ResidualAttentionBlock
         packed = _packed_block(block, packed, runs) if plain else _each(block, packed, runs)
-    return _each(lambda tokens: _pooled(visual, tokens), packed, runs)
+    return _each(lambda tokens: pooled(visual, tokens), packed, runs)
 
 
-def _pooled(visual: VisionTransformer, tokens: Tensor) -> Tensor:
-    pooled = visual._pool(tokens)[0]  # [b, W]
-    return pooled if visual.proj is None else pooled @ visual.proj
+def pooled(visual: VisionTransformer, tokens: Tensor) -> Tensor:
+    """Features [B, D], not normalised, of what the last block gives [B, T, W]."""
+    feature = visual._pool(tokens)[0]  # [B, W]
+    return feature if visual.proj is None else feature @ visual.proj
 
 
 def _runs(lengths: list[int]) -> list[tuple[int, int]]:
