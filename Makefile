@@ -33,7 +33,7 @@ serve:
 	@echo "== http://localhost:$(PORT) (stop with Ctrl-C)"
 	@$(PYTHON) -m http.server $(PORT) --bind 127.0.0.1 --directory _build/html
 
-pdf: $(READY)
+pdf: $(READY) $(CHECK)
 	@echo "== Printing the book, profile $(PROFILE): one page of all chapters, then the PDF (a minute or two)."
 	@$(BIN)/zscir pdf --profile $(PROFILE)
 

@@ -4,35 +4,33 @@
     python book/check_pages.py FOLDER --static   # without one
 
 Without a browser: no page loads anything from another host, every picture says in words what it shows,
-every link inside the book has its target. With Chromium: axe-core (``pip install -e '.[check]'``) looks
-at every page, light and dark, wide and as on a phone. What it calls serious or critical is an error; so
-is a page wider than its window, a formula that was not drawn, and whatever a script asked another host
-for.
+every link inside the book has its target. With Chromium and Playwright (``pip install -e .[check]``) axe-core
+looks at every page, light and dark, wide and as on a phone. What it calls serious or critical is an error; so
+is a page wider than its window, a formula that was not drawn, and whatever a script asked another host for.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import json
 import re
 import sys
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import partial
 from html.parser import HTMLParser
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import parse_qs, unquote, urldefrag, urlsplit
+from typing import TYPE_CHECKING
+from urllib.parse import quote, unquote, urldefrag, urlsplit
 
-from zscir.book.browser import rendered_html
+from zscir.book.browser import chromium
 from zscir.storage.paths import REPO
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Route
 
 #: Mode of the theme, and width of the window in pixels.
 VIEWS = (("light", 1400), ("dark", 1400), ("light", 400), ("dark", 400))
 SERIOUS = ("serious", "critical")
-PATIENCE = 900  # seconds for all pages in one view
 
 _LOADING = {"script": "src", "img": "src", "iframe": "src", "source": "src", "video": "src", "embed": "src"}
 _LOADED_LINKS = {"stylesheet", "icon", "preload", "modulepreload", "manifest"}
@@ -109,99 +107,50 @@ def _leads(folder: Path, name: str, url: str, pages: dict[str, Page]) -> bool:
     return not anchor or page is None or unquote(anchor) in page.names
 
 
-# What follows needs a browser. A page of our own, _check/frame.html, shows all pages of the book in a frame,
-# one after the other; the server adds to each the mode to be shown in, axe-core, and _check/report.js.
+# What follows needs a browser. The pages are at an address that nobody has, and come from their folder.
 
-_SCRIPTS = Path(__file__).with_name("_check")
-_MODE = """<script>localStorage.setItem("mode", "MODE"); localStorage.setItem("theme", "MODE");</script>"""
-_REPORT = """<script src="/axe.min.js"></script><script src="/report.js"></script>"""
-
-
-class _Handler(SimpleHTTPRequestHandler):
-    """Files of a folder; pages that are asked for with a mode also get the scripts of the check."""
-
-    extra: dict[str, str] = {}
-    finished: threading.Event
-
-    def do_GET(self) -> None:
-        """Answer with a made page, a page with scripts, or a file."""
-        place = urlsplit(self.path)
-        if place.path in ("/wait", "/finished"):
-            self.finished.set() if place.path == "/finished" else self.finished.wait(PATIENCE)
-            self._send("", "text/plain")
-            return
-        mode = parse_qs(place.query).get("mode", [""])[0]
-        if place.path in self.extra:
-            self._send(
-                self.extra[place.path], "text/javascript" if place.path.endswith(".js") else "text/html"
-            )
-        elif mode and Path(self.translate_path(place.path)).is_file():
-            html = Path(self.translate_path(place.path)).read_text(encoding="utf-8")
-            html = html.replace("<head>", f"<head>{_MODE.replace('MODE', mode)}", 1)
-            self._send(html.replace("</body>", f"{_REPORT}</body>", 1), "text/html")
-        else:
-            super().do_GET()
-
-    def _send(self, text: str, kind: str) -> None:
-        body = text.encode("utf-8")
-        self.send_response(200)
-        self.send_header("Content-Type", f"{kind}; charset=utf-8")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *args) -> None:
-        """Keep quiet."""
-
-
-@contextmanager
-def _served(folder: Path, extra: dict[str, str]) -> Iterator[str]:
-    """The folder on a free port of this machine; the address."""
-    handler = partial(
-        type("Handler", (_Handler,), {"extra": extra, "finished": threading.Event()}), directory=str(folder)
-    )
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-
-
-def axe_script() -> str:
-    """The text of axe-core.
-
-    Raises:
-        FileNotFoundError: the package that brings it is not installed.
-    """
-    try:
-        found = importlib.metadata.distribution("axe-playwright-python")
-    except importlib.metadata.PackageNotFoundError as error:
-        raise FileNotFoundError("axe-core is missing: pip install -e '.[check]'") from error
-    return Path(found.locate_file("axe_playwright_python/axe.min.js")).read_text(encoding="utf-8")
+ORIGIN = "http://book.invalid/"
+_MODE = """mode => { localStorage.setItem("mode", mode); localStorage.setItem("theme", mode); }"""
+_REPORT = Path(__file__).with_name("_check") / "report.js"
 
 
 def reports(folder: Path, mode: str, width: int, names: Sequence[str] | None = None) -> dict[str, dict]:
     """What the browser says about each page, shown in one mode at one width.
 
     Raises:
-        FileNotFoundError: no Chromium, or no axe-core.
-        RuntimeError: Chromium failed, or a page gave no report.
+        FileNotFoundError: no Chromium, no Playwright or no axe-core.
+        BookError: Chromium failed.
     """
-    names = pages_of(folder) if names is None else list(names)
-    frame = (_SCRIPTS / "frame.html").read_text(encoding="utf-8")
-    extra = {"/axe.min.js": axe_script(), "/report.js": (_SCRIPTS / "report.js").read_text(encoding="utf-8")}
-    extra["/frame.html"] = (
-        frame.replace("PAGES", json.dumps(names)).replace("MODE", mode).replace("WIDTH", str(width))
-    )
-    with _served(folder, extra) as address:
-        html = rendered_html(f"{address}/frame.html", timeout=PATIENCE + 60)
-    said = json.loads(re.search(r'id="report">(.*?)</script>', html, re.DOTALL)[1])
-    if silent := [name for name in names if name not in said]:
-        raise RuntimeError(
-            f"no report of {silent[0]} ({mode}, {width} px) and {len(silent) - 1} pages after it"
-        )
+    try:
+        from axe_playwright_python.sync_playwright import Axe
+    except ModuleNotFoundError as error:
+        raise FileNotFoundError("axe-core is missing: pip install -e '.[check]'") from error
+    said: dict[str, dict] = {}
+    with chromium() as browser:
+        page = browser.new_page(viewport={"width": width, "height": 1000})
+        page.add_init_script(f"({_MODE})({json.dumps(mode)})")
+        foreign: list[str] = []
+        page.route("**/*", partial(_answer, folder, foreign))
+        for name in pages_of(folder) if names is None else names:
+            foreign.clear()
+            page.goto(ORIGIN + quote(name))
+            page.evaluate("window.MathJax?.startup?.promise")
+            page.wait_for_timeout(400)  # the theme looks 300 ms later which boxes scroll
+            found = Axe().run(page).response["violations"]
+            asked = {"violations": found, "foreign": sorted(set(foreign))}
+            said[name] = asked | page.evaluate(_REPORT.read_text(encoding="utf-8"))
     return said
+
+
+def _answer(folder: Path, foreign: list[str], route: Route) -> None:
+    """Answer a request from the folder; one to another host is noted, and fails."""
+    url = route.request.url
+    path = folder / unquote(urlsplit(url).path).lstrip("/")
+    if url.startswith(ORIGIN) and path.is_file():
+        route.fulfill(path=path)
+    else:
+        foreign += [] if url.startswith(ORIGIN) else [url]
+        route.abort()
 
 
 def looked_at(folder: Path) -> list[str]:
@@ -216,8 +165,12 @@ def browser_findings(folder: Path, names: Sequence[str] | None = None) -> list[s
     names, found = looked_at(folder) if names is None else names, []
     for mode, width in VIEWS:
         for name, said in reports(folder, mode, width, names).items():
-            bad = [one for one in said["violations"] if one["impact"] in SERIOUS]
-            lines = [f"{one['rule']} ({one['impact']}): {place}" for one in bad for place in one["places"]]
+            bad = [(rule, node) for rule in said["violations"] for node in rule["nodes"]]
+            lines = [
+                f"{rule['id']} ({rule['impact']}): {node['target']}  {node['html'][:160]}"
+                for rule, node in bad
+                if rule["impact"] in SERIOUS
+            ]
             lines += [f"asks another host for {url}" for url in said["foreign"]]
             lines += [f"{said['formulas']} formulas are not drawn"] if said["formulas"] else []
             lines += [f"is shown in mode {said['theme']}"] if said["theme"] != mode else []

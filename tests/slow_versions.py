@@ -1,16 +1,24 @@
 """Rankings and metrics written a second time, slowly, in Python's own words, to hold the library against."""
 
+from itertools import pairwise
+
 import numpy as np
 
 
 def slow_ranking(benchmark, queries, gallery, number):
-    """Image ids by falling cosine, ties in gallery order: Python's own sort over all images."""
+    """Image ids by falling cosine, near ties in gallery order: Python's own sorts over all images."""
     cosines = []
     for row in gallery:
         product = float(np.dot(queries[number], row))
         cosines.append(np.float32(product / np.linalg.norm(queries[number]) / np.linalg.norm(row)))
     order = sorted(range(len(gallery)), key=lambda i: (-cosines[i], i))
-    names = [benchmark.gallery[i] for i in order]
+    groups = [[order[0]]]
+    for before, after in pairwise(order):
+        if cosines[before] - cosines[after] <= 1e-6:
+            groups[-1].append(after)
+        else:
+            groups.append([after])
+    names = [benchmark.gallery[i] for group in groups for i in sorted(group)]
     if benchmark.exclude_reference:
         names.remove(benchmark.queries[number].reference)
     return names

@@ -8,20 +8,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from zscir.analysis.ablation_tables import read_table, recorded, shared_seeds, spreads, study_rows
+from zscir.analysis.ablation_tables import effects, read_table, recorded, shared_seeds, spreads, study_rows
 from zscir.analysis.ablations import BASE, METRICS, STUDIES, points, run_point, train_config
-from zscir.figures.ablations import (
-    best_sentence,
-    effects,
-    effects_figure,
-    gain_sentence,
-    study_curves,
-    study_dots,
-)
+from zscir.figures.ablations import effects_figure, study_curves, study_dots
+from zscir.figures.tables import best_sentence, difference_sentence
 from zscir.inversion import TrainConfig
 from zscir.pairs import load_pairs
 from zscir.pairs.recaptions import best_others, retrieved_captions, with_captions, wrong_captions
-from zscir.retrieval.statistics import Spread, paired_gain, pooled_spread, seed_interval
+from zscir.retrieval.statistics import Spread, paired_gain, pooled_spread, t_interval
 
 SMALL = {"world": "tiny", "steps": 3, "batch": 16, "limit": 64}
 
@@ -70,9 +64,9 @@ def test_points_are_made_once_and_seed_by_seed():
         (lambda: run_point({**SMALL, "wrong": 2}), "wrong is 2; legal: numbers from 0 to 1"),
         (lambda: study_rows(pd.DataFrame({"seed": [0]}), "tau"), "no column 'tau'; it has: seed"),
         (lambda: study_rows(pd.DataFrame(), "time"), "study is 'time'; legal: claim"),
-        (lambda: seed_interval([]), "values are"),
-        (lambda: seed_interval([1.0, math.nan]), "values are"),
-        (lambda: seed_interval([1.0, 2.0], level=95), "level is 95; legal: between 0 and 1"),
+        (lambda: t_interval([]), "values are"),
+        (lambda: t_interval([1.0, math.nan]), "values are"),
+        (lambda: t_interval([1.0, 2.0], level=95), "level is 95; legal: between 0 and 1"),
     ],
 )
 def test_mistakes_are_named(call, message):
@@ -126,7 +120,7 @@ def test_the_record_holds_every_study_with_its_provenance():
 
 def test_an_interval_over_seeds_is_students():
     values = [3.0, 4.5, 4.0, 5.5]
-    found = seed_interval(values)
+    found = t_interval(values)
     reach = 3.182446 * np.std(values, ddof=1) / 2  # t of 3 degrees of freedom, from a printed table
     assert found.low == pytest.approx(np.mean(values) - reach, abs=1e-5)
     assert found.high == pytest.approx(np.mean(values) + reach, abs=1e-5)
@@ -180,8 +174,8 @@ def test_few_seeds_borrow_the_spread_of_all_points():
     assert spread.df == 400 and spread.sd == pytest.approx(0.5, rel=0.1)
     residual = many["recall@1"] - many.groupby("tau")["recall@1"].transform("mean")
     assert spread.sd == pytest.approx(math.sqrt((residual**2).sum() / 400))
-    hits = [abs(seed_interval(own, spread=spread).mean - tau) for tau, own in many.groupby("tau")["recall@1"]]
-    reach = seed_interval([0.0, 9.0], spread=spread)
+    hits = [abs(t_interval(own, spread=spread).mean - tau) for tau, own in many.groupby("tau")["recall@1"]]
+    reach = t_interval([0.0, 9.0], spread=spread)
     assert np.mean(np.array(hits) < (reach.high - reach.low) / 2) == pytest.approx(0.95, abs=0.04)
     with pytest.raises(ValueError, match="no point of the table has two seeds with 'recall@1'"):
         pooled_spread(many.drop_duplicates("tau"), ["tau"], "recall@1")
@@ -193,9 +187,9 @@ def test_a_known_spread_gives_single_seeds_an_interval(table):
     other = study_rows(table, "claim").query("label == 'Pic2Word' and seed == 0")
     assert math.isnan(paired_gain(other, base, "recall@1").low)
     gain = paired_gain(other, base, "recall@1", spread=known)
-    wide = seed_interval([3.0], spread=known)
+    wide = t_interval([3.0], spread=known)
     assert gain.mean == 3 and gain.high - 3 == pytest.approx(math.sqrt(2) * (wide.high - 3))
-    assert "(a single seed, 95 % interval +1.6 to +4.4)" in gain_sentence(gain, "A", "B", "Recall@1")
+    assert "(a single seed, 95 % interval +1.6 to +4.4)" in difference_sentence(gain, "A", "B", "Recall@1")
     rows = pd.concat([base, other])
     assert "not held against another seed" in best_sentence(rows, "recall@1", "Recall@1", "preset")
     assert "more than the seed explains" in best_sentence(rows, "recall@1", "Recall@1", "preset", known)
@@ -203,7 +197,7 @@ def test_a_known_spread_gives_single_seeds_an_interval(table):
     assert bounds.to_numpy() == pytest.approx(np.array([[gain.low, gain.high]]))
     figure = study_curves({"a": study_rows(table, "tau")}, ["recall@1"], "τ", spreads={"recall@1": known})
     band = figure.axes[0].collections[0].get_paths()[0].vertices[:, 1]
-    two = seed_interval([19.5, 20.5], spread=known)  # tau 0.4 has as many seeds
+    two = t_interval([19.5, 20.5], spread=known)  # tau 0.4 has as many seeds
     at_two = study_rows(table, "tau").query("label == 0.4")["recall@1"].mean()
     assert np.abs(band - (at_two + two.high - two.mean)).min() == pytest.approx(0, abs=1e-9)
     assert np.isfinite(band).all() and band.max() > study_rows(table, "tau")["recall@1"].max() - 1

@@ -7,7 +7,7 @@ from test_retrieval import random_scores
 
 from zscir.benchmarks import load_benchmark
 from zscir.retrieval import compare, difference, score_features
-from zscir.retrieval.comparison import metric_table, pool
+from zscir.retrieval.comparison import metric_table
 
 
 def circo_scores(root, rows, **protocol):
@@ -62,39 +62,6 @@ def test_the_protocol_is_shown_below_the_table(tmp_path):
     every += [repr(scores.summary().round(1)), scores.per_group("aspect")._repr_html_()]
     for shown in every:
         assert "reference: kept" in shown and "2 queries, 8 gallery images" in shown
-
-
-def test_seeds_are_pooled_by_query():
-    seeds = [random_scores(seed, noise=2) for seed in range(3)]
-    pooled = pool(seeds)
-    for metric in seeds[0].metrics:
-        each = [one.metrics[metric] for one in seeds]
-        assert pooled.metrics[metric] == pytest.approx(np.mean(each))
-        assert pooled.seeds[metric] == tuple(each)
-    row = pooled.summary().set_index("metric").loc["recall@1"]
-    assert row["seeds"] == 3 and row["sd"] == pytest.approx(np.std(pooled.seeds["recall@1"], ddof=1))
-    assert row["low"] < row["value"] < row["high"]
-    assert pooled.protocol["seeds"] == 3
-    width = np.diff(pooled.interval("recall@1"))[0]
-    assert width < np.diff(seeds[0].interval("recall@1"))[0]  # a mean over seeds varies less by query
-    for wrong, message in [
-        (seeds[:1], "at least two"),
-        ([seeds[0], random_scores(1, group="bb")], "same queries"),
-        ([pooled, pooled], "pooled again"),
-    ]:
-        with pytest.raises(ValueError, match=message):
-            pool(wrong)
-
-
-def test_the_tidy_frame_holds_every_query_and_metric():
-    scores = random_scores(noise=2)
-    frame = scores.frame()
-    assert list(frame.columns) == ["query", "group", "metric", "value", "rank"]
-    assert len(frame) == len(scores.query_ids) * len(scores.metrics)
-    assert frame.groupby("metric")["value"].mean().to_dict() == pytest.approx(scores.metrics)
-    recall = frame[frame["metric"] == "recall@5"]
-    assert (recall["value"] > 0).sum() >= (recall["rank"] <= 1).sum()
-    assert list(scores.summary()["metric"]) == list(scores.metrics)
 
 
 def test_the_mean_that_papers_print(tmp_path):

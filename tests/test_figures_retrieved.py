@@ -7,10 +7,12 @@ from PIL import Image
 from test_figures_results import legend_of, scores_of
 from test_retrieval import random_scores, small_benchmark
 
+from zscir.analysis.conflicts import conflict_table
 from zscir.benchmarks import Benchmark, Query
-from zscir.figures.curves import conflict_curves, conflict_table, recall_curves, recall_table
-from zscir.figures.retrieved import found_files, largest_changes, retrieved_grid, wins_and_losses
+from zscir.figures.pictures import found_files, retrieved_grid, wins_and_losses
+from zscir.figures.results import conflict_curves, recall_curves
 from zscir.figures.style import FRAMES
+from zscir.retrieval.comparison import largest_changes, recall_table
 from zscir.retrieval.ranking import Retrieved
 
 RED = "is red and far too long a wish to stand above one picture alone"

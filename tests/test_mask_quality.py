@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from zscir.analysis.mask_quality import (
-    interval,
     map_scores,
     mask_measures,
     mask_quality,
@@ -13,6 +12,7 @@ from zscir.analysis.mask_quality import (
     same_areas_at_random,
     sizes_of,
 )
+from zscir.retrieval.statistics import mean_interval
 
 
 def drawn(count=12, side=12, seed=0):
@@ -53,7 +53,7 @@ def test_a_table_row_is_the_mean_with_its_interval():
 
 def test_the_interval_is_as_wide_as_theory_says():
     values = np.random.default_rng(1).normal(0.5, 0.1, 400)
-    mean, low, high = interval(values)
+    mean, low, high = mean_interval(values)
     assert mean == pytest.approx(values.mean())
     assert high - low == pytest.approx(2 * 1.96 * values.std() / 20, rel=0.1)
 

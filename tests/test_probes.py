@@ -30,11 +30,12 @@ from zscir.analysis.readings import (
     word_features,
 )
 from zscir.benchmarks import load_benchmark
-from zscir.figures import counted, likeness_curves, note_figure, reason_bars, share_dots
+from zscir.figures import likeness_curves, note_figure, reason_bars, share_dots
 from zscir.inversion import InversionNetwork
 from zscir.pocket import make_pocket
 from zscir.pocket.scenes import Object, Scene
 from zscir.regions import keep_mask, mask_image, noun_cams
+from zscir.retrieval.statistics import share_of
 
 
 @pytest.fixture(scope="module")
@@ -206,7 +207,13 @@ def test_masked_references_are_masked_as_the_training_masks(
 def test_figures_show_each_share_on_its_interval():
     shares = pd.DataFrame(
         [
-            {"panel": "thing", "row": "a", "method": name, "chance": 10.0, **counted([True, False, True])}
+            {
+                "panel": "thing",
+                "row": "a",
+                "method": name,
+                "chance": 10.0,
+                **share_of([True, False, True])._asdict(),
+            }
             for name in ("Pic2Word", "masked pairs")
         ]
     )
@@ -217,7 +224,7 @@ def test_figures_show_each_share_on_its_interval():
     assert [round(bar.get_width(), 1) for bar in bars] == [66.7, 33.3, 0]
     assert "no labels" in note_figure("no labels").axes[0].texts[0].get_text()
     for call, message in (
-        (lambda: counted([]), "hits is empty"),
+        (lambda: share_of([]), "hits is empty"),
         (lambda: share_dots(shares.drop(columns="low"), "%"), "lacks the column 'low'"),
         (lambda: share_dots(shares[:0], "%"), "shares is empty"),
         (lambda: reason_bars({}, ()), "named is empty"),

@@ -1,18 +1,22 @@
 """Published results: complete, consistent with themselves, and shown as they are printed."""
 
+import pandas as pd
 import pytest
 
 from zscir.retrieval.published import (
-    frame,
     published,
     published_markdown,
     published_rows,
     published_sources,
-    published_tables,
 )
 
 
-@pytest.mark.parametrize("name", published_tables())
+def frame(name):
+    """A table as numbers, NaN where a source gives none."""
+    return pd.DataFrame(published(name).drop(columns=["backbone", "source"])).apply(pd.to_numeric)
+
+
+@pytest.mark.parametrize("name", ["cirr", "circo", "fashioniq", "genecis"])
 def test_every_row_has_a_value_for_each_metric_and_a_known_source(name):
     width = len(frame(name).columns)
     for row in published_rows(name):

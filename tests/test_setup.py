@@ -78,7 +78,8 @@ def test_what_is_installed_here_is_within_the_ranges():
 
 
 def test_every_import_of_the_library_is_a_declared_dependency():
-    declared = set(requirements(PROJECT["project"]["dependencies"]))
+    extras = PROJECT["project"]["optional-dependencies"]
+    declared = set(requirements([*PROJECT["project"]["dependencies"], *extras["check"]]))
     owners = importlib.metadata.packages_distributions()
     for path in (REPO / "zscir").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):

@@ -7,12 +7,13 @@ study_rows(table, "tau")                         # a study's rows of a table of 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
 
 from zscir.analysis.ablations import BASE, METRICS, STUDIES
-from zscir.retrieval.statistics import Spread, pooled_spread
+from zscir.retrieval.statistics import Spread, paired_gain, pooled_spread
 from zscir.storage.paths import REPO
 
 
@@ -58,6 +59,34 @@ def spreads(table: pd.DataFrame) -> dict[str, Spread]:
     """
     by = [name for name in BASE if name in table]
     return {metric: pooled_spread(table, by, metric) for metric in METRICS if metric in table}
+
+
+def effects(
+    studies: Mapping[str, pd.DataFrame], base: pd.DataFrame, metric: str, spread: Spread | None = None
+) -> pd.DataFrame:
+    """What each choice gains on the base, paired by seed: a row a choice.
+
+    Args:
+        studies: name -> rows of ``study_rows``.
+        base: rows of the base training; a label whose rows are the base itself is left out.
+        metric: column in percent.
+        spread: of one training, as `zscir.retrieval.statistics.pooled_spread` gives it; else the rows' own.
+
+    Returns:
+        Columns study, label, gain, low, high (points; NaN bounds for a single seed of unknown spread), seeds.
+    """
+    found = []
+    for study, rows in studies.items():
+        for label, own in rows.groupby("label", sort=False):
+            if _settings(own) == _settings(base):
+                continue
+            found.append((study, str(label), *paired_gain(own, base, metric, spread=spread)))
+    return pd.DataFrame(found, columns=["study", "label", "gain", "low", "high", "seeds"])
+
+
+def _settings(rows: pd.DataFrame) -> set[tuple]:
+    """The different settings of some rows, seeds aside."""
+    return set(rows[[name for name in BASE if name in rows]].itertuples(index=False, name=None))
 
 
 def recorded() -> tuple[pd.DataFrame, dict]:

@@ -6,8 +6,12 @@ the reference says how badly the reference fits the text.
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Mapping
 
+import numpy as np
+import pandas as pd
+
+from zscir.analysis.failures import first_answers
 from zscir.benchmarks import Benchmark
 from zscir.retrieval.metrics import similarity_chunks, unit_rows
 
@@ -32,6 +36,39 @@ def query_conflict(benchmark: Benchmark, text: object, gallery: object) -> np.nd
     text = unit_rows(text, names, "features of the texts")
     gallery = unit_rows(gallery, benchmark.gallery, "gallery_features")
     return 100 - share_below(text, gallery, np.array(references))
+
+
+def conflict_table(
+    benchmark: Benchmark, text: object, image: object, gallery: object, methods: Mapping[str, object]
+) -> pd.DataFrame:
+    """How far the first answer of each method follows the text, and the image, for every query.
+
+    Three shares of the gallery say so, each from 0 to 100 %. ``conflict``: how much of it fits the text
+    better than the reference does, so 100 is a text that contradicts its image. ``text``: how much of it
+    fits the text worse than the answer does. ``image``: how much of it is less like the reference than the
+    answer is.
+
+    Args:
+        benchmark: from `load_benchmark`.
+        text, image: query features of the methods "text" and "image" [Q, D].
+        gallery: gallery features [N, D].
+        methods: name -> query features [Q, D].
+
+    Returns:
+        Columns query, group, method, conflict, text, image.
+    """
+    names = [query.id for query in benchmark.queries]
+    conflict = query_conflict(benchmark, text, gallery)
+    unit = unit_rows(gallery, benchmark.gallery, "gallery_features")
+    text, image = (unit_rows(rows, names, "features of text and image") for rows in (text, image))
+    parts = []
+    for method, features in methods.items():
+        found = first_answers(benchmark, features, gallery)
+        answers = np.array([benchmark.row[image_id] for image_id in found])
+        columns = {"query": names, "group": [query.group for query in benchmark.queries], "method": method}
+        columns |= {"conflict": conflict, "text": share_below(text, unit, answers)}
+        parts.append(pd.DataFrame(columns | {"image": share_below(image, unit, answers)}))
+    return pd.concat(parts, ignore_index=True)
 
 
 def share_below(queries: np.ndarray, gallery: np.ndarray, wanted: np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ import pandas as pd
 
 from zscir.benchmarks import Benchmark
 from zscir.pocket.scenes import Scene
-from zscir.retrieval.metrics import similarity_chunks, unit_rows
+from zscir.retrieval.metrics import similarity_chunks, top_k, unit_rows
 from zscir.retrieval.ranking import excluded_rows, feature_rows, require_targets
 
 #: What a picture shows, in the order in which a mistake is named.
@@ -116,7 +116,7 @@ def first_answers(benchmark: Benchmark, query_features: object, gallery_features
     """
     queries, gallery = feature_rows(benchmark, query_features, gallery_features)
     chunks = similarity_chunks(queries, gallery, excluded_rows(benchmark))
-    return [benchmark.gallery[best] for _, scores in chunks for best in scores.argmax(axis=1)]
+    return [benchmark.gallery[best] for _, scores in chunks for row in scores for best in top_k(row, 1)]
 
 
 def likeness(benchmark: Benchmark, reference_features: object, gallery_features: object) -> np.ndarray:

@@ -18,12 +18,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from zscir.regions import keep_mask
+from zscir.retrieval.statistics import mean_interval
 
 TAUS = tuple(round(0.05 * step, 2) for step in range(1, 19))
 MEASURES = ("IoU", "precision", "recall", "kept")
 #: Object sizes: name -> smallest and largest share of the image.
 SIZES = {"all": (0.0, 1.0), "small": (0.0, 0.05), "medium": (0.05, 0.15), "large": (0.15, 1.0)}
-DRAWS = 1000
 
 
 def localisation(cam: Tensor, true_mask: Tensor) -> dict[str, float | bool]:
@@ -58,6 +58,12 @@ def localisation(cam: Tensor, true_mask: Tensor) -> dict[str, float | bool]:
     return {"pointing": pointing, "best_iou": float(iou[best]), "best_tau": best / 20}
 
 
+def localisation_means(maps: Tensor, masks: Tensor) -> dict[str, float]:
+    """Means of `localisation`, 0 to 1: ``best_iou`` and ``pointing`` of maps and true masks [R, S, S]."""
+    found = [localisation(cam, mask) for cam, mask in zip(maps.cpu(), masks, strict=True)]
+    return {name: float(np.mean([each[name] for each in found])) for name in ("best_iou", "pointing")}
+
+
 def map_scores(maps: Tensor, masks: Tensor) -> dict[str, float]:
     """Means over objects, for maps [R, S, S] and true masks bool [R, S, S].
 
@@ -65,15 +71,13 @@ def map_scores(maps: Tensor, masks: Tensor) -> dict[str, float]:
         ``pointing`` (the pointing game, percent), ``best_iou`` (each object at its own best threshold),
         ``iou_at_one_tau`` and ``that_tau`` (the one threshold best for all), ``iou_at_0.3``.
     """
-    found = [localisation(one, mask) for one, mask in zip(maps.cpu(), masks, strict=True)]
     taus = [round(0.05 * step, 2) for step in range(1, 20)]
-    ious = {
-        tau: float(one["IoU"].mean()) for tau, one in zip(taus, _measured(maps, masks, taus), strict=True)
-    }
-    best = max(ious, key=ious.get)
+    measured = zip(taus, _measured(maps, masks, taus), strict=True)
+    ious = {tau: float(measures["IoU"].mean()) for tau, measures in measured}
+    best, means = max(ious, key=ious.get), localisation_means(maps, masks)
     return {
-        "pointing": round(100 * float(np.mean([one["pointing"] for one in found])), 1),
-        "best_iou": round(float(np.mean([one["best_iou"] for one in found])), 3),
+        "pointing": round(100 * means["pointing"], 1),
+        "best_iou": round(means["best_iou"], 3),
         "iou_at_one_tau": round(ious[best], 3),
         "that_tau": best,
         "iou_at_0.3": round(ious[0.3], 3),
@@ -121,7 +125,8 @@ def mask_quality(maps: Tensor, masks: Tensor, taus: Sequence[float] = TAUS, seed
         for size, chosen in inside.items():
             row = {"tau": tau, "size": size, "objects": int(chosen.sum())}
             for name in MEASURES:
-                row[name], row[f"{name} low"], row[f"{name} high"] = interval(measured[name][chosen], seed)
+                values = mean_interval(measured[name][chosen], seed=seed)
+                row |= dict(zip((name, f"{name} low", f"{name} high"), values, strict=True))
             rows.append(row)
     return pd.DataFrame(rows)
 
@@ -137,7 +142,7 @@ def pointing_quality(maps: Tensor, masks: Tensor, seed: int = 0) -> pd.DataFrame
     hits = masks.cpu().flatten(1).gather(1, flat.argmax(dim=1, keepdim=True))[:, 0] & (flat.amax(dim=1) > 0)
     rows = []
     for size, chosen in sizes_of(masks).items():
-        mean, low, high = interval(hits.double().numpy()[chosen], seed)
+        mean, low, high = mean_interval(hits.double().numpy()[chosen], seed=seed)
         rows.append({"size": size, "objects": int(chosen.sum()), "pointing": mean})
         rows[-1] |= {"pointing low": low, "pointing high": high}
     return pd.DataFrame(rows)
@@ -148,17 +153,6 @@ def sizes_of(masks: Tensor) -> dict[str, np.ndarray]:
     share = masks.cpu().flatten(1).double().mean(dim=1).numpy()
     inside = {name: (share > low) & (share <= high) for name, (low, high) in SIZES.items()}
     return {name: chosen for name, chosen in inside.items() if chosen.any()}
-
-
-def interval(values: np.ndarray, seed: int = 0) -> tuple[float, float, float]:
-    """Mean of values [R] and the ends of its 95 % percentile bootstrap interval.
-
-    >>> interval(np.array([0.5, 0.5]))
-    (0.5, 0.5, 0.5)
-    """
-    draws = np.random.default_rng(seed).integers(len(values), size=(DRAWS, len(values)))
-    low, high = np.percentile(values[draws].mean(axis=1), (2.5, 97.5))
-    return float(values.mean()), float(low), float(high)
 
 
 def same_areas_at_random(maps: Tensor, seed: int = 0, cells: int = 7) -> Tensor:

@@ -15,7 +15,7 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from torch import Tensor
 from zscir.pocket.captions import STYLE_OF, with_article
 from zscir.pocket.scenes import Scene
 from zscir.pocket.vocabulary import BACKGROUND, COLOURS, COUNTS, SCENE_NOUNS, STYLES, THINGS, WHERE
+from zscir.retrieval.statistics import SAMPLES, Share, percentiles
 
 if TYPE_CHECKING:
     from zscir.backbone import Backbone
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 ASPECTS = ("thing", "place", "colour")
 #: Things that stand in the sentences of the probes that ask for something else.
 FILLERS = SCENE_NOUNS[::9]
-SAMPLES = 10_000
 #: Words of the phrases for places that name no place.
 _EMPTY = frozenset("a an the in on at near under of front outer deep scene landscape background".split())
 
@@ -137,15 +137,6 @@ def right(features: Tensor, values: Tensor, probe: Probe) -> np.ndarray:
     )
 
 
-class Share(NamedTuple):
-    """A percentage, its 95 % interval, and how many pictures it was counted on."""
-
-    value: float
-    low: float
-    high: float
-    n: int
-
-
 def balanced(hits: np.ndarray, probe: Probe, samples: int = SAMPLES, seed: int = 0) -> Share:
     """Balanced accuracy in percent: the mean over values of the share of their pictures read rightly.
 
@@ -168,8 +159,8 @@ def balanced(hits: np.ndarray, probe: Probe, samples: int = SAMPLES, seed: int =
     cells = np.zeros((2, len(probe.values)))  # wrong and right, by value
     np.add.at(cells, (np.asarray(hits, dtype=int), value), 1)
     drawn = np.random.default_rng(seed).multinomial(len(told), cells.ravel() / len(told), size=samples)
-    low, high = np.quantile(_mean_of_shares(drawn.reshape(samples, 2, -1)), (0.025, 0.975))
-    return Share(float(_mean_of_shares(cells[None])[0]), float(low), float(high), len(told))
+    low, high = percentiles(_mean_of_shares(drawn.reshape(samples, 2, -1)))
+    return Share(float(_mean_of_shares(cells[None])[0]), low, high, len(told))
 
 
 def _mean_of_shares(cells: np.ndarray) -> np.ndarray:

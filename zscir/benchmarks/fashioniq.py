@@ -3,7 +3,7 @@
 Files, as the XiaoxiaoGuo/fashion-iq repository publishes them: ``captions/cap.{category}.val.json`` (or in
 ``json/``, as Pic2Word keeps them), ``image_splits/split.{category}.val.json`` and ``images/{id}.png`` or
 ``.jpg``. A published result is
-the unweighted mean of the three categories: `zscir.retrieval.queries.average`. The reference stays in the
+the unweighted mean of the three categories: `zscir.retrieval.average`. The reference stays in the
 ranking.
 
 Two things differ between papers and are options here. ``gallery``: "original" is the split file

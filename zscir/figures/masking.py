@@ -7,16 +7,16 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-import seaborn
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
 from torch import Tensor
 
+from zscir.analysis.drawn_objects import JUDGEMENTS, DrawnObjects
 from zscir.backbone import Backbone
-from zscir.figures.measures import JUDGEMENTS, DrawnObjects
-from zscir.figures.scenes import show_picture
-from zscir.figures.style import MAP_COLOURS, PALETTE, WIDTH, new_figure
+from zscir.figures.pictures import show_picture
+from zscir.figures.style import MAP_COLOURS, PALETTE, WIDTH, label_rows, legend_above, new_figure
 from zscir.nouns import Noun
 from zscir.regions import keep_mask, mask_image
 from zscir.regions.masks import expand_mask
@@ -30,32 +30,28 @@ _BOUNDS = {"true": ("0.15", "-."), "random": ("0.5", ":")}  # colour and line of
 def noun_counts(nouns: Sequence[Sequence[Noun]], most: int = 15) -> Figure:
     """Two panels: how many nouns a caption has, and the most frequent nouns (share of captions)."""
     figure, axes = new_figure(1, 2, height=3.4, width_ratios=(2, 3))
-    numbers = pd.Series([len(found) for found in nouns], name="nouns")
-    shares = 100 * numbers.value_counts(normalize=True).sort_index()
-    look = {"color": PALETTE[0], "saturation": 1}
-    seaborn.barplot(x=shares.index, y=shares.values, ax=axes[0, 0], **look)
+    shares = 100 * pd.Series([len(found) for found in nouns]).value_counts(normalize=True).sort_index()
+    axes[0, 0].bar(shares.index.astype(str), shares, color=PALETTE[0])
     axes[0, 0].set(xlabel="nouns in a caption", ylabel=f"% of {len(nouns):,} captions")
-    frequent = Counter(lemma for found in nouns for lemma in {noun.lemma for noun in found}).most_common(most)
-    words, counts = zip(*frequent, strict=True)
-    values = [100 * count / len(nouns) for count in counts]
-    seaborn.barplot(x=values, y=list(words), ax=axes[0, 1], orient="h", **look)
-    axes[0, 1].set(xlabel=f"% of {len(nouns):,} captions have this noun", ylabel="")
-    axes[0, 1].grid(False, axis="y")
+    lemmas = Counter(lemma for found in nouns for lemma in {noun.lemma for noun in found})
+    words, counts = zip(*lemmas.most_common(most), strict=True)
+    axes[0, 1].barh(range(len(words)), [100 * count / len(nouns) for count in counts], color=PALETTE[0])
+    label_rows(axes[0, 1], words)
+    axes[0, 1].set(xlabel=f"% of {len(nouns):,} captions have this noun")
     return figure
 
 
 def judgement_bars(shares: pd.DataFrame) -> Figure:
     """Stacked bars: for each row of ``shares`` (percent, columns `JUDGEMENTS`) what its nouns are."""
     figure, axes = new_figure(1, 1, height=0.9 + 0.36 * len(shares))
-    left = np.zeros(len(shares))
+    shares = shares.reindex(columns=list(JUDGEMENTS), fill_value=0.0)
+    left = shares.cumsum(axis=1) - shares
     for judgement, colour in zip(JUDGEMENTS, PALETTE[:3] + PALETTE[5:], strict=False):
-        values = shares.get(judgement, pd.Series(0.0, shares.index)).to_numpy()
-        axes[0, 0].barh(shares.index, values, left=left, color=colour, label=judgement, height=0.7)
-        left += values
-    axes[0, 0].invert_yaxis()
-    axes[0, 0].grid(False, axis="y")
+        bars = {"left": left[judgement], "color": colour, "label": judgement, "height": 0.7}
+        axes[0, 0].barh(range(len(shares)), shares[judgement], **bars)
+    label_rows(axes[0, 0], shares.index)
     axes[0, 0].set(xlabel="nouns, %", xlim=(0, 100))
-    figure.legend(loc="outside upper center", ncols=4)
+    legend_above(figure, columns=4)
     return figure
 
 
@@ -71,13 +67,11 @@ def cam_panels(backbone: Backbone, pixels: Tensor, cams: Mapping[str, Tensor], c
     count = 1 + len(cams)
     figure, axes = new_figure(1, count, height=WIDTH / max(count, 4) + 0.45)
     picture = to_picture(backbone, pixels)
-    grey = picture.convert("L").convert("RGB")
     show_picture(axes[0, 0], picture, "the picture")
     for axis, (noun, cam) in zip(axes[0, 1:], cams.items(), strict=True):
-        show_picture(axis, grey, noun)
-        drawn = axis.imshow(cam.cpu().numpy(), cmap=MAP_COLOURS, vmin=0, vmax=1, alpha=0.65)
+        _show_map(axis, picture, cam, noun)
     if cams:
-        figure.colorbar(drawn, ax=axes[0, -1], fraction=0.05, label="map")
+        figure.colorbar(axes[0, -1].images[-1], ax=axes[0, -1], fraction=0.05, label="map")
     if caption:
         figure.suptitle(f"“{caption}”", fontsize=10)
     return figure
@@ -130,16 +124,15 @@ def mask_grid(
     """One row a noun: its map [S, S], then the masked picture for several τ; ``chosen`` is framed."""
     count = 1 + len(taus)
     figure, axes = new_figure(len(cams), count, height=len(cams) * (WIDTH / count + 0.3))
-    grey = to_picture(backbone, pixels).convert("L").convert("RGB")
+    picture = to_picture(backbone, pixels)
     for number, (line, (noun, cam)) in enumerate(zip(axes, cams.items(), strict=True)):
-        show_picture(line[0], grey, "map")
-        line[0].imshow(cam.cpu().numpy(), cmap=MAP_COLOURS, vmin=0, vmax=1, alpha=0.65)
+        _show_map(line[0], picture, cam, "map")
         line[0].set_ylabel(noun, fontsize=9.5)
         for axis, tau in zip(line[1:], taus, strict=True):
             kept = keep_mask(cam, tau)
             text = f"{100 * float(kept.float().mean()):.0f} % kept"
-            picture = masked_picture(backbone, pixels, kept, fill)
-            show_picture(axis, picture, text, "kept" if tau == chosen else "")
+            masked = masked_picture(backbone, pixels, kept, fill)
+            show_picture(axis, masked, text, "kept" if tau == chosen else "")
             axis.set_title(f"τ = {tau:g}" if number == 0 else "", fontsize=9.5, loc="center")
     return figure
 
@@ -161,9 +154,8 @@ def failure_panels(
     worst = np.argsort(np.asarray(scores), kind="stable")[:most]
     figure, axes = new_figure(1, len(worst), height=WIDTH / len(worst) + 0.4)
     for axis, place in zip(axes[0], worst, strict=True):
-        grey = to_picture(backbone, objects.pixels[place]).convert("L").convert("RGB")
-        show_picture(axis, grey, f"{objects.lemmas[place]}: IoU {scores[place]:.2f}")
-        axis.imshow(maps[place].cpu().numpy(), cmap=MAP_COLOURS, vmin=0, vmax=1, alpha=0.6)
+        text = f"{objects.lemmas[place]}: IoU {scores[place]:.2f}"
+        _show_map(axis, to_picture(backbone, objects.pixels[place]), maps[place], text)
         axis.contour(objects.masks[place].numpy(), levels=[0.5], colors="white", linewidths=1.4)
     return figure
 
@@ -197,7 +189,13 @@ def quality_curves(
     return figure
 
 
-def _band(axis, table: pd.DataFrame, measure: str, label: str, **style) -> None:
+def _show_map(axis: Axes, picture: Image.Image, cam: Tensor, text: str) -> None:
+    """A map [S, S] over its greyed picture, with a text below."""
+    show_picture(axis, picture.convert("L").convert("RGB"), text)
+    axis.imshow(cam.cpu().numpy(), cmap=MAP_COLOURS, vmin=0, vmax=1, alpha=0.65)
+
+
+def _band(axis: Axes, table: pd.DataFrame, measure: str, label: str, **style) -> None:
     axis.plot(table["tau"], table[measure], label=label, **style)
     low, high = table[f"{measure} low"], table[f"{measure} high"]
     axis.fill_between(table["tau"], low, high, color=style["color"], alpha=0.15, linewidth=0)
@@ -213,27 +211,6 @@ def kept_areas(areas: Mapping[float, Tensor], chosen: float) -> Figure:
     axes[0, 0].set_xticks(range(1, len(areas) + 1), [f"{tau:g}" for tau in areas])
     count = len(next(iter(areas.values())))
     axes[0, 0].set(xlabel=f"τ (n = {count:,} pairs each)", ylabel="kept, % of the image", ylim=(0, 100))
-    return figure
-
-
-def masked_panels(
-    backbone: Backbone,
-    pixels: Tensor,
-    cam: Tensor,
-    taus: Sequence[float],
-    *,
-    chosen: float,
-    fill: str = "mean",
-) -> Figure:
-    """The masked image for several thresholds, with the share that is kept; ``chosen`` is framed."""
-    figure, axes = new_figure(1, len(taus), height=WIDTH / len(taus) + 0.55)
-    for axis, tau in zip(axes[0], taus, strict=True):
-        kept = keep_mask(cam, tau)
-        text = f"{100 * float(kept.float().mean()):.0f} % kept"
-        show_picture(
-            axis, masked_picture(backbone, pixels, kept, fill), text, "kept" if tau == chosen else ""
-        )
-        axis.set_title(f"τ = {tau:g}", fontsize=9.5, loc="center")
     return figure
 
 

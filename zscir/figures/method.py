@@ -18,8 +18,8 @@ import torch
 from PIL import Image
 
 from zscir.backbone import Backbone, load_backbone
-from zscir.regions import keep_mask, noun_cams
-from zscir.regions.maps import upsample_cams
+from zscir.regions import noun_cams
+from zscir.regions.masks import noun_regions
 
 ATTRIBUTION = "drawings: OpenMoji, CC BY-SA 4.0"
 #: Pixels of an embedded picture, and its number of colours: small, and sharp enough.
@@ -85,7 +85,7 @@ def _pictures() -> dict[str, Image.Image]:
 def _masked(picture: Image.Image, noun: str, backbone: Backbone, tau: float) -> Image.Image:
     """The picture with all but the noun's regions in the mean colour."""
     grid = noun_cams(backbone, backbone.preprocess(picture)[None], [[noun]], grain="patch")[0]
-    kept = keep_mask(upsample_cams(grid, picture.width)[0].cpu(), tau)
+    kept = noun_regions(grid.cpu(), tau, size=picture.width)[0][0]
     grey = tuple(round(255 * value) for value in backbone.mean)
     mask = Image.fromarray((kept.to(torch.uint8) * 255).numpy())
     return Image.composite(picture, Image.new("RGB", picture.size, grey), mask)

@@ -1,4 +1,4 @@
-"""Figures of chapters 4 to 6: losses, readings of pseudo-words, recalls, kinds."""
+"""Figures of chapters 4 to 6: losses, readings of pseudo-words, recalls, kinds, conflicts."""
 
 from __future__ import annotations
 
@@ -8,41 +8,27 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from zscir.figures.scenes import show_picture
-from zscir.figures.style import PALETTE, WIDTH, new_figure
+from zscir.figures.pictures import show_picture
+from zscir.figures.style import (
+    LINE,
+    WIDTH,
+    dot_on_interval,
+    interval_bars,
+    label_rows,
+    legend_above,
+    method_style,
+    metric_name,
+    new_figure,
+)
 from zscir.retrieval import Scores
+from zscir.retrieval.comparison import recall_table
+from zscir.retrieval.statistics import share_of, t_interval
 
-#: Colour and marker of the methods that the chapters compare, so that each looks the same everywhere.
-LOOKS = {
-    "image": (PALETTE[5], "s"),
-    "text": (PALETTE[6], "D"),
-    "image + text": (PALETTE[3], "P"),
-    "slerp": ("#882255", "v"),
-    "Pic2Word": (PALETTE[1], "^"),
-    "masked pairs": (PALETTE[0], "o"),
-    "adjectives hidden": ("#117777", "h"),
-    "target's caption": (PALETTE[2], "*"),
-}
-_OTHERS = ((PALETTE[7], "X"), ("#222222", "<"), ("#999933", ">"), (PALETTE[4], "d"))  # of unknown methods
-_LINE = 13 / 72  # inches of one line of text
+KS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50)
 _MOST_KINDS = 20
-
-
-def look(name: str, number: int = 0) -> tuple[str, str]:
-    """Colour and marker of a method: its own in `LOOKS`, else that of the ``number``-th unknown one.
-
-    "image alone" is "image", "text alone" is "text".
-    """
-    return LOOKS.get(name.removesuffix(" alone"), _OTHERS[number % len(_OTHERS)])
-
-
-def query_count(scores: Mapping[str, Scores]) -> str:
-    """On how many queries the methods were scored, as the axes say it: ``n = 2,240 queries``."""
-    return f"n = {len(next(iter(scores.values())).query_ids):,} queries"
 
 
 def loss_curves(histories: Mapping[str, pd.DataFrame], batch: int) -> Figure:
@@ -56,9 +42,9 @@ def loss_curves(histories: Mapping[str, pd.DataFrame], batch: int) -> Figure:
     panels = {"original": "original loss", "query_target": "query-target loss"}
     for axis, (column, title) in zip(axes.flat, panels.items(), strict=True):
         for number, (name, history) in enumerate(histories.items()):
-            colour, _ = look(name, number)
             known = history[history[column].notna()]
             if len(known):
+                colour, _ = method_style(name, number)
                 axis.plot(known["step"], known[column], color=colour, label=name, linewidth=1.6)
         axis.axhline(math.log(batch), color="black", linestyle=":", linewidth=1.2, label="guess: log(batch)")
         axis.set(title=title, xlabel="step", ylabel="")
@@ -83,14 +69,12 @@ def readings(images: Sequence[Image.Image], words: Mapping[str, Sequence[Sequenc
         if len(found) != len(images):
             raise ValueError(f"words[{name!r}] has {len(found)} entries for {len(images)} images")
     width = max(14, round(100 / len(images)))
-    texts = []
-    for number in range(len(images)):
-        lines = [
-            f"{name}:\n{textwrap.fill(', '.join(found[number]), width)}" for name, found in words.items()
-        ]
-        texts.append("\n".join(lines))
+    texts = [
+        "\n".join(f"{name}:\n{textwrap.fill(', '.join(own[number]), width)}" for name, own in words.items())
+        for number in range(len(images))
+    ]
     depth = max(text.count("\n") + 1 for text in texts)
-    figure, axes = new_figure(1, len(images), height=WIDTH / len(images) + (depth + 2) * _LINE)
+    figure, axes = new_figure(1, len(images), height=WIDTH / len(images) + (depth + 2) * LINE)
     for axis, image, text in zip(axes.flat, images, texts, strict=True):
         show_picture(axis, image, text)
     return figure
@@ -99,29 +83,38 @@ def readings(images: Sequence[Image.Image], words: Mapping[str, Sequence[Sequenc
 def recall_intervals(scores: Mapping[str, Scores], metrics: Sequence[str]) -> Figure:
     """A panel a metric: each method's percentage as a point on its 95 % bootstrap interval."""
     figure, axes = new_figure(1, len(metrics), height=0.9 + 0.36 * len(scores), sharey=True)
-    names = list(scores)
     for axis, metric in zip(axes.flat, metrics, strict=True):
-        for row, name in enumerate(names):
-            colour, marker = look(name, row)
-            low, high = scores[name].interval(metric)
-            axis.plot([low, high], [row, row], "|-", color=colour, linewidth=1.6, markersize=9)
-            axis.plot(scores[name].metrics[metric], row, marker, color=colour, markersize=5.5, clip_on=False)
-        axis.set(title=in_words(metric), yticks=range(len(names)), yticklabels=names)
-        axis.set_xlabel(f"%, {query_count(scores)}", fontsize=8.5)
-        axis.set_ylim(len(names) - 0.5, -0.5)
+        for row, (name, own) in enumerate(scores.items()):
+            dot_on_interval(axis, own.metrics[metric], own.interval(metric), row, *method_style(name, row))
+        label_rows(axis, list(scores))
+        axis.set(title=metric_name(metric))
+        axis.set_xlabel(f"%, {_query_count(scores)}", fontsize=8.5)
         axis.set_xlim(left=0)
     return figure
 
 
-def in_words(metric: str) -> str:
-    """The name of a metric as the field writes it.
+def recall_curves(scores: Mapping[str, Scores], ks: Sequence[int] = KS) -> Figure:
+    """Recall@k against k, one line a method, in its 95 % bootstrap band over queries.
 
-    >>> in_words("recall_subset@1")
-    'Recall$_{subset}$@1'
+    Of several right answers the best-ranked counts.
+
+    Args:
+        scores: method -> Scores.
+        ks: where the curve is computed, rising.
     """
-    return (
-        metric.replace("recall_subset", "Recall$_{subset}$").replace("recall", "Recall").replace("map", "mAP")
-    )
+    figure, axes = new_figure(1, 1, height=3.6)
+    axis = axes[0, 0]
+    for number, (name, own) in enumerate(scores.items()):
+        table = recall_table(own, ks)
+        colour, marker = method_style(name, number)
+        axis.fill_between(table["k"], table["low"], table["high"], color=colour, alpha=0.15, linewidth=0)
+        axis.plot(table["k"], table["recall"], color=colour, marker=marker, markersize=4, label=name)
+    axis.set_xscale("log")
+    axis.set_xticks(list(ks), [str(k) for k in ks])
+    axis.minorticks_off()
+    axis.set(xlabel="k", ylabel=f"Recall@k, %, {_query_count(scores)}", ylim=(0, 100))
+    legend_above(figure)
+    return figure
 
 
 def kind_bars(scores: Mapping[str, Scores], metric: str, hard: Sequence[str] = ()) -> Figure:
@@ -134,52 +127,53 @@ def kind_bars(scores: Mapping[str, Scores], metric: str, hard: Sequence[str] = (
         metric: such as "recall@1".
         hard: groups to set apart, where they occur.
     """
-    counts = pd.Series(next(iter(scores.values())).groups).value_counts()
-    if len(counts) > _MOST_KINDS:
-        counts = pd.Series({"all queries": int(counts.sum())})
-    sides = [
-        [kind for kind in counts.index if kind not in hard],
-        [kind for kind in counts.index if kind in hard],
-    ]
+    groups = pd.Series(next(iter(scores.values())).groups)
+    if groups.nunique() > _MOST_KINDS:
+        groups[:] = "all queries"
+    counts = groups.value_counts()
+    sides = [[kind for kind in counts.index if (kind in hard) == apart] for apart in (False, True)]
     sides = [side for side in sides if side]
     sizes = [len(side) for side in sides]
     figure, axes = new_figure(len(sides), 1, height=1.2 + 0.42 * sum(sizes), sharex=True, height_ratios=sizes)
     for axis, kinds in zip(axes.flat, sides, strict=True):
-        _bars_of_kinds(axis, scores, metric, {kind: int(counts[kind]) for kind in kinds})
-    axes[-1, 0].set(xlabel=f"{in_words(metric)}, %")
+        shares = {
+            name: [share_of(own.values[metric][groups == kind]) for kind in kinds]
+            for name, own in scores.items()
+        }
+        interval_bars(axis, shares, [f"{kind} ({counts[kind]})" for kind in kinds])
+    axes[-1, 0].set(xlabel=f"{metric_name(metric)}, %")
     if len(sides) == 2:
         axes[1, 0].set_title("hard kinds")
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=3)
+    legend_above(figure)
     return figure
 
 
-def _bars_of_kinds(axis: Axes, scores: Mapping[str, Scores], metric: str, counts: Mapping[str, int]) -> None:
-    """Horizontal bars: a group of one bar a method for every kind."""
-    height = 0.8 / len(scores)
-    for number, (name, one) in enumerate(scores.items()):
-        groups = np.array(one.groups)
-        members = [one.values[metric][(groups == kind) | (kind == "all queries")] for kind in counts]
-        shares = 100 * np.array([values.mean() for values in members])
-        bounds = np.array([wilson_interval(values.sum(), len(values)) for values in members])
-        places = np.arange(len(counts)) + (number - (len(scores) - 1) / 2) * height
-        error = np.abs(bounds.T - shares)
-        style = {"color": look(name, number)[0], "linewidth": 0, "label": name, "height": height * 0.92}
-        axis.barh(places, shares, xerr=error, error_kw={"elinewidth": 1, "ecolor": "#333333"}, **style)
-    labels = [f"{kind} ({count})" for kind, count in counts.items()]
-    axis.set(yticks=range(len(counts)), yticklabels=labels, ylim=(len(counts) - 0.4, -0.6))
-    axis.grid(False, axis="y")
+def conflict_curves(table: pd.DataFrame, bins: int = 5) -> Figure:
+    """Two panels against the conflict of a query: how far the answer follows the text, and the image.
 
-
-def wilson_interval(hits: float, count: int, z: float = 1.959964) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share, in percent; it holds for few trials, too.
-
-    >>> [round(bound, 1) for bound in wilson_interval(0, 10)]
-    [0.0, 27.8]
+    Args:
+        table: from `zscir.analysis.conflicts.conflict_table`.
+        bins: groups of equally many queries; each is a point, with a 95 % interval of its mean.
     """
-    share = hits / count
-    middle = share + z**2 / (2 * count)
-    reach = z * math.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
-    scale = 100 / (1 + z**2 / count)
-    low, high = (middle - reach) * scale, (middle + reach) * scale
-    return (0.0 if hits == 0 else low), (100.0 if hits == count else high)
+    figure, axes = new_figure(1, 2, height=3.4, sharey=True)
+    place = table["conflict"].rank(method="first", pct=True)  # in (0, 1]
+    table = table.assign(bin=np.ceil(place * bins).astype(int))
+    panels = {"text": "follows the text", "image": "keeps to the image"}
+    for axis, (column, title) in zip(axes.flat, panels.items(), strict=True):
+        for number, (name, own) in enumerate(table.groupby("method", sort=False)):
+            groups = own.groupby("bin")
+            means = [t_interval(values) for _, values in groups[column]]
+            reach = [interval.high - interval.mean for interval in means]
+            colour, marker = method_style(name, number)
+            line = {"color": colour, "marker": marker, "capsize": 2, "label": name}
+            axis.errorbar(groups["conflict"].mean(), [each.mean for each in means], reach, **line)
+        count = table["query"].nunique()
+        axis.set(title=title, xlabel=f"conflict of text and image, %\nn = {count:,} queries")
+    axes[0, 0].set(ylabel="% of the gallery outdone")
+    legend_above(figure)
+    return figure
+
+
+def _query_count(scores: Mapping[str, Scores]) -> str:
+    """On how many queries the methods were scored, as the axes say it: ``n = 2,240 queries``."""
+    return f"n = {len(next(iter(scores.values())).query_ids):,} queries"

@@ -9,33 +9,49 @@ Figures made here are unknown to pyplot: a cell that ends with one shows it exac
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping, Sequence
 
 import matplotlib
 import numpy as np
 import pandas
 import seaborn
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
 #: Inches; at the style's resolution 7 inches are 840 px, shown at the width of a page.
 WIDTH = 7.0
 DPI = 120
+#: Inches of one line of text under a picture.
+LINE = 13 / 72
 #: Roles of pictures in a query, and the colour of their frame. Blue and orange differ for everyone.
 FRAMES = {"reference": "#0173b2", "target": "#de8f05", "kept": "#029e73"}
 #: Colour-blind safe (seaborn's "colorblind"), in the order in which series are drawn.
 PALETTE = ("#0173b2", "#de8f05", "#029e73", "#cc78bc", "#ca9161", "#949494", "#56b4e9", "#d55e00")
 #: Colour map of values from 0 to 1: even in lightness, readable without colour.
 MAP_COLOURS = "viridis"
+#: Colour and marker of the methods that the chapters compare, so that each looks the same everywhere.
+METHOD_STYLES = {
+    "image": (PALETTE[5], "s"),
+    "text": (PALETTE[6], "D"),
+    "image + text": (PALETTE[3], "P"),
+    "slerp": ("#882255", "v"),
+    "Pic2Word": (PALETTE[1], "^"),
+    "masked pairs": (PALETTE[0], "o"),
+    "adjectives hidden": ("#117777", "h"),
+    "target's caption": (PALETTE[2], "*"),
+}
+_OTHERS = ((PALETTE[7], "X"), ("#222222", "<"), ("#999933", ">"), (PALETTE[4], "d"))  # of unknown methods
 
 
 def use_style() -> None:
     """Set the book's look for what seaborn or matplotlib draw from here on; tables show whole texts."""
     pandas.set_option("display.max_colwidth", None)
-    look = {"figure.dpi": DPI, "savefig.dpi": DPI, "axes.titlesize": 10, "axes.labelsize": 9.5}
-    look |= {"xtick.labelsize": 9, "ytick.labelsize": 9, "legend.fontsize": 9, "legend.title_fontsize": 9}
-    look |= {"axes.spines.top": False, "axes.spines.right": False, "axes.titlelocation": "left"}
-    look |= {"figure.figsize": (WIDTH, 3.0), "legend.frameon": False, "grid.color": "#e4e4e4"}
-    seaborn.set_theme(style="whitegrid", palette=list(PALETTE), font="DejaVu Sans", rc=look)
+    options = {"figure.dpi": DPI, "savefig.dpi": DPI, "axes.titlesize": 10, "axes.labelsize": 9.5}
+    options |= {"xtick.labelsize": 9, "ytick.labelsize": 9, "legend.fontsize": 9, "legend.title_fontsize": 9}
+    options |= {"axes.spines.top": False, "axes.spines.right": False, "axes.titlelocation": "left"}
+    options |= {"figure.figsize": (WIDTH, 3.0), "legend.frameon": False, "grid.color": "#e4e4e4"}
+    seaborn.set_theme(style="whitegrid", palette=list(PALETTE), font="DejaVu Sans", rc=options)
 
 
 class PageFigure(Figure):
@@ -75,3 +91,71 @@ def note_figure(text: str) -> Figure:
     axes[0, 0].axis("off")
     axes[0, 0].text(0.5, 0.5, text, ha="center", va="center", style="italic")
     return figure
+
+
+def method_style(name: str, number: int = 0) -> tuple[str, str]:
+    """Colour and marker of a method: its own in `METHOD_STYLES`, else those of the ``number``-th unknown one.
+
+    "image alone" is "image", "text alone" is "text".
+    """
+    return METHOD_STYLES.get(name.removesuffix(" alone"), _OTHERS[number % len(_OTHERS)])
+
+
+def metric_name(metric: str) -> str:
+    """The name of a metric as the field writes it.
+
+    >>> metric_name("recall_subset@1")
+    'Recall$_{subset}$@1'
+    """
+    return (
+        metric.replace("recall_subset", "Recall$_{subset}$").replace("recall", "Recall").replace("map", "mAP")
+    )
+
+
+def legend_above(figure: Figure, columns: int = 3) -> None:
+    """One legend above all panels, each name once, where there is something to tell apart."""
+    handles: dict[str, object] = {}
+    for axis in figure.axes:
+        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
+            handles[label] = handle
+    if handles:
+        figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=columns)
+
+
+def label_rows(axis: Axes, labels: Sequence[object]) -> None:
+    """Texts along the left side, the first on top, and no line across them."""
+    axis.set(yticks=range(len(labels)), yticklabels=map(str, labels), ylim=(len(labels) - 0.5, -0.5))
+    axis.grid(False, axis="y")
+
+
+def dot_on_interval(
+    axis: Axes,
+    value: float,
+    interval: tuple[float, float],
+    place: float,
+    colour: str,
+    marker: str = "o",
+    label: str | None = None,
+) -> None:
+    """A number as a dot on its interval, along x at the height ``place``; NaN bounds give no interval."""
+    axis.plot(interval, [place, place], color=colour, linewidth=2.2, solid_capstyle="butt")
+    axis.plot(value, place, marker, color=colour, markersize=7, label=label, clip_on=False)
+
+
+def interval_bars(axis: Axes, shares: Mapping[str, Sequence], labels: Sequence[str]) -> None:
+    """A group of horizontal bars a label, a bar a method, each with its interval.
+
+    Args:
+        axis: where to draw.
+        shares: method -> for each label a share: value, low, high first, as
+            `zscir.retrieval.statistics.share_of` gives it.
+        labels: what stands to the left, from top to bottom.
+    """
+    height = 0.82 / len(shares)
+    for number, (method, own) in enumerate(shares.items()):
+        values, low, high = np.array([share[:3] for share in own]).T
+        places = np.arange(len(labels)) + (number - (len(shares) - 1) / 2) * height
+        error = {"xerr": np.abs([low - values, high - values]), "error_kw": {"elinewidth": 1}}
+        style = {"color": method_style(method, number)[0], "ecolor": "#333333", "linewidth": 0}
+        axis.barh(places, values, height=0.92 * height, label=method, **error, **style)
+    label_rows(axis, labels)

@@ -6,13 +6,15 @@ difference_sentence(difference(b, a, "recall@1"), "masked pairs", "Pic2Word", "R
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
 from zscir.retrieval import Scores
-from zscir.retrieval.comparison import Difference, protocol_note
-from zscir.retrieval.tables import Table
+from zscir.retrieval.comparison import protocol_note
+from zscir.retrieval.scores import Table
+from zscir.retrieval.statistics import Difference, Interval, Spread, paired_gain
 
 NBSP = "\u00a0"  # a space at which no line is broken
 
@@ -49,24 +51,55 @@ def difference_table(differences: Mapping[str, Difference]) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def difference_sentence(one: Difference, first: str, second: str, metric: str) -> str:
-    """What a paired difference says about two methods, with its interval, in Markdown.
+def difference_sentence(gain: Difference | Interval, first: str, second: str, metric: str) -> str:
+    """What a paired difference says about two methods, or kinds of training, with its interval, in Markdown.
 
-    >>> from zscir.retrieval.comparison import Difference
+    Args:
+        gain: over queries, as `zscir.retrieval.difference` gives it, or over seeds, as
+            `zscir.retrieval.statistics.paired_gain` does.
+        first, second: what gains, and on what.
+        metric: as the sentence should name it.
+
     >>> difference_sentence(Difference(2.0, 0.5, 3.5, 0.01), "A", "B", "Recall@1")
     'In Recall@1 A is 2.0 points above B (95 % interval +0.5 to +3.5): the interval excludes zero.'
-    >>> difference_sentence(Difference(-1.0, -2.5, 0.5, 0.2), "A", "B", "Recall@1")
-    'In Recall@1 A is 1.0 points below B (95 % interval -2.5 to +0.5): the interval includes zero, so these
-    queries do not decide which is better.'
+    >>> difference_sentence(Interval(-1.0, -2.5, 0.5, 5), "A", "B", "Recall@1")
+    'In Recall@1 A is 1.0 points below B (mean of 5 seeds, 95 % interval -2.5 to +0.5): the interval includes
+    zero, so these trainings do not decide which is better.'
+    >>> difference_sentence(Interval(0.4, float("nan"), float("nan"), 1), "A", "B", "Recall@1")
+    'In Recall@1 A is 0.4 points above B (a single seed: nothing is known of the spread).'
     """
-    place = f"{abs(one.difference):.1f} points {'above' if one.difference > 0 else 'below'}"
-    place = place if one.difference else "level with"
-    sure = one.low > 0 or one.high < 0
-    verdict = "excludes zero." if sure else "includes zero, so these queries do not decide which is better."
-    return (
-        f"In {metric} {first} is {place} {second} "
-        f"(95 % interval {one.low:+.1f} to {one.high:+.1f}): the interval {verdict}"
-    )
+    points, trials, counted = gain[0], "queries", ""
+    if isinstance(gain, Interval):
+        trials, counted = "trainings", "a single seed" if gain.n == 1 else f"mean of {gain.n} seeds"
+    place = f"{abs(points):.1f} points {'above' if points > 0 else 'below'}" if points else "level with"
+    said = f"In {metric} {first} is {place} {second}"
+    if math.isnan(gain.low):
+        return f"{said} ({counted}: nothing is known of the spread)."
+    bounds = f"95 % interval {gain.low:+.1f} to {gain.high:+.1f}"
+    undecided = f"includes zero, so these {trials} do not decide which is better"
+    verdict = "excludes zero" if gain.excludes_zero else undecided
+    return f"{said} ({', '.join(filter(None, (counted, bounds)))}): the interval {verdict}."
+
+
+def best_sentence(rows: pd.DataFrame, metric: str, name: str, what: str, spread: Spread | None = None) -> str:
+    """Which label has the highest mean, and whether the second is beaten for sure, in Markdown.
+
+    >>> rows = {"label": ["a", "a", "b", "b"], "seed": [0, 1, 0, 1], "recall@1": [5.0, 6.0, 4.0, 5.2]}
+    >>> best_sentence(pd.DataFrame(rows), "recall@1", "Recall@1", "fill")
+    'Mean Recall@1 is highest with fill *a* (5.5 %); *b* comes next, 0.9 points below, which is within what
+    the seed may do.'
+    """
+    means = rows.groupby("label", sort=False)[metric].mean().sort_values(ascending=False)
+    first, *others = means.index
+    named = [f"{label:g}" if isinstance(label, float) else str(label) for label in means.index]
+    said = f"Mean {name} is highest with {what} *{named[0]}* ({means.iloc[0]:.1f} %)"
+    if not others:
+        return f"{said}; there is nothing to compare it with."
+    two = (rows[rows["label"] == label] for label in (first, others[0]))
+    gain = paired_gain(*two, metric, spread=spread)
+    verdict = "more than the seed explains" if gain.excludes_zero else "within what the seed may do"
+    verdict = "not held against another seed" if math.isnan(gain.low) else verdict
+    return f"{said}; *{named[1]}* comes next, {gain.mean:.1f} points below, which is {verdict}."
 
 
 def best_row(table: pd.DataFrame, column: str) -> str:

@@ -1,33 +1,24 @@
-"""Set results side by side: tables with intervals, paired differences, means over categories and seeds.
+"""Set results side by side: tables with intervals, paired differences, means over categories.
 
 compare({"Pic2Word": a, "masked pairs": b})      # a paper's table; the protocol stands below it
 difference(b, a, "recall@1")                     # points, interval and p, paired by query
-pool([seed0, seed1, seed2])                      # one method, several seeds
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from zscir.retrieval.scores import SAMPLES, Scores, bootstrap, percentiles, values_of, weights_of
-from zscir.retrieval.tables import Table, protocol_line
+from zscir.retrieval.scores import Scores, Table, protocol_line
+from zscir.retrieval.statistics import SAMPLES, Difference, percentiles, permutation_p, resampled_means
 
 #: what describes a row of a table; any other difference in protocol gets a column of its own
-METHOD_KEYS = ("method", "prompt", "inversion", "weight", "ties", "seeds")
+METHOD_KEYS = ("method", "prompt", "inversion", "weight", "ties", "near ties")
 MARK = "*"
-
-
-class Difference(NamedTuple):
-    """How much better one method is than another, in percentage points, on the same queries."""
-
-    difference: float
-    low: float
-    high: float
-    p: float
+#: resamples for each point of a curve
+CURVE_SAMPLES = 2000
 
 
 def compare(
@@ -117,7 +108,7 @@ def _cell(one: Scores, base: Scores, metric: str, level: float) -> str:
     mark = ""
     if one is not base and _same_queries(one, base):
         paired = difference(one, base, metric, level)
-        mark = f" {MARK}" if paired.low > 0 or paired.high < 0 else ""
+        mark = f" {MARK}" if paired.excludes_zero else ""
     return f"{one.metrics[metric]:.2f} ± {(high - low) / 2:.2f}{mark}"
 
 
@@ -135,36 +126,6 @@ def _protocol_columns(scores: Mapping[str, Scores]) -> dict[str, list[object]]:
 
 def _same_queries(a: Scores, b: Scores) -> bool:
     return a.query_ids == b.query_ids and np.array_equal(a.strata, b.strata)
-
-
-def pool(scores: Sequence[Scores]) -> Scores:
-    """One method with several seeds, as one Scores: each query contributes its mean over the seeds.
-
-    Intervals and differences then hold for the mean of such trainings, over other queries; how far a single
-    training may lie from it is in ``seeds`` and in ``summary()``.
-
-    Raises:
-        ValueError: fewer than two scores, or other queries or metrics.
-    """
-    if len(scores) < 2:
-        raise ValueError(f"pool needs the Scores of at least two seeds, got {len(scores)}")
-    first = scores[0]
-    if any(not _same_queries(one, first) or list(one.values) != list(first.values) for one in scores):
-        raise ValueError("all seeds must be scored on the same queries with the same metrics")
-    if any(one.seeds for one in scores):
-        raise ValueError("pooled scores cannot be pooled again: give the Scores of each seed")
-    values = {name: np.mean([one.values[name] for one in scores], axis=0) for name in first.values}
-    return Scores(
-        query_ids=first.query_ids,
-        groups=first.groups,
-        aspects=first.aspects,
-        values=values,
-        ranks=np.round(np.mean([one.ranks for one in scores], axis=0)).astype(np.int64),
-        subset_ranks=np.round(np.mean([one.subset_ranks for one in scores], axis=0)).astype(np.int64),
-        protocol=_joined_protocol(scores) | {"seeds": len(scores)},
-        strata=first.strata,
-        seeds={name: tuple(one.metrics[name] for one in scores) for name in first.values},
-    )
 
 
 def average(scores: Sequence[Scores]) -> Scores:
@@ -207,18 +168,41 @@ def difference(
     Raises:
         ValueError: the two were not scored on the same queries, or have no such metric.
     """
-    if a.query_ids != b.query_ids or not np.array_equal(a.strata, b.strata):
+    if not _same_queries(a, b):
         raise ValueError("a and b must be scored on the same queries in the same order")
-    gain = values_of(a, metric) - values_of(b, metric)  # [Q]
-    low, high = percentiles(bootstrap(a, gain, samples, seed), level)
-    weighted = gain * weights_of(a)
-    observed = weighted.sum()
-    sizes, counts = np.unique(np.abs(weighted[weighted != 0]), return_counts=True)
-    rng = np.random.default_rng(seed)
-    positive = rng.binomial(counts, 0.5, size=(samples, len(counts)))
-    swapped = (2 * positive - counts) @ sizes  # [samples]
-    extreme = (np.abs(swapped) >= abs(observed) - 1e-12).sum()
-    return Difference(100 * float(observed), low, high, float((extreme + 1) / (samples + 1)))
+    gain = a.values_of(metric) - b.values_of(metric)  # [Q]
+    low, high = percentiles(resampled_means(gain, a.strata, samples, seed), level)
+    weighted = gain * a.weights
+    p = permutation_p(weighted, samples, seed)
+    return Difference(100 * float(weighted.sum()), 100 * low, 100 * high, p)
+
+
+def recall_table(scores: Scores, ks: Sequence[int]) -> pd.DataFrame:
+    """Recall at every k, from the ranks of the best targets: columns k, recall, low, high, in percent."""
+    rows = []
+    for k in ks:
+        hits = (scores.ranks < k).astype(float)
+        low, high = percentiles(resampled_means(hits, scores.strata, CURVE_SAMPLES))
+        rows.append((k, 100 * float((hits * scores.weights).sum()), 100 * low, 100 * high))
+    return pd.DataFrame(rows, columns=["k", "recall", "low", "high"])
+
+
+def largest_changes(first: Scores, second: Scores, count: int = 2) -> tuple[list[int], list[int]]:
+    """Numbers of the queries that the second method wins and loses by most, by the rank of the right answer.
+
+    What counts is how many times closer to the top the answer is: 1 instead of 10 is as much as 10 instead
+    of 100.
+
+    Raises:
+        ValueError: the two were not scored on the same queries.
+    """
+    if first.query_ids != second.query_ids:
+        raise ValueError("the two must be scored on the same queries in the same order")
+    gain = np.log(first.ranks + 1) - np.log(second.ranks + 1)
+    order = np.argsort(-gain, kind="stable")
+    wins = [int(number) for number in order[:count] if gain[number] > 0]
+    losses = [int(number) for number in order[::-1][:count] if gain[number] < 0]
+    return wins, losses
 
 
 def _joined_protocol(scores: Sequence[Scores]) -> dict[str, object]:
@@ -227,6 +211,7 @@ def _joined_protocol(scores: Sequence[Scores]) -> dict[str, object]:
     for key in dict.fromkeys(key for one in scores for key in one.protocol):
         said = list(dict.fromkeys(str(one.protocol.get(key, "not said")) for one in scores))
         joined[key] = scores[0].protocol[key] if len(said) == 1 else "; ".join(said)
-    if all("ties" in one.protocol for one in scores):
-        joined["ties"] = sum(one.protocol["ties"] for one in scores)
+    for key in ("ties", "near ties"):
+        if all(key in part.protocol for part in scores):
+            joined[key] = sum(part.protocol[key] for part in scores)
     return joined

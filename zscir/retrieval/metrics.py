@@ -4,6 +4,11 @@ Letters in shapes: Q queries, N gallery images, D feature width, T most targets 
 of a subset. A row number of -1 stands for "none". Scores are cosines: rows of any length are normalised
 first. They are computed in float64 and rounded to float32, so that equal features tie exactly, whatever the
 order or the size of the chunks.
+
+Cosines that differ by no more than `NEAR` count as equal, and gallery order decides: the features of one
+image differ by as much between processors, threads and batches (measured: 2e-7 in a feature, 6e-7 in a
+cosine). What such a difference can still move are images whose cosines lie `NEAR` apart to within it, which
+no rule avoids; `Ranks.near` counts the queries that have a near tie, so one sees how many are so close.
 """
 
 from __future__ import annotations
@@ -16,6 +21,8 @@ import numpy as np
 
 #: bytes of one chunk of scores; bounds the memory whatever the gallery
 CHUNK_BYTES = 64 * 2**20
+#: cosines that differ by no more than this rank in gallery order
+NEAR = np.float32(1e-6)
 KINDS = ("recall", "recall_subset", "map", "recall_all", "precision")
 _METRIC = re.compile(rf"({'|'.join(KINDS)})@([1-9]\d*)")
 
@@ -28,13 +35,15 @@ class Ranks:
         targets: int64 [Q, T], the rank of every target, -1 where a query has fewer targets.
         subset: int64 [Q], the rank of the first target within its subset, -1 without a subset.
         tied: bool [Q], whether a target had the very score of an image that is not one.
-        tied_subset: bool [Q], the same for the first target within the subset.
+        near: bool [Q], whether a target was as near as `NEAR` to an image that is not one, or tied with it.
+        within: the same two [2, Q] for the first target within the subset.
     """
 
     targets: np.ndarray
     subset: np.ndarray
     tied: np.ndarray
-    tied_subset: np.ndarray | None = None
+    near: np.ndarray
+    within: np.ndarray
 
 
 def unit_rows(features: object, names: Sequence[str], role: str) -> np.ndarray:
@@ -114,8 +123,8 @@ def rank_targets(
 ) -> Ranks:
     """Exact ranks of the targets, without sorting.
 
-    The rank of an image is the number of images with a higher score, plus those with the same score
-    that come earlier in the gallery.
+    The rank of an image is the number of images with a higher score, plus those with the same score, to
+    within `NEAR`, that come earlier in the gallery.
 
     Args:
         queries: float64 [Q, D], rows of length 1.
@@ -127,35 +136,50 @@ def rank_targets(
     """
     ranks = np.full(targets.shape, -1, dtype=np.int64)
     subset = np.full(len(targets), -1, dtype=np.int64)
-    tied, tied_subset = np.zeros((2, len(targets)), dtype=bool)
+    close, within = np.zeros((2, 2, len(targets)), dtype=bool)  # each: tied, near
     for rows, scores in similarity_chunks(queries, gallery, excluded, device):
         own = _taken(scores, targets[rows])  # [rows, T]
         for column in range(targets.shape[1]):
             has = np.flatnonzero(targets[rows, column] >= 0)
             wanted, score = targets[rows, column][has, None], own[has, column, None]
             block = scores if len(has) == len(scores) else scores[has]
-            ranks[rows.start + has, column] = _ahead(block, np.arange(len(gallery)), wanted, score)
-            equal = (block == score).sum(axis=1) > (own[has] == score).sum(axis=1)
-            tied[rows.start + has] |= equal
+            ranks[rows.start + has, column] = images_ahead(block, np.arange(len(gallery)), wanted, score)
+            close[:, rows.start + has] |= _close(block, score) > _close(own[has], score)
         grouped = np.flatnonzero((members[rows] >= 0).any(axis=1))
-        within = members[rows][grouped]  # [grouped, M]
+        inside = members[rows][grouped]  # [grouped, M]
         wanted, score = targets[rows][grouped, :1], own[grouped, :1]
-        inside = _taken(scores[grouped], within)
-        subset[rows.start + grouped] = _ahead(inside, within, wanted, score)
-        tied_subset[rows.start + grouped] = (inside == score).sum(axis=1) > 1
-    return Ranks(ranks, subset, tied, tied_subset)
+        inside_scores = _taken(scores[grouped], inside)
+        subset[rows.start + grouped] = images_ahead(inside_scores, inside, wanted, score)
+        within[:, rows.start + grouped] = _close(inside_scores, score) > 1
+    return Ranks(ranks, subset, *close, within)
+
+
+def images_ahead(
+    scores: np.ndarray, positions: np.ndarray, wanted: np.ndarray, score: np.ndarray
+) -> np.ndarray:
+    """How many images of each row come before the wanted one: higher, or as high (`NEAR`) and earlier: [Q].
+
+    Args:
+        scores: float32 [Q, N]; NaN is never ahead.
+        positions: int [N] or [Q, N], gallery rows of the scores.
+        wanted: int [Q, 1], gallery row of the wanted image.
+        score: float32 [Q, 1], its score.
+    """
+    higher = (scores > score + NEAR).sum(axis=1)
+    earlier = (scores >= score - NEAR) & (scores <= score + NEAR) & (positions < wanted)
+    return higher + earlier.sum(axis=1)
 
 
 def _taken(scores: np.ndarray, columns: np.ndarray) -> np.ndarray:
     """Scores at the given gallery rows, NaN (equal to nothing) where the row is -1."""
     taken = np.take_along_axis(scores, np.maximum(columns, 0), axis=1)
-    return np.where(columns >= 0, taken, np.nan)
+    return np.where(columns >= 0, taken, np.float32(np.nan))
 
 
-def _ahead(scores: np.ndarray, positions: np.ndarray, wanted: np.ndarray, score: np.ndarray) -> np.ndarray:
-    """How many of each row come before the image at `wanted`: higher, or equal and earlier."""
-    before = (scores == score) & (positions < wanted)
-    return (scores > score).sum(axis=1) + before.sum(axis=1)
+def _close(scores: np.ndarray, score: np.ndarray) -> np.ndarray:
+    """How many of each row have just the score [Q, 1], and how many one as near as `NEAR`: int [2, Q]."""
+    near = (scores >= score - NEAR) & (scores <= score + NEAR)
+    return np.stack([(scores == score).sum(axis=1), near.sum(axis=1)])
 
 
 def metric_values(name: str, ranks: Ranks) -> np.ndarray:
@@ -173,7 +197,7 @@ def metric_values(name: str, ranks: Ranks) -> np.ndarray:
     Raises:
         ValueError: another name, or a subset metric where a query has no subset.
 
-    >>> found = Ranks(np.array([[0, 2, -1], [4, 1, 0]]), np.array([0, 1]), np.zeros(2, bool))
+    >>> found = Ranks(np.array([[0, 2, -1], [4, 1, 0]]), np.array([0, 1]), *np.zeros((3, 2), bool))
     >>> metric_values("recall@3", found).tolist()
     [1.0, 0.0]
     >>> metric_values("map@3", found).round(3).tolist()
@@ -200,10 +224,10 @@ def metric_values(name: str, ranks: Ranks) -> np.ndarray:
 
 
 def top_k(scores: np.ndarray, k: int) -> np.ndarray:
-    """Rows of the k highest scores, best first, ties in gallery order; excluded rows (-inf) never.
+    """Rows of the k highest scores, best first, ties (to within `NEAR`) in gallery order, -inf never.
 
     Args:
-        scores: float [N].
+        scores: float32 [N].
         k: how many; fewer come back when fewer are left.
 
     Raises:
@@ -217,5 +241,7 @@ def top_k(scores: np.ndarray, k: int) -> np.ndarray:
     allowed = np.flatnonzero(scores > -np.inf)
     if len(allowed) > k:
         worst = np.partition(scores[allowed], len(allowed) - k)[len(allowed) - k]
-        allowed = allowed[scores[allowed] >= worst]
-    return allowed[np.argsort(-scores[allowed], kind="stable")][:k]
+        allowed = allowed[scores[allowed] >= worst - NEAR]
+    order = allowed[np.argsort(-scores[allowed], kind="stable")]
+    falls = np.diff(scores[order], prepend=scores[order[:1]]) < -NEAR
+    return order[np.lexsort((order, falls.cumsum()))][:k]

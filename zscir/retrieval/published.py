@@ -12,9 +12,7 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-import pandas as pd
-
-from zscir.retrieval.tables import Table
+from zscir.retrieval.scores import Table
 
 _FILE = Path(__file__).with_name("published.json")
 
@@ -22,15 +20,6 @@ _FILE = Path(__file__).with_name("published.json")
 @cache
 def _content() -> dict:
     return json.loads(_FILE.read_text(encoding="utf-8"))
-
-
-def published_tables() -> dict[str, str]:
-    """Name of each table -> its title.
-
-    >>> list(published_tables())
-    ['cirr', 'circo', 'fashioniq', 'genecis']
-    """
-    return {name: table["title"] for name, table in _content()["tables"].items()}
 
 
 def published_sources() -> dict[str, str]:
@@ -69,7 +58,7 @@ def published(name: str, methods: Sequence[str] | None = None) -> Table:
     """Published results of one benchmark, one row a method, as text; sources and notes stand below.
 
     Args:
-        name: one of `published_tables`.
+        name: "cirr", "circo", "fashioniq" or "genecis".
         methods: rows, by the beginning of the method's name; by default all.
 
     Raises:
@@ -119,9 +108,3 @@ def published_markdown(name: str) -> str:
         cells = [row["method"] + mark, row["backbone"], *shown, ", ".join(row["sources"])]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join([*lines, "", *notes])
-
-
-def frame(name: str) -> pd.DataFrame:
-    """The table as numbers (NaN where a source gives none), indexed by method."""
-    table = published(name).drop(columns=["backbone", "source"])
-    return pd.DataFrame(table).apply(pd.to_numeric)

@@ -18,55 +18,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from zscir.backbone.weights import weights_hash
-from zscir.benchmarks import load_benchmark
-from zscir.retrieval.comparison import Difference, average, compare, difference, pool
-from zscir.retrieval.features import batches, encode_files, gallery_features, reference_features
-from zscir.retrieval.protocols import (
-    CLEANINGS,
-    METHODS,
-    PREPROCESSINGS,
-    PROMPTS,
-    check_preprocessing,
-    clean_caption,
-    compose_prompt,
-    method_name,
-    slerp,
-)
+from zscir.retrieval.features import batches, gallery_features, reference_features
+from zscir.retrieval.protocols import check_preprocessing, clean_caption, compose_prompt, method_name, slerp
 from zscir.retrieval.ranking import Retrieved, require_targets, retrieve, score_features
 from zscir.retrieval.scores import Scores
-from zscir.retrieval.submission import check_submission, write_submission
 
 if TYPE_CHECKING:
     from zscir.backbone import Backbone
     from zscir.benchmarks import Benchmark
     from zscir.inversion import Inversion
-
-__all__ = [
-    "CLEANINGS",
-    "METHODS",
-    "PREPROCESSINGS",
-    "PROMPTS",
-    "Composition",
-    "Difference",
-    "Retrieved",
-    "Scores",
-    "average",
-    "check_submission",
-    "compare",
-    "compose_prompt",
-    "difference",
-    "encode_files",
-    "evaluate",
-    "gallery_features",
-    "inversion_features",
-    "load_benchmark",
-    "pool",
-    "query_features",
-    "retrieve",
-    "retrieve_files",
-    "score_features",
-    "write_submission",
-]
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
 

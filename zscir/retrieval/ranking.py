@@ -4,7 +4,7 @@
     score_features(benchmark, query_features, gallery_features).metrics["recall@1"]
 
 Rows stand in the order of ``benchmark.queries`` and ``benchmark.gallery``; ranking is by cosine, and images
-with equal cosines rank in gallery order.
+with equal cosines rank in gallery order (to within `zscir.retrieval.metrics.NEAR`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,15 @@ from typing import NamedTuple
 import numpy as np
 
 from zscir.benchmarks import Benchmark
-from zscir.retrieval.metrics import Ranks, metric_values, rank_targets, similarity_chunks, top_k, unit_rows
+from zscir.retrieval.metrics import (
+    Ranks,
+    images_ahead,
+    metric_values,
+    rank_targets,
+    similarity_chunks,
+    top_k,
+    unit_rows,
+)
 from zscir.retrieval.scores import Scores
 
 
@@ -47,7 +55,8 @@ def score_features(
 
     Returns:
         Scores, in percent in ``.metrics``; ``protocol["ties"]`` counts the queries in which a target had
-        the same score as another image (gallery order decides).
+        the same score as another image, ``protocol["near ties"]`` those with one to within
+        `zscir.retrieval.metrics.NEAR`, the same included (gallery order decides).
 
     Raises:
         ValueError: wrong shapes, rows that are zero or not finite, or a split without targets.
@@ -61,7 +70,7 @@ def score_features(
         device=device,
     )
     if benchmark.ranked == "subset":
-        ranks = Ranks(ranks.subset[:, None], ranks.subset, ranks.tied_subset, ranks.tied_subset)
+        ranks = Ranks(ranks.subset[:, None], ranks.subset, *ranks.within, ranks.within)
     return _scores(benchmark, ranks)
 
 
@@ -103,7 +112,7 @@ def retrieve(
     rank = 0
     if query.targets:
         own = benchmark.row[query.targets[0]]
-        rank = 1 + int((found > found[own]).sum() + (found[:own] == found[own]).sum())
+        rank = 1 + int(images_ahead(found[None], np.arange(len(found)), [[own]], found[[[own]]])[0])
     return Retrieved([benchmark.gallery[i] for i in best], found[best], rank)
 
 
@@ -142,6 +151,6 @@ def _scores(benchmark: Benchmark, ranks: Ranks) -> Scores:
         values={name: metric_values(name, ranks) for name in benchmark.metrics},
         ranks=found.min(axis=1),
         subset_ranks=ranks.subset,
-        protocol={**benchmark.protocol, "ties": int(ranks.tied.sum())},
+        protocol={**benchmark.protocol, "ties": int(ranks.tied.sum()), "near ties": int(ranks.near.sum())},
         strata=np.zeros(len(benchmark.queries), dtype=np.int64),
     )

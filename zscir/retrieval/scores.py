@@ -5,21 +5,57 @@ Everything is kept for every query, so that two methods can be compared on the s
 
     scores.metrics["recall@1"]                  # percent
     low, high = scores.interval("recall@1")     # 95 %, over queries
-    scores.frame()                              # tidy: a row for each query and metric
+
+A `Table` says below what its numbers hold for:
+
+>>> table = Table({"recall@1": [26.1]}, index=["A"])
+>>> table.note = protocol_line({"reference": "removed", "split": "val"})
+>>> table
+   recall@1
+A      26.1
+Protocol: reference: removed; split: val
 """
 
 from __future__ import annotations
 
+import html
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
-from zscir.retrieval.tables import Table, protocol_line
+from zscir.retrieval.statistics import SAMPLES, percentiles, resampled_means
 
 #: mean of two metrics that papers print beside the others: benchmark -> the two
 AVERAGES = {"cirr": ("recall@5", "recall_subset@1"), "fashioniq": ("recall@10", "recall@50")}
-SAMPLES = 10_000
+
+
+class Table(pd.DataFrame):
+    """A DataFrame with a note that is shown below it: the protocol that its numbers hold for."""
+
+    _metadata = ["note"]
+
+    @property
+    def _constructor(self) -> type:
+        return Table
+
+    def __repr__(self) -> str:
+        """The table, then the note."""
+        note = getattr(self, "note", "")
+        return super().__repr__() + (f"\n{note}" if note else "")
+
+    def _repr_html_(self) -> str | None:
+        shown, note = super()._repr_html_(), getattr(self, "note", "")
+        return (
+            f'{shown}<p class="protocol"><small>{html.escape(note)}</small></p>' if shown and note else shown
+        )
+
+
+def protocol_line(protocol: Mapping[str, object]) -> str:
+    """A protocol in one line, "" for an empty one."""
+    said = "; ".join(f"{key}: {value}" for key, value in protocol.items())
+    return f"Protocol: {said}" if said else ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +71,6 @@ class Scores:
         subset_ranks: int64 [Q], from 0: the rank within the subset, -1 without one.
         protocol: how it was scored: reference kept or removed, gallery, captions, prompt, ties, ...
         strata: int [Q]; a metric is the unweighted mean over strata (one but in `average`).
-        seeds: metric -> its percentage with each seed, where several were pooled.
     """
 
     query_ids: tuple[str, ...]
@@ -46,12 +81,23 @@ class Scores:
     subset_ranks: np.ndarray = field(repr=False)
     protocol: dict[str, object]
     strata: np.ndarray = field(repr=False)
-    seeds: dict[str, tuple[float, ...]] = field(default_factory=dict, repr=False)
 
     @property
     def metrics(self) -> dict[str, float]:
         """Metric -> percentage."""
-        return {name: 100 * float((value * weights_of(self)).sum()) for name, value in self.values.items()}
+        return {name: 100 * float((value * self.weights).sum()) for name, value in self.values.items()}
+
+    @property
+    def weights(self) -> np.ndarray:
+        """Weight of each query [Q], summing to 1: equal within a stratum, strata equal."""
+        sizes = np.bincount(self.strata)
+        return 1 / (sizes[self.strata] * len(sizes))
+
+    def values_of(self, metric: str) -> np.ndarray:
+        """What each query contributes to a metric [Q], 0 to 1. Raises ValueError for a metric it lacks."""
+        if metric not in self.values:
+            raise ValueError(f"metric={metric!r} is not one of {', '.join(self.values)}")
+        return self.values[metric]
 
     @property
     def averages(self) -> dict[str, float]:
@@ -61,28 +107,12 @@ class Scores:
             return {}
         return {f"({pair[0]} + {pair[1]}) / 2": sum(self.metrics[name] for name in pair) / 2}
 
-    def frame(self) -> pd.DataFrame:
-        """Tidy: one row for each query and metric.
-
-        Columns: query, group, metric, value (percent: 0 or 100 for recall), rank of the best target (from 1).
-        """
-        parts = {"query": self.query_ids, "group": self.groups, "rank": self.ranks + 1}
-        parts |= {name: 100 * value for name, value in self.values.items()}
-        table = pd.DataFrame(parts).melt(["query", "group", "rank"], var_name="metric")
-        return table[["query", "group", "metric", "value", "rank"]]
-
     def summary(self, level: float = 0.95) -> Table:
-        """One row a metric: value in percent, low and high of its interval over queries, number of queries n.
-
-        Where seeds were pooled, also their number and the standard deviation over them.
-        """
+        """One row a metric: value in percent, its interval over queries, number of queries n."""
         rows = []
         for name, value in self.metrics.items():
             low, high = self.interval(name, level)
-            row = {"metric": name, "value": value, "low": low, "high": high, "n": len(self.query_ids)}
-            if self.seeds:
-                row |= {"seeds": len(self.seeds[name]), "sd": float(np.std(self.seeds[name], ddof=1))}
-            rows.append(row)
+            rows.append({"metric": name, "value": value, "low": low, "high": high, "n": len(self.query_ids)})
         return self._noted(pd.DataFrame(rows))
 
     def __repr__(self) -> str:
@@ -113,11 +143,9 @@ class Scores:
         """The scores of one group's queries alone: its own metrics, intervals and differences.
 
         Raises:
-            ValueError: no query is of that group, or seeds were pooled (take the part of each seed first).
+            ValueError: no query is of that group.
         """
-        if self.seeds:
-            raise ValueError("pooled scores have no parts: take the part of each seed, then pool them")
-        rows = np.flatnonzero([one == group for one in self.groups])
+        rows = np.flatnonzero([name == group for name in self.groups])
         if not len(rows):
             raise ValueError(f"group={group!r} is not one of {', '.join(dict.fromkeys(self.groups))}")
         return Scores(
@@ -142,45 +170,7 @@ class Scores:
     ) -> tuple[float, float]:
         """Percentile bootstrap interval of a metric over queries: (low, high) in percent.
 
-        Queries are drawn again with replacement, within each category of an average;
-        `scipy.stats.bootstrap` with method="percentile" gives the same, in seconds instead of milliseconds.
+        Queries are drawn again with replacement, within each category of an average.
         """
-        means = bootstrap(self, values_of(self, metric), samples, seed)
-        return percentiles(means, level)
-
-
-def values_of(scores: Scores, metric: str) -> np.ndarray:
-    """What each query contributes to a metric [Q], from 0 to 1. Raises ValueError for a metric it lacks."""
-    if metric not in scores.values:
-        raise ValueError(f"metric={metric!r} is not one of {', '.join(scores.values)}")
-    return scores.values[metric]
-
-
-def weights_of(scores: Scores) -> np.ndarray:
-    """Weight of each query [Q], summing to 1: equal within a stratum, strata equal."""
-    sizes = np.bincount(scores.strata)
-    return 1 / (sizes[scores.strata] * len(sizes))
-
-
-def bootstrap(scores: Scores, values: np.ndarray, samples: int, seed: int) -> np.ndarray:
-    """Means of resampled queries [samples].
-
-    A resample is known by how often each distinct value occurs in it, which is multinomial; so
-    10,000 resamples of 0/1 values cost two numbers each.
-    """
-    rng = np.random.default_rng(seed)
-    strata = range(int(scores.strata.max()) + 1)
-    means = np.zeros(samples)
-    for stratum in strata:
-        distinct, counts = np.unique(values[scores.strata == stratum], return_counts=True)
-        drawn = rng.multinomial(counts.sum(), counts / counts.sum(), size=samples)
-        means += drawn @ distinct / counts.sum()
-    return means / len(strata)
-
-
-def percentiles(means: np.ndarray, level: float) -> tuple[float, float]:
-    """The middle ``level`` of bootstrap means, in percent. Raises ValueError for a level outside 0 to 1."""
-    if not 0 < level < 1:
-        raise ValueError(f"level={level} must lie between 0 and 1")
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return 100 * float(low), 100 * float(high)
+        low, high = percentiles(resampled_means(self.values_of(metric), self.strata, samples, seed), level)
+        return 100 * low, 100 * high

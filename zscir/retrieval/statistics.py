@@ -1,11 +1,14 @@
-"""Several trainings of one kind: their mean, and how sure one may be of it.
+"""How sure one may be of a number: over queries, objects and pictures, and over trainings.
 
-    seed_interval([49.1, 50.2, 49.8])           # of the mean over trainings, by Student's t
-    paired_gain(ours, theirs, "recall@1")       # tables of trainings, paired by their seed
-    seed_interval([49.1], spread=pooled_spread(table, by, "recall@1"))     # few seeds, many such trainings
+    percentiles(resampled_means(hits, strata), 0.95)       # a metric of one network, over other queries
+    wilson_interval(3, 10)                                 # a share of few trials
+    t_interval([49.1, 50.2, 49.8])                         # a mean over trainings, by Student's t
+    paired_gain(ours, theirs, "recall@1")                  # tables of trainings, paired by their seed
+    t_interval([49.1], spread=pooled_spread(table, by, "recall@1"))    # few seeds, many such trainings
 
-What `zscir.retrieval.comparison` says holds for two given networks and other queries; what is said here
-holds for the given queries and other trainings: another draw of nouns, first weights and batches.
+An interval over queries holds for the given networks and other queries; one over trainings for the given
+queries and other trainings: another draw of nouns, first weights and batches. The bootstraps are ours:
+`scipy.stats.bootstrap` takes seconds where these take milliseconds, and refuses a single value.
 """
 
 from __future__ import annotations
@@ -17,6 +20,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from scipy import stats
+
+SAMPLES = 10_000
+OBJECT_SAMPLES = 1000
 
 
 class Interval(NamedTuple):
@@ -33,11 +39,144 @@ class Interval(NamedTuple):
         return self.low > 0 or self.high < 0
 
 
+class Difference(NamedTuple):
+    """How much better one method is than another, in percentage points, on the same queries."""
+
+    difference: float
+    low: float
+    high: float
+    p: float
+
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether the whole interval lies on one side of 0."""
+        return self.low > 0 or self.high < 0
+
+
+class Share(NamedTuple):
+    """A percentage, its 95 % interval, and how many trials it was counted on."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
 class Spread(NamedTuple):
     """Standard deviation over seeds of one training, estimated with ``df`` degrees of freedom."""
 
     sd: float
     df: int
+
+
+def resampled_means(
+    values: np.ndarray, strata: np.ndarray, samples: int = SAMPLES, seed: int = 0
+) -> np.ndarray:
+    """Means of values [Q] drawn again with replacement within each stratum, the strata counting alike.
+
+    A resample is known by how often each distinct value occurs in it, which is multinomial; so
+    10,000 resamples of 0/1 values cost two numbers each.
+
+    Args:
+        values: [Q].
+        strata: int [Q], from 0.
+        samples, seed: how many resamples, and their draw.
+
+    Returns:
+        float64 [samples].
+    """
+    rng = np.random.default_rng(seed)
+    numbers = range(int(strata.max()) + 1)
+    means = np.zeros(samples)
+    for number in numbers:
+        distinct, counts = np.unique(values[strata == number], return_counts=True)
+        drawn = rng.multinomial(counts.sum(), counts / counts.sum(), size=samples)
+        means += drawn @ distinct / counts.sum()
+    return means / len(numbers)
+
+
+def percentiles(means: np.ndarray, level: float = 0.95) -> tuple[float, float]:
+    """The ends of the middle ``level`` of resampled means. Raises ValueError for a level outside 0 to 1."""
+    if not 0 < level < 1:
+        raise ValueError(f"level={level} must lie between 0 and 1")
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def mean_interval(
+    values: np.ndarray, samples: int = OBJECT_SAMPLES, seed: int = 0
+) -> tuple[float, float, float]:
+    """Mean of values [R], which may all differ, and the ends of its 95 % percentile bootstrap interval.
+
+    >>> mean_interval(np.array([0.5, 0.5]))
+    (0.5, 0.5, 0.5)
+    """
+    draws = np.random.default_rng(seed).integers(len(values), size=(samples, len(values)))
+    return float(values.mean()), *percentiles(values[draws].mean(axis=1))
+
+
+def permutation_p(gains: np.ndarray, samples: int = SAMPLES, seed: int = 0) -> float:
+    """Two-sided p of a sum of paired gains [Q]: how often signs drawn at random give as large a sum."""
+    sizes, counts = np.unique(np.abs(gains[gains != 0]), return_counts=True)
+    positive = np.random.default_rng(seed).binomial(counts, 0.5, size=(samples, len(counts)))
+    swapped = (2 * positive - counts) @ sizes  # [samples]
+    extreme = (np.abs(swapped) >= abs(gains.sum()) - 1e-12).sum()
+    return float((extreme + 1) / (samples + 1))
+
+
+def wilson_interval(hits: float, count: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of a share, in percent; it holds for few trials, too.
+
+    >>> [round(bound, 1) for bound in wilson_interval(0, 10)]
+    [0.0, 27.8]
+    """
+    bounds = stats.binomtest(int(hits), int(count)).proportion_ci(method="wilson")
+    return 100 * float(bounds.low), 100 * float(bounds.high)
+
+
+def share_of(hits: Sequence[bool] | np.ndarray) -> Share:
+    """Share of hits in percent, with Wilson's 95 % interval.
+
+    >>> [round(number, 1) for number in share_of([True, False, False, False])]
+    [25.0, 4.6, 69.9, 4]
+
+    Raises:
+        ValueError: no hit and no miss: a share of nothing.
+    """
+    if not len(hits):
+        raise ValueError("hits is empty: a share needs at least one trial")
+    return Share(100 * float(np.mean(hits)), *wilson_interval(int(np.sum(hits)), len(hits)), len(hits))
+
+
+def t_interval(values: Sequence[float], level: float = 0.95, spread: Spread | None = None) -> Interval:
+    """Mean of independent numbers, such as a metric of several trainings, with Student's t-interval.
+
+    Args:
+        values: one number a training; NaN are refused, not dropped.
+        level: of the interval, between 0 and 1.
+        spread: of one such training, where more is known of it than these values tell.
+
+    Raises:
+        ValueError: no value, one that is not a number, or an illegal level.
+
+    >>> [round(bound, 2) for bound in t_interval([1.0, 2.0, 3.0])]
+    [2.0, -0.48, 4.48, 3]
+    >>> t_interval([1.0])
+    Interval(mean=1.0, low=nan, high=nan, n=1)
+    >>> [round(bound, 2) for bound in t_interval([1.0], spread=Spread(sd=0.5, df=60))]
+    [1.0, -0.0, 2.0, 1]
+    """
+    values = np.asarray(values, dtype=float)
+    if values.ndim != 1 or len(values) == 0 or not np.isfinite(values).all():
+        raise ValueError(f"values are {values.tolist()}; legal: at least one finite number, in one row")
+    if not 0 < level < 1:
+        raise ValueError(f"level is {level!r}; legal: between 0 and 1")
+    mean, n = float(values.mean()), len(values)
+    if n == 1 and spread is None:
+        return Interval(mean, math.nan, math.nan, 1)
+    spread = spread or Spread(float(values.std(ddof=1)), n - 1)
+    reach = float(stats.t.ppf((1 + level) / 2, spread.df) * spread.sd / math.sqrt(n))
+    return Interval(mean, mean - reach, mean + reach, n)
 
 
 def pooled_spread(table: pd.DataFrame, by: Sequence[str], metric: str) -> Spread:
@@ -64,37 +203,6 @@ def pooled_spread(table: pd.DataFrame, by: Sequence[str], metric: str) -> Spread
         raise ValueError(f"no point of the table has two seeds with {metric!r}: nothing tells their spread")
     variance = float((groups.var(ddof=1).fillna(0) * freedom).sum() / freedom.sum())
     return Spread(math.sqrt(variance), int(freedom.sum()))
-
-
-def seed_interval(values: Sequence[float], level: float = 0.95, spread: Spread | None = None) -> Interval:
-    """Mean of independent trainings with Student's t-interval.
-
-    Args:
-        values: one number a training; NaN are refused, not dropped.
-        level: of the interval, between 0 and 1.
-        spread: of one such training, where more is known of it than these values tell.
-
-    Raises:
-        ValueError: no value, one that is not a number, or an illegal level.
-
-    >>> [round(bound, 2) for bound in seed_interval([1.0, 2.0, 3.0])]
-    [2.0, -0.48, 4.48, 3]
-    >>> seed_interval([1.0])
-    Interval(mean=1.0, low=nan, high=nan, n=1)
-    >>> [round(bound, 2) for bound in seed_interval([1.0], spread=Spread(sd=0.5, df=60))]
-    [1.0, -0.0, 2.0, 1]
-    """
-    values = np.asarray(values, dtype=float)
-    if values.ndim != 1 or len(values) == 0 or not np.isfinite(values).all():
-        raise ValueError(f"values are {values.tolist()}; legal: at least one finite number, in one row")
-    if not 0 < level < 1:
-        raise ValueError(f"level is {level!r}; legal: between 0 and 1")
-    mean, n = float(values.mean()), len(values)
-    if n == 1 and spread is None:
-        return Interval(mean, math.nan, math.nan, 1)
-    spread = spread or Spread(float(values.std(ddof=1)), n - 1)
-    reach = float(stats.t.ppf((1 + level) / 2, spread.df) * spread.sd / math.sqrt(n))
-    return Interval(mean, mean - reach, mean + reach, n)
 
 
 def paired_gain(
@@ -134,4 +242,4 @@ def paired_gain(
     if not len(gains):
         raise ValueError(f"no seed is in both: {list(columns[0].index)} and {list(columns[1].index)}")
     both = spread and Spread(math.sqrt(2) * spread.sd, spread.df)
-    return seed_interval(gains.to_numpy(), level, both)
+    return t_interval(gains.to_numpy(), level, both)

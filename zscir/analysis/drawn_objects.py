@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from zscir.analysis.mask_quality import localisation
+from zscir.analysis.mask_quality import localisation_means
 from zscir.backbone import Backbone
 from zscir.backbone.weights import default_cam_layer
 from zscir.nouns import Noun
@@ -114,15 +114,6 @@ def drawn_objects(backbone: Backbone, pairs: Pairs, rows: Sequence[int]) -> Draw
     return DrawnObjects(list(numbers), list(nouns), torch.stack(pixels), torch.stack(masks))
 
 
-def localisation_scores(maps: Tensor, objects: DrawnObjects) -> dict[str, float]:
-    """Means over all objects, for maps [R, S, S]: ``IoU`` (best over thresholds) and ``pointing``, 0 to 1."""
-    found = [localisation(one, mask) for one, mask in zip(maps.cpu(), objects.masks, strict=True)]
-    return {
-        "IoU": float(np.mean([one["best_iou"] for one in found])),
-        "pointing": float(np.mean([one["pointing"] for one in found])),
-    }
-
-
 def localisation_table(
     backbone: Backbone,
     objects: DrawnObjects,
@@ -132,11 +123,10 @@ def localisation_table(
     """Mean best IoU and pointing (0 to 1): one row a layer (name -> module paths), a column pair a method."""
     table = {}
     for name, layer in layers.items():
-        scores = {method: objects.maps(backbone, layer=layer, method=method) for method in methods}
-        scores = {method: localisation_scores(maps, objects) for method, maps in scores.items()}
-        table[name] = {
-            (key, method): scores[method][key] for key in ("IoU", "pointing") for method in methods
-        }
+        maps = {method: objects.maps(backbone, layer=layer, method=method) for method in methods}
+        means = {method: localisation_means(own, objects.masks) for method, own in maps.items()}
+        columns = {"IoU": "best_iou", "pointing": "pointing"}
+        table[name] = {(title, m): means[m][key] for title, key in columns.items() for m in methods}
     return pd.DataFrame.from_dict(table, orient="index").rename_axis("layer")
 
 

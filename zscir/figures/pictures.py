@@ -1,0 +1,237 @@
+"""Figures made of pictures: captioned pictures, a set of six, what queries find, wins and losses."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from PIL import Image, ImageOps
+
+from zscir.benchmarks import Benchmark, Query
+from zscir.benchmarks.images import open_image
+from zscir.figures.style import FRAMES, LINE, WIDTH, new_figure
+from zscir.retrieval.ranking import Retrieved
+
+
+def picture_grid(
+    images: Sequence[Image.Image],
+    texts: Sequence[str] | None = None,
+    *,
+    columns: int = 4,
+    roles: Sequence[str] | None = None,
+    title: str = "",
+) -> Figure:
+    """Pictures in rows, each with its text below.
+
+    Args:
+        images: at least one.
+        texts: one a picture, wrapped to its width.
+        columns: pictures a row.
+        roles: one a picture: a key of ``FRAMES``, whose colour frames it, or "" for no frame.
+        title: above all.
+
+    Raises:
+        ValueError: no picture, or as many texts or roles as there are no pictures.
+    """
+    if not images:
+        raise ValueError("images is empty: give at least one picture")
+    for name, value in (("texts", texts), ("roles", roles)):
+        if value is not None and len(value) != len(images):
+            raise ValueError(f"{name} has {len(value)} entries for {len(images)} images")
+    width = max(12, round(105 / columns))
+    wrapped = [textwrap.fill(text, width, break_long_words=False) for text in texts or [""] * len(images)]
+    rows = -(-len(images) // columns)
+    lines = max(text.count("\n") + 1 for text in wrapped) if texts else 0
+    figure, axes = new_figure(rows, columns, height=rows * (WIDTH / columns + lines * LINE))
+    for number, axis in enumerate(axes.flat):
+        if number < len(images):
+            show_picture(axis, images[number], wrapped[number], roles[number] if roles else "")
+        else:
+            axis.set_axis_off()
+    if title:
+        figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def show_picture(axis: Axes, image: Image.Image, text: str = "", role: str = "") -> None:
+    """Put a picture with a text below into ``axis``, framed when it has a role (a key of ``FRAMES``)."""
+    axis.imshow(image, interpolation="antialiased")
+    axis.set(xticks=[], yticks=[])
+    axis.grid(False)
+    axis.set_xlabel(text, fontsize=8.5, labelpad=5, linespacing=1.2)
+    for spine in axis.spines.values():
+        spine.set(visible=bool(role), color=FRAMES.get(role, "none"), linewidth=4)
+
+
+def set_of_six(benchmark: Benchmark, query_index: int) -> Figure:
+    """The set of a CIRR query: its reference and the five others, among them the target.
+
+    Raises:
+        ValueError: the query has no set, as in other benchmarks.
+    """
+    query = benchmark.queries[query_index]
+    if not query.subset:
+        raise ValueError(f"query {query.id} of {benchmark.name} has no set; only CIRR's queries do")
+    images = [benchmark.open_image(image_id) for image_id in (query.reference, *query.subset)]
+    roles = ["reference", *("target" if name in query.targets else "" for name in query.subset)]
+    return picture_grid(images, roles, columns=6, roles=roles, title=_quoted(query))
+
+
+def query_examples(benchmark: Benchmark, rows: Sequence[int], columns: int = 3) -> Figure:
+    """Queries with their answers: group, reference and target side by side, relative caption below."""
+    down = -(-len(rows) // columns)
+    texts = [textwrap.fill(f"“{benchmark.queries[row].text[0]}”", 36) for row in rows]
+    lines = 1 + max(text.count("\n") + 1 for text in texts)
+    figure, axes = new_figure(down, columns, height=down * (WIDTH / columns / 2 + lines * LINE))
+    for axis in axes.flat[len(rows) :]:
+        axis.set_axis_off()
+    for axis, row, text in zip(axes.flat, rows, texts, strict=False):
+        query = benchmark.queries[row]
+        images = {"reference": query.reference, "target": query.targets[0]}
+        framed = [_framed(benchmark.open_image(name), FRAMES[role]) for role, name in images.items()]
+        show_picture(axis, _side_by_side(framed), text)
+        axis.set_title(query.group, fontsize=9, fontweight="bold")
+    return figure
+
+
+def rankings(benchmark: Benchmark, query_index: int, found: Mapping[str, Sequence[str]]) -> Figure:
+    """What one query finds by several methods: a row a method, best first, targets framed.
+
+    The reference stands before each row, the (first) target behind the first row.
+
+    Args:
+        benchmark: from `load_benchmark`.
+        query_index: row of the query.
+        found: method -> image ids in the order of its ranking.
+    """
+    query = benchmark.queries[query_index]
+    columns = max(len(ids) for ids in found.values()) + 2
+    figure, axes = new_figure(len(found), columns, height=len(found) * (WIDTH / columns + 0.2) + 0.4)
+    for row, (method, ids) in zip(axes, found.items(), strict=True):
+        show_picture(row[0], benchmark.open_image(query.reference), role="reference")
+        row[0].set_ylabel(method, fontsize=9)
+        _show_answers(row[1:], benchmark, query, ids)
+    for axis, title in zip(axes[0], ["reference", *range(1, columns - 1), "target"], strict=True):
+        axis.set_title(str(title), fontsize=9, loc="center")
+    axes[0, -1].set_axis_on()
+    show_picture(axes[0, -1], benchmark.open_image(query.targets[0]), role="target")
+    figure.suptitle(_quoted(query), fontsize=10)
+    return figure
+
+
+def retrieved_grid(
+    benchmark: Benchmark, found: Mapping[int, Retrieved], notes: Mapping[int, str] | None = None
+) -> Figure:
+    """A row a query: reference and relative caption, then what was found, best first; hits are framed.
+
+    Below the reference stands the rank of the target in the whole ranking, where it is known.
+
+    Args:
+        benchmark: from `load_benchmark`.
+        found: number of a query -> what `zscir.retrieve` returned for it.
+        notes: number of a query -> what stands behind its caption, such as why it failed.
+
+    Raises:
+        ValueError: no query.
+    """
+    if not found:
+        raise ValueError("found is empty: give at least one query")
+    labels = [f"rank {answers.rank}" if answers.rank else "reference" for answers in found.values()]
+    figure = _answer_grid(benchmark, list(zip(found, found.values(), labels, strict=True)))
+    for axis, number in zip(figure.axes[:: len(figure.axes) // len(found)], found, strict=True):
+        note = (notes or {}).get(number, "")
+        title = f"“{benchmark.queries[number].text[0]}”" + (f"  ({note})" if note else "")
+        _write_above(axis, textwrap.fill(title, 92))
+    return figure
+
+
+def wins_and_losses(
+    benchmark: Benchmark,
+    found: Mapping[str, Mapping[int, Retrieved]],
+    ranks: Mapping[str, Sequence[int]],
+) -> Figure:
+    """Queries in which two methods differ: two rows each, what the first and what the second method found.
+
+    Args:
+        benchmark: from `load_benchmark`.
+        found: the two methods, each with the number of a query -> what it found for it.
+        ranks: the two methods, each with the rank (from 0) of the right answer for every query, as in
+            ``Scores.ranks``.
+
+    Raises:
+        ValueError: not two methods, or no query.
+    """
+    if len(found) != 2 or not all(found.values()):
+        raise ValueError(f"found must have two methods with queries, got {list(found)}")
+    rows = [
+        (number, own[number], f"{name}:\nrank {ranks[name][number] + 1}")
+        for number in next(iter(found.values()))
+        for name, own in found.items()
+    ]
+    figure = _answer_grid(benchmark, rows)
+    for axis, (number, _, _) in zip(figure.axes[:: len(figure.axes) // len(rows)], rows, strict=True):
+        _write_above(axis, textwrap.fill(f"“{benchmark.queries[number].text[0]}”", 92))
+    return figure
+
+
+def found_files(image: str | Path, text: str, found: Retrieved) -> Figure:
+    """The reference with its wish, then the files of a folder that were found, best first."""
+    images = [open_image(Path(name)) for name in (image, *found.ids)]
+    names = [f"{place}  {textwrap.shorten(Path(name).name, 18)}" for place, name in enumerate(found.ids, 1)]
+    roles = ["reference", *[""] * len(names)]
+    return picture_grid(images, ["reference", *names], columns=6, roles=roles, title=f"“{text}”")
+
+
+def _answer_grid(benchmark: Benchmark, rows: Sequence[tuple[int, Retrieved, str]]) -> Figure:
+    """A row for each (number of a query, what it found, text below its reference)."""
+    columns = 1 + max(len(found.ids) for _, found, _ in rows)
+    figure, axes = new_figure(len(rows), columns, height=len(rows) * (WIDTH / columns + 3.4 * LINE))
+    for row, (number, found, text) in zip(axes, rows, strict=True):
+        query = benchmark.queries[number]
+        picture = benchmark.open_image(query.reference)
+        if query.reference in benchmark.regions:  # a cut-out of any shape
+            picture = ImageOps.pad(picture, (max(picture.size),) * 2, color="white")
+        show_picture(row[0], picture, text, "reference")
+        _show_answers(row[1:], benchmark, query, found.ids, numbered=True)
+    return figure
+
+
+def _show_answers(
+    axes: Sequence[Axes], benchmark: Benchmark, query: Query, ids: Sequence[str], numbered: bool = False
+) -> None:
+    """What a query found, an image an axis, targets framed; axes that are left over are empty."""
+    for place, axis in enumerate(axes):
+        if place >= len(ids):
+            axis.set_axis_off()
+            continue
+        role = "target" if ids[place] in query.targets else ""
+        text = f"{place + 1}  {role}".rstrip() if numbered else ""
+        show_picture(axis, benchmark.open_image(ids[place]), text, role)
+
+
+def _quoted(query: Query) -> str:
+    return f"“{' / '.join(query.text)}”"
+
+
+def _write_above(axis: Axes, text: str) -> None:
+    """Text above an axis that may run over those to its right: only its height counts in the layout."""
+    axis.set_title("\n".join(" " for _ in text.splitlines()), fontsize=9)  # keeps the height free
+    place = {"xycoords": "axes fraction", "textcoords": "offset points", "annotation_clip": False}
+    axis.annotate(text, (0, 1), (0, 6), fontsize=9, va="bottom", **place).set_in_layout(False)
+
+
+def _framed(image: Image.Image, colour: str, side: int = 256) -> Image.Image:
+    """The picture, ``side`` pixels square, in a frame of that colour."""
+    return ImageOps.expand(image.resize((side, side), Image.Resampling.BICUBIC), side // 24, colour)
+
+
+def _side_by_side(images: Sequence[Image.Image], gap: int = 16) -> Image.Image:
+    """Pictures of one size in a row, on white."""
+    width, height = images[0].size
+    row = Image.new("RGB", (len(images) * (width + gap) - gap, height), "white")
+    for number, image in enumerate(images):
+        row.paste(image, (number * (width + gap), 0))
+    return row
