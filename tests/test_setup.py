@@ -26,7 +26,12 @@ CONDA_NAMES = {
     "seaborn": "seaborn-base",
 }
 #: Distributions that bring an import of ours and are not named after it.
-PROVIDED_BY = {"jupyter_client": "ipykernel", "IPython": "ipykernel", "nbclient": "papermill"}
+PROVIDED_BY = {
+    "jupyter_client": "ipykernel",
+    "IPython": "ipykernel",
+    "nbclient": "papermill",
+    "dask": "distributed",
+}
 
 
 def requirements(lines) -> dict[str, str]:
@@ -74,7 +79,7 @@ def test_what_is_installed_here_is_within_the_ranges():
 
 def test_every_import_of_the_library_is_a_declared_dependency():
     extras = PROJECT["project"]["optional-dependencies"]
-    declared = set(requirements([*PROJECT["project"]["dependencies"], *extras["cluster"], *extras["check"]]))
+    declared = set(requirements([*PROJECT["project"]["dependencies"], *extras["check"]]))
     owners = importlib.metadata.packages_distributions()
     for path in (REPO / "zscir").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -85,11 +90,6 @@ def test_every_import_of_the_library_is_a_declared_dependency():
             for top in {name.partition(".")[0] for name in names} - set(sys.stdlib_module_names) - {"zscir"}:
                 brought = {canonicalize_name(name) for name in owners.get(top, [])} | {PROVIDED_BY.get(top)}
                 assert brought & declared, f"{path.name} imports {top}, which no dependency declares"
-
-
-def test_tests_have_all_that_an_extra_brings():
-    extras = PROJECT["project"]["optional-dependencies"]
-    assert set(extras["cluster"]) <= set(extras["test"])
 
 
 def test_every_data_file_of_the_package_is_shipped():

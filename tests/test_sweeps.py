@@ -19,7 +19,7 @@ from zscir import cli
 from zscir.book import plan_chapter, sweep_chapter
 from zscir.book.record import recorded_values
 from zscir.book.sweep import chapter_point
-from zscir.storage import cluster, grid, run_points
+from zscir.storage import grid, run_points, workers
 from zscir.storage.outcomes import Outcome, SweepError
 
 PARAMETERS = 'tau: float = 0.3  # threshold\nseed: int = 0  # of all\nworld: str = "small"  # its size'
@@ -103,7 +103,7 @@ def test_points_are_stored_at_once_and_never_run_again(tmp_path, capsys):
     assert [run["points"] for run in record["runs"]] == [2, 1]
     for run in record["runs"]:
         assert {"date", "git_commit", "versions"} <= set(run) and run["versions"]["torch"]
-        assert set(run["machines"][0]) == {"processor", "cores", "threads", "torch"}
+        assert set(run["machines"][0]) >= {"processor", "cores", "threads", "torch"}
     run_points(task, points, folder, progress=False)
     assert json.loads((folder / "provenance.json").read_text()) == record  # nothing was run
 
@@ -115,7 +115,7 @@ def test_failing_points_do_not_stop_the_others(tmp_path):
         run_points(task, points, folder, workers=2)
     told = str(caught.value)
     assert r"x 3: ValueError: 3 is odd (sweep_tasks.py, line " in told and "x 5: ValueError" in told
-    assert "x 4: its process died, with exit status -9" in told
+    assert "x 4: its process died, killed or out of memory" in told
     stored = [json.loads(path.read_text())["point"]["x"] for path in (folder / "points").iterdir()]
     assert sorted(stored) == [2, 6] == sorted(calls(tmp_path))
     assert not (folder / "table.csv").exists()  # the older one had fewer points
@@ -128,11 +128,11 @@ def test_a_hopeless_task_stops_at_once(tmp_path):
 
 
 def test_failures_are_told_also_when_nobody_works_any_more(tmp_path, monkeypatch):
-    def half(task, points, workers, threads):
+    def half(task, points, *options):
         yield 1, Outcome(error="ValueError: two is odd today")
         raise SweepError("the last worker is gone")
 
-    monkeypatch.setattr("zscir.storage.points.in_processes", half)
+    monkeypatch.setattr("zscir.storage.workers.outcomes", half)
     message = (
         "the last worker is gone\n1 of 3 points failed, 2 were not tried.*\n  x 2: ValueError: two is odd"
     )
@@ -154,7 +154,7 @@ def test_results_that_fit_no_table_are_named(tmp_path):
 
 def test_cores_are_shared_out(tmp_path, monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr("zscir.storage.outcomes.cores", lambda: 6)
+    monkeypatch.setattr("zscir.storage.provenance.cores", lambda: 6)
     table = run_points(tasks.threads, grid({"torch": [False], "x": [1, 2]}), tmp_path, workers=2)
     assert table.asked.tolist() == ["3", "3"] and "OMP_NUM_THREADS" not in os.environ
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # who asks for fewer gets fewer
@@ -164,7 +164,7 @@ def test_cores_are_shared_out(tmp_path, monkeypatch):
 
 def test_a_killed_sweep_goes_on_where_it_was(tmp_path):
     command = [sys.executable, tasks.__file__, str(tmp_path)]
-    assert subprocess.run(command, timeout=60).returncode == -signal.SIGKILL
+    assert subprocess.run(command, timeout=300).returncode == -signal.SIGKILL
     assert len(list((tmp_path / "sweep" / "points").glob("*.json"))) == 2
     worker = int((tmp_path / "calls").read_text().splitlines()[-1].split()[1])
     for _ in range(100):  # it must not work on for nobody
@@ -173,7 +173,7 @@ def test_a_killed_sweep_goes_on_where_it_was(tmp_path):
         time.sleep(0.1)
     else:
         pytest.fail(f"worker {worker} lives on")
-    assert subprocess.run(command, timeout=60).returncode == 0
+    assert subprocess.run(command, timeout=300).returncode == 0
     assert calls(tmp_path) == [0, 1, 2, 2, 3]
     assert pd.read_csv(tmp_path / "sweep" / "table.csv").square.tolist() == [0, 1, 4, 9]
 
@@ -241,15 +241,14 @@ def test_a_task_must_be_readable_by_others(tmp_path):
         run_points(lambda point: {}, [{"x": 1}], tmp_path)
 
 
-def test_a_task_that_workers_cannot_import_is_told(tmp_path, monkeypatch, capfd):
+def test_a_task_that_workers_cannot_import_is_told(tmp_path, monkeypatch):
     import types
 
     here_only = types.ModuleType("here_only")
     exec("def task(point): return {}", here_only.__dict__)
     monkeypatch.setitem(sys.modules, "here_only", here_only)
-    with pytest.raises(SweepError, match="ended with status 1 before its first point"):
+    with pytest.raises(SweepError, match="x 1: .*No module named 'here_only'"):
         run_points(here_only.task, [{"x": 1}], tmp_path, workers=1)
-    assert "No module named 'here_only'" in capfd.readouterr().err
 
 
 def kill_one_at_work(folder: Path, killed: list[tuple[int, int]]) -> None:
@@ -292,7 +291,7 @@ def test_a_cluster_loses_nothing_when_a_worker_is_killed(tmp_path):
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "nonsense://here"])
 def test_a_scheduler_that_does_not_answer_is_told_within_seconds(tmp_path, monkeypatch, address):
-    monkeypatch.setattr(cluster, "PATIENCE", 1)
+    monkeypatch.setattr(workers, "PATIENCE", 1)
     start = time.perf_counter()
     with pytest.raises(SweepError, match=f"scheduler is '{address}'.*`dask scheduler` starts one"):
         run_points(tasks.threads, [{"x": 1}], tmp_path, scheduler=address)
@@ -313,16 +312,10 @@ def test_what_a_cluster_loses_is_told():
     from dask.distributed import CancelledError
 
     with pytest.raises(SweepError, match="the scheduler is gone.*the same call goes on from there"):
-        cluster._received(Lost(CancelledError("connection lost")))
-    found = cluster._received(Lost(ModuleNotFoundError("No module named 'zscir'")))
+        workers._received(Lost(CancelledError("connection lost")))
+    found = workers._received(Lost(ModuleNotFoundError("No module named 'zscir'")))
     assert "ModuleNotFoundError: No module named 'zscir'" in found.error
     assert not found.hopeless and found.result is None
-
-
-def test_without_dask_it_says_how_to_get_it(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "dask", None)
-    with pytest.raises(SweepError, match=r"pip install 'zscir\[cluster\]'"):
-        run_points(tasks.threads, [{"x": 1}], tmp_path, scheduler="tcp://127.0.0.1:9")
 
 
 def test_a_chapter_is_swept_from_the_shell(tmp_path, monkeypatch, capsys):

@@ -11,12 +11,8 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import importlib.metadata
 import json
-import os
 import re
-import shutil
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +21,8 @@ import numpy as np
 
 from zscir.storage.locks import lock
 from zscir.storage.paths import artifacts_root
+from zscir.storage.provenance import versions
+from zscir.storage.whole import whole_folder
 
 KEY_FILE = "key.json"
 
@@ -76,52 +74,17 @@ def artifact(kind: str, key: dict, build: Callable[[Path], None], root: Path | N
         return folder
     with lock(folder):
         if not is_whole(folder):  # another process may have built it while this one waited
-            _build(folder, _record(kind, key), build)
+            with whole_folder(folder, keep=is_whole) as scratch:
+                build(scratch)
+                known = versions(["zscir", "torch", "open_clip_torch"])
+                record = {"kind": kind, "key": _plain(key), "versions": known}
+                (scratch / KEY_FILE).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return folder
 
 
 def is_whole(folder: Path) -> bool:
     """Whether an artifact folder is complete: its ``key.json`` is written last."""
     return (folder / KEY_FILE).is_file()
-
-
-def _build(folder: Path, record: dict, build: Callable[[Path], None]) -> None:
-    """Build in a folder beside the place, then move it there."""
-    scratch = folder.parent / f".{folder.name}-{uuid.uuid4().hex[:8]}"
-    scratch.mkdir(parents=True)
-    try:
-        build(scratch)
-        (scratch / KEY_FILE).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-        _move_into_place(scratch, folder)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)  # gone already when it was moved
-
-
-def _move_into_place(scratch: Path, folder: Path) -> None:
-    """Rename ``scratch`` to ``folder``; when another process was faster, its copy stays."""
-    for _ in range(2):
-        try:
-            os.rename(scratch, folder)
-            return
-        except OSError:
-            if is_whole(folder):
-                return
-            if not folder.exists():
-                raise
-            shutil.rmtree(folder)  # left without key.json: never whole, so it cannot be in use
-    raise OSError(f"{folder} is incomplete and could not be replaced; remove it and try again")
-
-
-def _record(kind: str, key: dict) -> dict:
-    versions = {name: _version(name) for name in ("zscir", "torch", "open_clip_torch")}
-    return {"kind": kind, "key": _plain(key), "versions": versions}
-
-
-def _version(distribution: str) -> str:
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"
 
 
 def _plain(value: Any) -> Any:

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import itertools
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from zscir.storage.artifacts import fingerprint
-from zscir.storage.cluster import on_cluster
-from zscir.storage.outcomes import Outcome, Point, SweepError, Task, packed, thread_share
+from zscir.storage.outcomes import Outcome, Point, SweepError, Task
 from zscir.storage.provenance import cores
 from zscir.storage.tables import Store
-from zscir.storage.workers import in_processes
 
 
 def grid(axes: dict[str, Sequence], seeds: int | Sequence[int] | None = None) -> list[Point]:
@@ -45,7 +42,7 @@ def grid(axes: dict[str, Sequence], seeds: int | Sequence[int] | None = None) ->
         axes[name] = values = list(values)
         if not values:
             raise ValueError(f"axis {name!r} is empty; legal: at least one value")
-        if repeated := [one for number, one in enumerate(values) if one in values[:number]]:
+        if repeated := [value for number, value in enumerate(values) if value in values[:number]]:
             raise ValueError(f"axis {name!r} has the value {repeated[0]!r} twice; legal: different values")
     return [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
 
@@ -54,7 +51,7 @@ def _seeds(seeds: int | Sequence[int]) -> list[int]:
     """The seeds that a number of them, or a list, stands for."""
     listed = list(range(seeds)) if isinstance(seeds, int) and not isinstance(seeds, bool) else seeds
     whole = isinstance(listed, (list, tuple, range)) and all(
-        isinstance(one, int) and not isinstance(one, bool) and one >= 0 for one in listed
+        isinstance(seed, int) and not isinstance(seed, bool) and seed >= 0 for seed in listed
     )
     if not whole or not listed:
         raise ValueError(f"seeds is {seeds!r}; legal: how many (from 1), or a list of whole numbers from 0")
@@ -93,46 +90,39 @@ def run_points(
         TypeError: other processes cannot read the task.
         SweepError: points failed, each with its message; all the others are stored. Or nobody could work.
     """
-    points, say = _checked(points), _say if progress else _no_word
-    packed(task)
-    work = _work(task, len(points), workers, scheduler, say)
+    from zscir.storage.workers import outcomes, packed  # Dask takes half a second to import
+
+    points = _checked(points)
+    count = _worker_count(workers, scheduler, len(points))
+    payload = packed(task)
     store = Store(folder, task)
-    done = store.read(points)
-    _work_off(work, points, done, store, say)
-    table = _table(points, done)
-    store.finish(table)
-    return table
+    done, failed, trouble = store.read(points), {}, ""
+    missing = {number: point for number, point in enumerate(points) if number not in done}
 
+    def say(text: str) -> None:
+        if progress:
+            print(text, file=sys.stderr, flush=True)
 
-def _work_off(
-    work: Callable, points: list[Point], done: dict[int, Outcome], store: Store, say: Callable[[str], None]
-) -> None:
-    """Work on the points that are not done; keep what comes, and add it to ``done``.
-
-    Raises:
-        SweepError: points failed, or nobody works on them any more; every failure is in the message.
-    """
-    missing = [number for number in range(len(points)) if number not in done]
-    failed: dict[int, str] = {}
-    stopped = ""
     try:
-        with closing(work([points[number] for number in missing])) as arriving:
-            for place, one in arriving:
-                number = missing[place]
-                if one.error:
-                    failed[number] = one.error
+        with closing(outcomes(payload, missing, count, scheduler, say)) as arriving:
+            for number, found in arriving:
+                if found.error:
+                    failed[number] = found.error
                 else:
-                    store.add(points[number], one)
-                    done[number] = one
-                say(_line(points, number, one, len(done) + len(failed)))
-                if one.hopeless:
+                    store.add(points[number], found)
+                    done[number] = found
+                say(_progress_line(points, number, found, len(done) + len(failed)))
+                if found.hopeless:
                     break
     except SweepError as error:
         if not failed:
             raise
-        stopped = f"{error}\n"
+        trouble = f"{error}\n"
     if failed:
-        raise SweepError(stopped + _failures(points, failed, len(points) - len(done), store.folder))
+        raise SweepError(trouble + _failures(points, failed, len(points) - len(done), store.folder))
+    table = _table(points, done)
+    store.finish(table)
+    return table
 
 
 def label(point: Point) -> str:
@@ -158,23 +148,13 @@ def _checked(points: Sequence[Point]) -> list[Point]:
     return points
 
 
-def _count(workers: int | None) -> int:
-    """How many processes are asked for."""
+def _worker_count(workers: int | None, scheduler: str | None, points: int) -> int:
+    """How many processes of this machine work on so many points."""
     if workers is not None and (not isinstance(workers, int) or isinstance(workers, bool) or workers < 1):
         raise ValueError(f"workers is {workers!r}; legal: whole numbers from 1, or None for one a core")
-    return workers or cores()
-
-
-def _work(
-    task: Task, points: int, workers: int | None, scheduler: str | None, say: Callable[[str], None]
-) -> Callable[[list[Point]], Iterator[tuple[int, Outcome]]]:
-    """The function that does the work at some of so many points."""
-    if scheduler is not None:
-        if workers is not None:
-            raise ValueError(f"workers is {workers!r} beside a scheduler; a cluster has workers of its own")
-        return lambda missing: on_cluster(task, missing, scheduler, say)
-    count = min(_count(workers), points)  # of all points: who resumes computes with as many threads
-    return lambda missing: in_processes(task, missing, count, thread_share(count))
+    if workers is not None and scheduler is not None:
+        raise ValueError(f"workers is {workers!r} beside a scheduler; a cluster has workers of its own")
+    return min(workers or cores(), points)  # of all points: who resumes computes with as many threads
 
 
 def _table(points: list[Point], done: dict[int, Outcome]) -> pd.DataFrame:
@@ -197,16 +177,8 @@ def _failures(points: list[Point], failed: dict[int, str], missing: int, folder:
     )
 
 
-def _line(points: list[Point], number: int, one: Outcome, place: int) -> str:
+def _progress_line(points: list[Point], number: int, found: Outcome, place: int) -> str:
     """What to say when a point has ended: only what sets it apart from the others."""
     varied = [name for name in points[0] if len({repr(point[name]) for point in points}) > 1]
-    told = label({name: points[number][name] for name in varied or points[0]})
-    return f"[{place}/{len(points)}] {told}: {'FAILED' if one.error else f'{one.seconds:.1f} s'}"
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
-def _no_word(text: Any) -> None:
-    """Say nothing."""
+    text = label({name: points[number][name] for name in varied or points[0]})
+    return f"[{place}/{len(points)}] {text}: {'FAILED' if found.error else f'{found.seconds:.1f} s'}"

@@ -8,12 +8,16 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import zscir
+from zscir.storage.paths import REPO
+
+#: Variables that say with how many threads to compute.
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 #: Distributions whose versions a record names, besides Python and this library.
 DISTRIBUTIONS = (
@@ -28,7 +32,6 @@ DISTRIBUTIONS = (
     "papermill",
 )
 
-
 NO_CHECKOUT = "not a git checkout"
 
 
@@ -36,8 +39,9 @@ def kernel_facts() -> dict[str, Any]:
     """What the calling process computes on, and the most memory it held at once.
 
     Returns:
-        ``processor``, ``cores`` (that this process may use), ``threads`` (of PyTorch; None when it was not
-        imported), ``gpu`` (its name, or None) and ``peak_memory`` (bytes, or None where nothing tells it).
+        ``processor``, ``cores`` (that this process may use), ``threads`` and ``instruction_set`` (of PyTorch,
+        such as 8 and "AVX2"; None when it was not imported), ``gpu`` (its name, or None) and ``peak_memory``
+        (bytes, or None where nothing tells it).
     """
     torch = sys.modules.get("torch")
     gpu = torch is not None and torch.cuda.is_available()
@@ -45,6 +49,7 @@ def kernel_facts() -> dict[str, Any]:
         "processor": processor(),
         "cores": cores(),
         "threads": None if torch is None else torch.get_num_threads(),
+        "instruction_set": None if torch is None else torch.backends.cpu.get_cpu_capability(),
         "gpu": torch.cuda.get_device_name() if gpu else None,
         "peak_memory": _peak_memory(),
     }
@@ -52,8 +57,8 @@ def kernel_facts() -> dict[str, Any]:
 
 def processor() -> str:
     """The processor's name, as the system tells it."""
-    told = Path("/proc/cpuinfo")
-    lines = told.read_text(encoding="utf-8").splitlines() if told.is_file() else []
+    listing = Path("/proc/cpuinfo")
+    lines = listing.read_text(encoding="utf-8").splitlines() if listing.is_file() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
 
@@ -63,10 +68,20 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def thread_share(processes: int) -> int:
+    """Threads for each of so many processes: more threads than cores slow each other down.
+
+    Who asks for fewer, by ``OMP_NUM_THREADS``, gets fewer.
+    """
+    share = max(1, cores() // processes)
+    asked = os.environ.get(THREADS[0], "")
+    return min(share, int(asked)) if asked.isdigit() and int(asked) else share
+
+
 def _peak_memory() -> int | None:
     """Bytes of the process at its largest, or None on a system that does not count them (Windows)."""
-    told = Path("/proc/self/status")  # Linux, where what `resource` says may be the parent's
-    lines = told.read_text(encoding="utf-8").splitlines() if told.is_file() else []
+    status = Path("/proc/self/status")  # Linux, where what `resource` says may be the parent's
+    lines = status.read_text(encoding="utf-8").splitlines() if status.is_file() else []
     if peak := [line for line in lines if line.startswith("VmHWM:")]:
         return 1024 * int(peak[0].split()[1])
     try:
@@ -102,21 +117,33 @@ def _git(root: Path, *words: str) -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
-def versions() -> dict[str, str]:
-    """Versions of Python, of this library and of what it computes with."""
-    known = {name: importlib.metadata.version(name) for name in DISTRIBUTIONS}
-    return {"python": platform.python_version(), "zscir": zscir.__version__, **known}
+def git_commit() -> str | None:
+    """The commit of the checkout this library runs from, with "-dirty" when files differ from it."""
+    found = commit_of(REPO) if REPO is not None else {"dirty": None}
+    return None if found["dirty"] is None else found["commit"] + "-dirty" * found["dirty"]
+
+
+def versions(names: Sequence[str] = ("python", "zscir", *DISTRIBUTIONS)) -> dict[str, str]:
+    """Versions by name: of "python", of this library and of distributions ("not installed" without one)."""
+    return {name: _version(name) for name in names}
+
+
+def _version(name: str) -> str:
+    own = {"python": platform.python_version(), "zscir": zscir.__version__}
+    try:
+        return own.get(name) or importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
 
 
 @contextmanager
 def variables(wanted: Mapping[str, str]) -> Iterator[None]:
-    """Inside the block these environment variables are set; afterwards all is as it was before."""
-    before = {name: os.environ.get(name) for name in wanted}
+    """Inside the block these environment variables are set; afterwards all are as they were before."""
+    before = dict(os.environ)
     os.environ.update(wanted)
     try:
         yield
     finally:
-        for name, value in before.items():
-            os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value
+        for name in set(os.environ) - set(before):
+            del os.environ[name]
+        os.environ.update(before)

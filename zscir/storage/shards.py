@@ -8,9 +8,7 @@ all parts are put together into the artifact's folder and removed.
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +16,7 @@ import numpy as np
 
 from zscir.storage.artifacts import artifact, fingerprint, is_whole
 from zscir.storage.paths import artifacts_root
+from zscir.storage.whole import written_whole
 
 #: Columns of a part: arrays (joined along their first axis) or lists (kept as JSON).
 Columns = dict[str, np.ndarray | list]
@@ -56,19 +55,13 @@ class Layer:
 
     def write(self, index: int, columns: Columns) -> None:
         """Store part ``index``, whole or not at all."""
-        self.parts.mkdir(parents=True, exist_ok=True)
-        scratch = self.parts / f".{index:06}-{uuid.uuid4().hex[:8]}"
-        try:
-            with scratch.open("wb") as stream:
-                np.savez(stream, **{_entry(name, value): _packed(value) for name, value in columns.items()})
-            os.replace(scratch, self._part(index))
-        finally:
-            scratch.unlink(missing_ok=True)
+        with written_whole(self._part(index)) as scratch, scratch.open("wb") as stream:
+            np.savez(stream, **dict(_encoded(name, value) for name, value in columns.items()))
 
     def read(self, index: int) -> Columns:
         """The columns of part ``index``."""
         with np.load(self._part(index)) as part:
-            return {entry.removesuffix(".json"): _unpacked(entry, part[entry]) for entry in part.files}
+            return dict(_decoded(entry, part[entry]) for entry in part.files)
 
     def finish(self, count: int) -> Path:
         """Put ``count`` parts together, remove them, and return the folder of the whole."""
@@ -81,19 +74,18 @@ class Layer:
 
     def _join(self, folder: Path, count: int) -> None:
         """One column after the other, part by part: memory holds one part (and the lists)."""
-        first = self.read(0)
-        for name, value in first.items():
-            if isinstance(value, list):
-                whole = [item for index in range(count) for item in self.read(index)[name]]
+        for name, first in self.read(0).items():
+            columns = (self.read(index)[name] for index in range(count))
+            if isinstance(first, list):
+                whole = [item for column in columns for item in column]
                 (folder / f"{name}.json").write_text(json.dumps(whole, ensure_ascii=False), "utf-8")
                 continue
             length = sum(len(self.read(index)[name]) for index in range(count))
-            store = new_array(folder / f"{name}.npy", (length, *value.shape[1:]), value.dtype)
-            place = 0
-            for index in range(count):
-                part = self.read(index)[name]
-                store[place : place + len(part)] = part
-                place += len(part)
+            store = new_array(folder / f"{name}.npy", (length, *first.shape[1:]), first.dtype)
+            row = 0
+            for column in columns:
+                store[row : row + len(column)] = column
+                row += len(column)
             store.flush()
 
 
@@ -102,15 +94,15 @@ def new_array(path: Path, shape: tuple[int, ...], dtype=np.float32) -> np.ndarra
     return np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
 
 
-def _entry(name: str, value: np.ndarray | list) -> str:
-    return f"{name}.json" if isinstance(value, list) else name
-
-
-def _packed(value: np.ndarray | list) -> np.ndarray:
+def _encoded(name: str, value: np.ndarray | list) -> tuple[str, np.ndarray]:
+    """Name and array of a column in a part: a list becomes the bytes of its JSON."""
     if not isinstance(value, list):
-        return value
-    return np.frombuffer(json.dumps(value, ensure_ascii=False).encode(), dtype=np.uint8)
+        return name, value
+    return f"{name}.json", np.frombuffer(json.dumps(value, ensure_ascii=False).encode(), dtype=np.uint8)
 
 
-def _unpacked(entry: str, array: np.ndarray) -> np.ndarray | list:
-    return json.loads(array.tobytes().decode()) if entry.endswith(".json") else array
+def _decoded(name: str, array: np.ndarray) -> tuple[str, np.ndarray | list]:
+    """Name and column of what `_encoded` wrote."""
+    if not name.endswith(".json"):
+        return name, array
+    return name.removesuffix(".json"), json.loads(array.tobytes().decode())

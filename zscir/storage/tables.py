@@ -12,19 +12,19 @@ from __future__ import annotations
 import datetime
 import functools
 import json
-import os
-import platform
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-import zscir
 from zscir.storage.artifacts import fingerprint
 from zscir.storage.outcomes import Outcome, Point, Task
+from zscir.storage.provenance import git_commit, versions
+from zscir.storage.whole import written_whole
 
 POINTS, TABLE, PROVENANCE = "points", "table.csv", "provenance.json"
+_VERSIONS = ("zscir", "python", "torch", "open_clip_torch", "numpy", "safetensors")
 
 
 class Store:
@@ -83,32 +83,25 @@ class Store:
     def add(self, point: Point, done: Outcome) -> None:
         """Keep a finished point, at once and whole. From the first on there is no table, until `finish`."""
         if self._run is None:
-            self._run = _new_run()
+            known = {"date": datetime.date.today().isoformat(), "git_commit": git_commit()}
+            self._run = {**known, "versions": versions(_VERSIONS), "machines": [], "points": 0}
             self.record["runs"].append(self._run)
             (self.folder / TABLE).unlink(missing_ok=True)
         self._run["points"] += 1
         if done.machine not in self._run["machines"]:
             self._run["machines"].append(done.machine)
-        write_whole(self.folder / PROVENANCE, json.dumps(self.record, indent=1) + "\n")
-        text = json.dumps({"point": point, "result": done.result, "seconds": done.seconds}, indent=1)
-        write_whole(self._place(point), text + "\n")
+        stored = {"point": point, "result": done.result, "seconds": done.seconds}
+        for place, content in ((self.folder / PROVENANCE, self.record), (self._place(point), stored)):
+            with written_whole(place) as scratch:
+                scratch.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
-    def finish(self, table: pd.DataFrame) -> Path:
-        """Write the table; its path."""
-        return write_whole(self.folder / TABLE, table.to_csv(index=False))
+    def finish(self, table: pd.DataFrame) -> None:
+        """Write the table."""
+        with written_whole(self.folder / TABLE) as scratch:
+            table.to_csv(scratch, index=False)
 
     def _place(self, point: Point) -> Path:
         return self.folder / POINTS / f"{fingerprint(point)}.json"
-
-
-def _new_run() -> dict[str, Any]:
-    """What is known of a run when its first point arrives."""
-    from zscir.inversion.checkpoints import provenance  # imports torch
-
-    known = provenance()
-    versions = {"zscir": zscir.__version__, "python": platform.python_version(), **known["versions"]}
-    run = {"date": datetime.date.today().isoformat(), "git_commit": known["git_commit"]}
-    return run | {"versions": versions, "machines": [], "points": 0}
 
 
 def _read(place: Path) -> Outcome:
@@ -123,21 +116,14 @@ def _read(place: Path) -> Outcome:
 
 
 def named(task: Task) -> dict[str, Any]:
-    """A task in JSON's own types: its name, and what functools.partial gives it.
-
-    Paths are left out: they say where, not what.
-    """
+    """Name of a task, and what functools.partial gives it but for paths: they say where, not what."""
     arguments: dict[str, Any] = {}
     while isinstance(task, functools.partial):
         given = {str(number): value for number, value in enumerate(task.args)} | task.keywords
         arguments, task = given | arguments, task.func
-    kept = {name: _plain(value) for name, value in arguments.items() if not isinstance(value, Path)}
-    return {"name": f"{task.__module__}.{task.__qualname__}", "arguments": kept}
-
-
-def _plain(value: Any) -> Any:
-    """As it looks when it was written and read; what JSON does not know, as Python shows it."""
-    return json.loads(json.dumps(value, default=repr))
+    kept = {name: value for name, value in arguments.items() if not isinstance(value, Path)}
+    known = {"name": f"{task.__module__}.{task.__qualname__}", "arguments": kept}
+    return json.loads(json.dumps(known, default=repr))
 
 
 def _differences(theirs: dict, ours: dict) -> str:
@@ -147,18 +133,3 @@ def _differences(theirs: dict, ours: dict) -> str:
     old, new = theirs.get("arguments", {}), ours["arguments"]
     names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
     return ", ".join(f"{name} {old.get(name)!r}, not {new.get(name)!r}" for name in names)
-
-
-def write_whole(path: Path, text: str) -> Path:
-    """Write a file beside its place, to the disk, then rename it; its path."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{path.name}-{os.getpid()}.tmp")
-    try:
-        with scratch.open("w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(scratch, path)
-    finally:
-        scratch.unlink(missing_ok=True)
-    return path

@@ -1,119 +1,135 @@
-"""Processes of this machine that work on the points of a sweep."""
+"""The workers of a sweep: Dask's, on this machine or on a cluster.
+
+    dask scheduler                                          # says its address
+    dask worker tcp://10.0.0.1:8786 --nthreads 1            # on each machine
+
+Without the address of a scheduler they are processes of this machine, which live as long as the sweep.
+"""
 
 from __future__ import annotations
 
-import multiprocessing
-import os
+import logging
 import pickle
-import signal
-import sys
-import threading
-from collections import deque
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
-from multiprocessing import connection
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from itertools import islice
 
-from zscir.storage.outcomes import THREADS, Outcome, Point, SweepError, Task, outcome, packed
-from zscir.storage.provenance import variables
+import dask
+from distributed import CancelledError, Client, Future, KilledWorker, LocalCluster, as_completed
+from distributed.protocol.pickle import dumps
 
-#: Seconds to wait for a process to end.
+from zscir.storage.artifacts import fingerprint
+from zscir.storage.outcomes import Outcome, Point, SweepError, Task, error_text, outcome
+from zscir.storage.provenance import THREADS, thread_share, variables
+
+#: Seconds to wait for a scheduler's answer.
 PATIENCE = 10
-_READY = "ready"
+
+#: Of the processes here: they may have children, have no environment but ours, and one death is enough.
+_SETTINGS = {
+    "distributed.worker.daemon": False,
+    "distributed.nanny.pre-spawn-environ": {},
+    "distributed.scheduler.allowed-failures": 0,
+}
 
 
-def in_processes(task: Task, points: Sequence[Point], workers: int, threads: int) -> Iterator:
-    """(number, outcome) of all points, by so many processes of this machine with so many threads each.
+def outcomes(
+    task: bytes,
+    points: dict[int, Point],
+    workers: int,
+    scheduler: str | None,
+    say: Callable[[str], None],
+) -> Iterator[tuple[int, Outcome]]:
+    """(number, outcome) of all points, in the order in which they end.
 
-    A process that dies (killed, out of memory) costs its point and is replaced.
+    Args:
+        task: as `packed` gives it.
+        points: number -> point.
+        workers: processes of this machine, which share its cores; without a ``scheduler``. One that dies
+            (killed, out of memory) costs its point and is replaced.
+        scheduler: address of a Dask scheduler. It gives the point of a worker that died to another one; a
+            point that kills several fails.
+        say: takes a remark for the user.
 
     Raises:
-        SweepError: a process did not come to its first point.
+        SweepError: the scheduler does not answer or is gone, or processes do not start.
     """
-    payload, waiting = packed(task), deque(enumerate(points))
-    crew = [_Worker(payload, threads) for _ in range(min(workers, len(points)))]
-    try:
-        while crew:
-            for pipe in connection.wait([worker.pipe for worker in crew]):
-                worker = next(one for one in crew if one.pipe is pipe)
-                found = worker.take()
-                if worker.alive and waiting:
-                    worker.give(*waiting.popleft())
-                else:
-                    crew.remove(worker)
-                    worker.stop()
-                    if waiting:
-                        crew.append(_Worker(payload, threads))
-                if found:
-                    yield found
-    finally:
-        for worker in crew:
-            worker.stop(at_once=True)
-
-
-class _Worker:
-    """A process that works on one point after the other."""
-
-    def __init__(self, payload: bytes, threads: int):
-        context = multiprocessing.get_context("spawn")
-        self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs, payload, threads))
-        with variables(dict.fromkeys(THREADS, str(threads))):
-            self.process.start()
-        theirs.close()  # so that its death is the end of the pipe
-        self.number: int | None = None
-        self.alive = True
-
-    def give(self, number: int, point: Point) -> None:
-        """Let it work on a point."""
-        self.number = number
-        with suppress(BrokenPipeError):  # it is dead: `take` will say so
-            self.pipe.send(point)
-
-    def take(self) -> tuple[int, Outcome] | None:
-        """What it sends: the outcome of its point, or None when it is only ready for the first."""
+    if not points:
+        return
+    name = sha256(task).hexdigest()
+    numbers = {f"zscir-sweep-{fingerprint(name, point)}": number for number, point in points.items()}
+    with _at(scheduler, say) if scheduler is not None else _here(workers, len(points)) as client:
+        futures = (client.submit(outcome, task, points[number], key=key) for key, number in numbers.items())
+        # Here one point a worker at a time: Dask blames the death of a worker on all that wait at it.
+        running = as_completed(islice(futures, workers if scheduler is None else None), loop=client.loop)
         try:
-            found = self.pipe.recv()
-        except (EOFError, ConnectionResetError):
-            self.alive = False
-            self.process.join()
-            found = Outcome(error=f"its process died, with exit status {self.process.exitcode}")
-        if self.number is None:
-            if not self.alive:
-                raise SweepError(_NO_START.format(self.process.exitcode))
-            return None
-        return self.number, found
-
-    def stop(self, at_once: bool = False) -> None:
-        """Let it end, now or after what it does."""
-        self.pipe.close()
-        if at_once:
-            self.process.terminate()
-        self.process.join(timeout=PATIENCE)
-        if self.process.is_alive():
-            self.process.kill()
-            self.process.join()
+            for future in running:
+                yield numbers[future.key], _received(future)
+                running.update(islice(futures, 1))
+        finally:
+            client.cancel(list(running.futures))
 
 
-_NO_START = (
-    "a worker process ended with status {} before its first point; what it said is above. A script must call "
-    "run_points below `if __name__ == '__main__':`, and the task must be in a module that can be imported"
-)
+def packed(task: Task) -> bytes:
+    """The task as other processes can read it.
+
+    Raises:
+        TypeError: they cannot, because it is a lambda or was made inside a function, or holds such a thing.
+    """
+    try:
+        pickle.dumps(task)  # stricter than Dask, which sends a lambda as code: there is no name to record
+        return dumps(task)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise TypeError(
+            "task must be a function at the top of a module, or functools.partial of one with arguments that "
+            f"can be pickled: {error}"
+        ) from error
 
 
-def _serve(pipe: connection.Connection, payload: bytes, threads: int) -> None:
-    """The life of a worker process: read a point, send its outcome, until the pipe ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the first process, which then ends this one
-    threading.Thread(target=_die_with_parent, daemon=True).start()
-    task = pickle.loads(payload)
-    if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(threads)
-    pipe.send(_READY)
-    with suppress(EOFError, BrokenPipeError):  # the first process has heard enough
-        while True:
-            pipe.send(outcome(task, pipe.recv()))
+@contextmanager
+def _at(address: str, say: Callable[[str], None]) -> Iterator[Client]:
+    """A client of the scheduler at an address, within seconds."""
+    try:
+        client = Client(address, timeout=PATIENCE, set_as_default=False)
+    except (OSError, ValueError, TypeError) as error:
+        raise SweepError(
+            f"scheduler is {address!r}, where none answers within {PATIENCE} s ({error}); `dask scheduler` "
+            "starts one and says its address, such as tcp://10.0.0.1:8786"
+        ) from error
+    with client:
+        if not client.scheduler_info()["workers"]:
+            say(f"{address} has no workers yet: start some with `dask worker {address}`")
+        yield client
 
 
-def _die_with_parent() -> None:
-    """Without the first process nobody takes the results, and the next one would do the work again."""
-    multiprocessing.parent_process().join()
-    os._exit(1)
+@contextmanager
+def _here(workers: int, points: int) -> Iterator[Client]:
+    """A client of so many processes of this machine, or fewer for few points, which end with the block."""
+    share = {name: str(thread_share(workers)) for name in THREADS}
+    options = {"threads_per_worker": 1, "memory_limit": 0, "silence_logs": logging.CRITICAL}
+    options["dashboard_address"] = "127.0.0.1:0"  # any free port
+    with variables(share), dask.config.set(_SETTINGS):
+        try:
+            cluster = LocalCluster(n_workers=min(workers, points), **options)
+        except RuntimeError as error:
+            raise SweepError(
+                f"the worker processes did not start ({error}); what they said is above. A script must call "
+                "run_points below `if __name__ == '__main__':`"
+            ) from error
+        with cluster, Client(cluster, set_as_default=False) as client:
+            yield client
+
+
+def _received(future: Future) -> Outcome:
+    """The outcome that a worker sent, or that there is none."""
+    try:
+        return future.result()
+    except CancelledError as error:
+        raise SweepError(
+            f"the scheduler is gone ({error}); what was finished is stored, the same call goes on from there"
+        ) from error
+    except KilledWorker as error:
+        return Outcome(error=f"its process died, killed or out of memory ({error.last_worker.address})")
+    except Exception as error:  # of Dask, not of the task: a worker without this library
+        return Outcome(error=error_text(error))

@@ -1,0 +1,76 @@
+"""Files and folders that are there whole or not at all: written beside their place, then renamed.
+
+with written_whole(path) as scratch:
+    scratch.write_text(text, encoding="utf-8")
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def written_whole(path: str | Path) -> Iterator[Path]:
+    """Path of a file to write in the block, beside ``path``; at the block's end it becomes ``path``.
+
+    What it holds is on the disk before it gets its name. When the block raises, it is removed and an older
+    ``path`` stays as it was. The folder is created when it is missing.
+    """
+    scratch = _beside(Path(path))
+    try:
+        yield scratch
+        flush_to_disk(scratch)
+        os.replace(scratch, path)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(path: str | Path, keep: Callable[[Path], bool] = lambda path: False) -> Iterator[Path]:
+    """An empty folder to fill in the block, beside ``path``; at the block's end it becomes ``path``.
+
+    When the block raises, it is removed and an older ``path`` stays as it was.
+
+    Args:
+        path: the folder; an older one is replaced.
+        keep: whether an older one, perhaps of another process that was faster, is to stay instead.
+
+    Raises:
+        OSError: the older folder could not be removed.
+    """
+    path = Path(path)
+    scratch = _beside(path)
+    scratch.mkdir()
+    try:
+        yield scratch
+        if path.exists() and not keep(path):
+            shutil.rmtree(path)
+        try:
+            os.rename(scratch, path)
+        except OSError:  # another process was faster
+            if not keep(path):
+                raise
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def flush_to_disk(path: Path) -> None:
+    """Make the system write a file's, or a folder's, content to disk now."""
+    if path.is_dir() and os.name == "nt":
+        return  # Windows opens no folder
+    handle = os.open(path, os.O_RDWR if path.is_file() else os.O_RDONLY)  # Windows flushes what it may write
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _beside(path: Path) -> Path:
+    """A new name in the folder of a path, which no pattern such as ``*.json`` fits."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.with_name(f".{path.name}-{uuid.uuid4().hex[:8]}.tmp")
