@@ -1,11 +1,13 @@
 """The scripts of ``benchmarks/`` run, in small; what they print is what they measured."""
 
 import json
+import re
 import sys
 
 import pytest
 
 from zscir.backbone.weights import build_model, save_backbone
+from zscir.book.record import fresh_clone_markdown
 from zscir.storage.paths import REPO
 
 FOLDER = REPO / "benchmarks"
@@ -53,3 +55,39 @@ def test_the_record_keeps_the_bar():
     assert record["theirs / ours"]["median of turns"] >= 10
     assert record["loss"]["theirs"] == pytest.approx(record["loss"]["ours"], rel=1e-5)
     assert record["largest difference of gradients / largest gradient"] < 1e-3
+
+
+def test_book_sums_up_the_records_of_the_chapters(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    monkeypatch.delitem(sys.modules, "book", raising=False)
+    machine = {"processor": "P", "instruction_set": "AVX2", "cores": 2, "threads": 2, "gpu": None}
+    chapters = [
+        {"chapter": name, "seconds": seconds, "peak_memory": 10**9, "machine": machine, "profile": "quick"}
+        | {"commit": "c", "versions": {}}
+        for name, seconds in (("01_a", 30.0), ("02_b", 90.0))
+    ]
+    record = __import__("book").summary(chapters, install=60.0, build=150.0)
+    assert record["seconds"] == {
+        "install": 60.0,
+        "chapters": {"01_a": 30.0, "02_b": 90.0},
+        "pages": 30.0,
+        "all": 210.0,
+    }
+    path = tmp_path / "book.json"
+    assert "not there yet" in fresh_clone_markdown(path)
+    path.write_text(json.dumps(record), "utf-8")
+    said = fresh_clone_markdown(path)
+    assert (
+        "profile quick: P, AVX2, 2 cores, 2 threads, no GPU; a chapter held at most 1.0 GB at once." in said
+    )
+    assert "| {doc}`notebooks/02_b` | 1.5 minutes |" in said and "| all | 3.5 minutes |" in said
+
+
+def test_the_readme_quotes_the_record_of_a_fresh_clone():
+    quoted = re.search(r"fresh clone[^.]*? (\d+) minutes", (REPO / "README.md").read_text("utf-8"))
+    path = FOLDER / "results" / "book.json"
+    if path.is_file():
+        minutes = json.loads(path.read_text("utf-8"))["seconds"]["all"] / 60
+        assert quoted and int(quoted[1]) == round(minutes)
+    else:
+        assert quoted is None

@@ -2,6 +2,7 @@
 
 import os
 import re
+import tomllib
 
 import pytest
 import yaml
@@ -31,6 +32,8 @@ def test_the_commands_of_a_workflow_exist(name):
         program, *words = command.split()
         if program == "make":
             assert set(words) <= targets, command
+        elif program == "python":
+            assert words[:4] == ["-m", "pip", "install", "-e"] or words[1] in ("pytest", "zscir"), command
         elif program == "cp":
             assert words == ["_build/zscir.pdf", "_build/html/zscir.pdf"]
         else:
@@ -59,6 +62,16 @@ def test_the_book_is_built_checked_and_published_from_main_alone():
 def test_tests_run_on_pushes_and_pull_requests():
     assert set(workflow("test.yml")["on"]) == {"push", "pull_request"}
     assert any(step.get("run") == ".ci/run" for step in steps("test.yml"))
+
+
+def test_tests_run_on_every_python_and_system_that_is_declared():
+    jobs = workflow("test.yml")["jobs"]
+    project = tomllib.loads((REPO / "pyproject.toml").read_text("utf-8"))["project"]
+    declared = re.findall(r":: (3\.\d+)", "\n".join(project["classifiers"]))
+    assert jobs["linux"]["strategy"]["matrix"]["python"] == declared
+    assert jobs["others"]["strategy"]["matrix"]["os"] == ["macos-latest", "windows-latest"]
+    windows = "\n".join(step.get("run", "") for step in jobs["others"]["steps"])
+    assert "make" not in windows and "-m pip install -e .[test]" in (REPO / "README.md").read_text("utf-8")
 
 
 def test_the_line_for_colab_installs_the_repository_of_the_buttons():

@@ -1,4 +1,4 @@
-"""Sphinx extension: ``{build-record}`` with summary, chapters, needs or results: what made this build."""
+"""Sphinx extension: ``{build-record}`` with the name of a table: what made this build."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from docutils.statemachine import StringList
 from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxDirective
 
-from zscir.book.record import chapters_markdown, needs_markdown, results_markdown, summary_markdown
+from zscir.book import record
 
 
 def checkout_of(source: Path) -> Path:
@@ -29,10 +29,11 @@ class BuildRecord(SphinxDirective):
         root, notebooks = checkout_of(source), source / "notebooks"
         benchmarks = root / "benchmarks"
         tables = {
-            "summary": lambda: summary_markdown(notebooks, root),
-            "chapters": lambda: chapters_markdown(notebooks),
-            "needs": lambda: needs_markdown(notebooks),
-            "results": lambda: results_markdown(benchmarks / "results", benchmarks / "README.md"),
+            "summary": lambda: record.summary_markdown(notebooks, root),
+            "chapters": lambda: record.chapters_markdown(notebooks),
+            "needs": lambda: record.needs_markdown(notebooks),
+            "fresh-clone": lambda: record.fresh_clone_markdown(benchmarks / "results" / "book.json"),
+            "results": lambda: record.results_markdown(benchmarks / "results", benchmarks / "README.md"),
         }
         if wanted not in tables:
             raise self.error(f"build-record has no table {wanted!r}; it has: {', '.join(tables)}")

@@ -111,12 +111,13 @@ def duration(seconds: float) -> str:
 def machine_line(machine: Mapping[str, Any]) -> str:
     """A machine in one line.
 
-    >>> machine_line({"processor": "Xeon", "cores": 2, "threads": 1, "gpu": None})
-    'Xeon, 2 cores, 1 thread, no GPU'
+    >>> machine_line({"processor": "Xeon", "instruction_set": "AVX2", "cores": 2, "threads": 1, "gpu": None})
+    'Xeon, AVX2, 2 cores, 1 thread, no GPU'
     """
     counts = [(machine[f"{noun}s"], noun) for noun in ("core", "thread")]
     counted = [f"{count} {noun}{'' if count == 1 else 's'}" for count, noun in counts if count is not None]
-    return ", ".join([machine["processor"], *counted, machine["gpu"] or "no GPU"])
+    held = [machine["instruction_set"]] if machine.get("instruction_set") else []
+    return ", ".join([machine["processor"], *held, *counted, machine["gpu"] or "no GPU"])
 
 
 def commit_line(record: Mapping[str, Any]) -> str:
@@ -336,6 +337,27 @@ def chapters_markdown(notebooks: Path) -> str:
     if any(record["dirty"] for record in records):
         text += "\n\n\\* with changes that were not committed when the chapter ran."
     return text
+
+
+def fresh_clone_markdown(record: Path) -> str:
+    """How long a fresh clone took to become the book, as ``benchmarks/book.py`` recorded it.
+
+    Args:
+        record: the file; if there is none yet, the text says so.
+    """
+    if not record.is_file():
+        return f"`benchmarks/{record.stem}.py` times a fresh clone; its record is not there yet."
+    measured = json.loads(record.read_text(encoding="utf-8"))
+    seconds = measured["seconds"]
+    rows = [("step", "time"), ("install", duration(seconds["install"]))]
+    rows += [(f"{{doc}}`notebooks/{name}`", duration(took)) for name, took in seconds["chapters"].items()]
+    rows += [("pages", duration(seconds["pages"])), ("all", duration(seconds["all"]))]
+    machine, held = (
+        machine_line(measured["machine"]),
+        gigabytes(measured["peak memory of a chapter in bytes"]),
+    )
+    said = f"On {measured['date']}, profile {measured['profile']}: {machine}; a chapter held {held}."
+    return f"{said}\n\n{table(rows, last='--:')}"
 
 
 def results_markdown(results: Path, readme: Path) -> str:
