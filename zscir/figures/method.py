@@ -144,7 +144,7 @@ def _query() -> list[str]:
 def _tower(x: float, y: float, width: float, *words: str) -> list[str]:
     """A tower of CLIP: a box with its name, line by line, and that it is frozen."""
     height = 42 + 20 * len(words) if len(words) > 1 else 62
-    lines = [_words(x + width / 2, y + 27 + 20 * n, one, "text") for n, one in enumerate(words)]
+    lines = [_words(x + width / 2, y + 27 + 20 * n, word, "text") for n, word in enumerate(words)]
     box = f'<rect x="{x}" y="{y}" width="{width}" height="{height}" rx="8" class="tower"/>'
     return [box, *lines, _words(x + width / 2, y + height - 13, "frozen", "label")]
 

@@ -96,9 +96,9 @@ def check_submission(path: str | Path, benchmark: Benchmark | None = None) -> st
     problems = Problems(f"{path}")
     content = _content(path, problems)
     kind = _kind(path, content)
-    said = (_check_cirr if kind == "cirr" else _check_circo)(content, benchmark, problems)
+    summary = (_check_cirr if kind == "cirr" else _check_circo)(content, benchmark, problems)
     problems.raise_if_any()
-    return f"{path.name}: {said}"
+    return f"{path.name}: {summary}"
 
 
 def submission_kind(path: str | Path) -> str:
