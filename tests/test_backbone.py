@@ -250,7 +250,7 @@ def test_saving_refuses_before_it_writes(tmp_path, make_tiny_config):
 def test_pocket_without_weights_says_how_to_make_them(tmp_path, monkeypatch):
     monkeypatch.setattr("zscir.backbone.weights.POCKET_WEIGHTS", tmp_path)
     monkeypatch.setattr("zscir.backbone.clip.POCKET_WEIGHTS", tmp_path)
-    with pytest.raises(FileNotFoundError, match="zscir pocket pretrain"):
+    with pytest.raises(FileNotFoundError, match="python -m pretraining.pretrain --out .* in the repository"):
         load_backbone("pocket")
 
 

@@ -100,7 +100,7 @@ def test_the_box_and_the_captions_say_what_was_run(tmp_path):
     assert "| not the chapter's own | `tau=0.4` |" in box.source
     record = notebook.metadata["zscir"]["record"]
     assert record["commit"] == "not a git checkout" and record["changed"] == {"tau": 0.4}
-    assert not any("made_by" in cell.source for cell in notebook.cells), "the probe cell is removed"
+    assert not any("kernel_facts" in cell.source for cell in notebook.cells), "the probe cell is removed"
 
 
 def test_parameters_are_injected_and_the_edition_has_its_own_folder(tmp_path):

@@ -153,12 +153,6 @@ def test_train_options_are_those_of_the_configuration(capsys):
     assert "tau" in capsys.readouterr().err
 
 
-def test_pretraining_brings_its_own_options(capsys):
-    with pytest.raises(SystemExit) as caught:
-        cli.main(["pocket", "pretrain", "--help"])
-    assert caught.value.code == 0 and "--out" in capsys.readouterr().out
-
-
 def test_pairs_writes_a_dataset_and_says_what_was_left_out(tmp_path, monkeypatch, capsys):
     from datasets import load_from_disk
     from PIL import Image

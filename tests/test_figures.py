@@ -23,7 +23,6 @@ from zscir.analysis.drawn_objects import (
 )
 from zscir.analysis.mask_quality import localisation_means
 from zscir.benchmarks import Benchmark, Query
-from zscir.book.parameters import check_parameters
 from zscir.figures.masking import masked_picture
 from zscir.figures.method import ATTRIBUTION, method_svg, write_method_svg
 from zscir.figures.style import new_figure
@@ -245,48 +244,6 @@ def test_the_stored_method_picture_is_made_by_its_script(tiny_backbone):
 
     stored = (REPO / "book" / "_assets" / "method.svg").read_text(encoding="utf-8")
     assert frame(stored) == frame(method_svg(tiny_backbone))
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "said"),
-    [
-        ("tau", 1.2, "tau is 1.2; legal: numbers from 0 to 1"),
-        ("tau", -0.1, "tau is -0.1"),
-        ("tau", float("nan"), "tau is nan"),
-        ("tau", True, "tau is True"),
-        ("world", "huge", "world is 'huge'; legal: tiny, small, large"),
-        ("seed", -1, "seed is -1; legal: whole numbers from 0"),
-        ("steps", 0, "steps is 0; legal: whole numbers from 1"),
-        ("batch", 1, "batch is 1; legal: whole numbers from 2"),
-        ("seeds", [], "seeds is []"),
-        ("seeds", [1, 1], "different values"),
-        ("taus", [0.1, 3], "taus is 3; legal: numbers from 0 to 1"),
-        ("backbone", "", "backbone is ''"),
-        ("pairs", None, "pairs is None"),
-        ("weight", 1.5, "weight is 1.5; legal: numbers from 0 to 1"),
-        ("prompt", "a photo of *", "legal: pic2word, searle, or a template with one * and one {caption}"),
-        ("cleaning", "soap", "cleaning is 'soap'; legal: none, strip, lower"),
-        ("preprocessing", "crop", "preprocessing is 'crop'; legal: clip, targetpad"),
-    ],
-)
-def test_an_illegal_parameter_is_named_with_its_value_and_what_is_legal(name, value, said):
-    with pytest.raises(ValueError, match=re.escape(said)):
-        check_parameters(**{name: value})
-
-
-def test_root_must_be_a_folder_and_names_must_be_known(tmp_path):
-    with pytest.raises(FileNotFoundError, match="root is .*nowhere"):
-        check_parameters(root=str(tmp_path / "nowhere"))
-    with pytest.raises(TypeError, match="'Tau'"):
-        check_parameters(Tau=0.3)
-
-
-def test_legal_parameters_pass(tmp_path):
-    check_parameters(
-        tau=0, lam=1, seed=2**32 - 1, steps=1, batch=2, limit=None, world="tiny", root=str(tmp_path)
-    )
-    check_parameters(prompt="a * , {caption}", cleaning="strip", preprocessing="targetpad", weight=0)
-    check_parameters(pairs="", pretrained="", backbone="pocket", taus=[0.2, 0.4], seeds=[0, 1], root="")
 
 
 def test_marked_captions_colour_each_noun_once():

@@ -39,7 +39,6 @@ def wait_for(path) -> None:
         time.sleep(0.02)
 
 
-@pytest.mark.skipif(locks.fcntl is None, reason="this system has no such locks")
 def test_of_several_processes_one_builds_and_the_others_wait(tmp_path):
     for process in [builder(tmp_path, 1.5) for _ in range(3)]:
         assert process.wait(timeout=60) == 0
@@ -47,7 +46,6 @@ def test_of_several_processes_one_builds_and_the_others_wait(tmp_path):
     assert [path.name for path in (tmp_path / "demo").iterdir()] == [fingerprint({"a": 1})]
 
 
-@pytest.mark.skipif(locks.fcntl is None, reason="this system has no such locks")
 def test_a_killed_process_leaves_no_lock(tmp_path):
     killed = builder(tmp_path, 600)
     wait_for(tmp_path / "builds")
@@ -60,7 +58,6 @@ def test_a_killed_process_leaves_no_lock(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(locks.fcntl is None, reason="this system has no such locks")
 def test_equal_trainings_at_once_are_one_training(tmp_path, colour_pairs):
     worker = Path(__file__).with_name("train_worker.py")
     env = {**os.environ, "ZSCIR_ARTIFACTS": str(tmp_path / "artifacts"), "PYTHONPATH": str(worker.parents[1])}
@@ -74,25 +71,41 @@ def test_equal_trainings_at_once_are_one_training(tmp_path, colour_pairs):
     assert not list((tmp_path / "artifacts" / ".locks").iterdir())
 
 
-@pytest.mark.parametrize("code", locks._WITHOUT)
-def test_without_locks_the_work_is_done_all_the_same(tmp_path, monkeypatch, code):
-    def refuse(handle, how):
+def refusing(monkeypatch, code: int) -> None:
+    """Let every file system answer with this error when it is asked for a lock."""
+
+    def refuse(self):
         raise OSError(code, "no locks here")
 
-    if locks.fcntl is not None:
-        monkeypatch.setattr(locks.fcntl, "lockf", refuse)
-    with locks.alone(tmp_path / "kind" / "thing"):
-        pass
-    monkeypatch.setattr(locks, "fcntl", None)
-    with locks.alone(tmp_path / "kind" / "other"):
-        assert not (tmp_path / ".locks" / "kind-other").exists()
+    monkeypatch.setattr(locks.FileLock, "_acquire", refuse)
 
 
-@pytest.mark.skipif(locks.fcntl is None, reason="this system has no such locks")
+@pytest.mark.parametrize("code", locks._WITHOUT_LOCKS)
+def test_without_locks_the_work_is_done_all_the_same(tmp_path, monkeypatch, code):
+    refusing(monkeypatch, code)
+    with locks.lock(tmp_path / "kind" / "thing"), locks.lock(tmp_path / "kind" / "thing"):
+        assert not (tmp_path / ".locks" / "kind-thing").exists()
+
+
 def test_other_troubles_of_a_lock_are_told(tmp_path, monkeypatch):
-    def refuse(handle, how):
-        raise OSError(5, "the disk is broken")
-
-    monkeypatch.setattr(locks.fcntl, "lockf", refuse)
-    with pytest.raises(OSError, match="the disk is broken"), locks.alone(tmp_path / "kind" / "x"):
+    refusing(monkeypatch, 5)
+    with pytest.raises(OSError, match="no locks here"), locks.lock(tmp_path / "kind" / "x"):
         pass
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no such children")
+def test_a_forked_child_does_not_keep_the_lock_of_a_killed_process(tmp_path):
+    forked = (
+        "import os, sys, time; from pathlib import Path; from zscir.storage.locks import lock\n"
+        "with lock(Path(sys.argv[1], 'kind', 'x')): os.write(1, b'%d\\n' % os.fork()), time.sleep(60)"
+    )
+    command = [sys.executable, "-c", forked, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        child = max(int(process.stdout.readline()) for _ in range(2))
+        process.kill()
+        process.wait(timeout=60)
+        try:
+            with locks.lock(tmp_path / "kind" / "x"):
+                os.kill(child, 0)  # it lives
+        finally:
+            os.kill(child, signal.SIGKILL)

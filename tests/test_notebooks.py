@@ -86,6 +86,63 @@ def test_one_cell_near_the_top_declares_the_parameters(path):
     assert list(declared_parameters(path.stem)) == names
 
 
+def checks(path, **given):
+    """Run the cell of a chapter that checks its parameters."""
+    (cell,) = (cell for cell in code_cells(path) if "checks" in cell.metadata.get("tags", []))
+    values = {name: ast.literal_eval(one["default"]) for name, one in declared_parameters(path.stem).items()}
+    exec(cell.source, values | given)
+
+
+@each_chapter
+def test_the_cell_below_the_parameters_checks_them(path, capsys):
+    assert code_cells(path)[1].metadata["tags"] == ["checks"]
+    checks(path)
+    checks(path, world="tiny", seed=2**32 - 1)
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("tau", 1.2, "tau is 1.2; legal: 0 <= tau <= 1"),
+        ("tau", -0.1, "tau is -0.1"),
+        ("tau", float("nan"), "tau is nan"),
+        ("tau", True, "tau is True"),
+        ("lam", 2, "lam is 2; legal: 0 <= lam <= 1"),
+        ("world", "huge", "world is 'huge'; legal: tiny, small, large"),
+        ("seed", -1, "seed is -1; legal: 0 <= seed < 2**32"),
+        ("steps", 0, "steps is 0; legal: whole numbers from 1"),
+        ("batch", 1, "batch is 1; legal: whole numbers from 2"),
+        ("limit", 0, "limit is 0; legal: None or whole numbers from 1"),
+        ("fill", "red", "fill is 'red'; legal: mean, black, blur, noise, drop"),
+        ("cam_method", "cam", "cam_method is 'cam'; legal: None, gradcam, hirescam"),
+        ("preset", "papre", "preset is 'papre'; legal: paper, pic2word"),
+        ("weight", 1.5, "weight=1.5 is not a number from 0 to 1"),
+        (
+            "prompt",
+            "a photo of *",
+            "'a photo of *' is not one of 'pic2word', 'searle' nor a template",
+        ),
+        ("cleaning", "soap", "cleaning='soap' is not one of 'none', 'strip', 'lower'"),
+        ("preprocessing", "crop", "preprocessing='crop' is not one of 'clip', 'targetpad'"),
+    ],
+)
+def test_an_illegal_parameter_is_named_with_its_value_and_what_is_legal(name, value, said):
+    chapters = [path for path in PATHS if name in declared_parameters(path.stem)]
+    assert chapters
+    for path in chapters:
+        with pytest.raises(ValueError, match=re.escape(said)):
+            checks(path, **{name: value})
+
+
+def test_a_folder_or_table_that_does_not_exist_is_named():
+    for path in PATHS:
+        for name in declared_parameters(path.stem):
+            if name.endswith("root") or name == "table":
+                with pytest.raises(FileNotFoundError, match=f"{name.split('_')[-1]} is '/nowhere'"):
+                    checks(path, **{name: "/nowhere"})
+
+
 @each_chapter
 def test_named_figures_have_a_caption_and_a_text_for_those_who_cannot_see(path):
     for cell in code_cells(path):
@@ -99,7 +156,7 @@ def test_named_figures_have_a_caption_and_a_text_for_those_who_cannot_see(path):
 def test_the_header_shows_the_measured_running_time(path):
     head = nbformat.read(path, as_version=4).cells[0].source
     line = re.search(r"To run: (.*)", head)
-    assert line and line[1].startswith("{glue:text}`run-time` "), "see zscir.book.made_by"
+    assert line and line[1].startswith("{glue:text}`run-time` "), "see zscir.book.record"
     assert not re.search(r"\b(second|minute|hour)", line[1]), "no typed running time"
 
 

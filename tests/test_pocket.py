@@ -3,16 +3,19 @@
 import dataclasses
 import hashlib
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
 from zscir.pocket import SIZES, captions, drawing, make_pocket, relative, sets
-from zscir.pocket.backgrounds import PLACES, background_svg
-from zscir.pocket.layouts import pair
-from zscir.pocket.pool import training_scene
-from zscir.pocket.scenes import Object, Scene, held_out, held_out_garment, render
-from zscir.pocket.vocabulary import COLOURS, PATTERNS, SCENE_NOUNS, THINGS
+from zscir.pocket.backgrounds import background_svg
+from zscir.pocket.layouts import pair, source_fingerprint
+from zscir.pocket.scenes import Object, Scene, held_out, held_out_garment, render, training_scene
+from zscir.pocket.vocabulary import COLOURS, PATTERNS, PLACES, SCENE_NOUNS, THINGS
+from zscir.storage.paths import REPO
 
 
 def digest(*parts: bytes | str) -> str:
@@ -59,6 +62,13 @@ def test_two_worlds_of_one_seed_are_the_same_files(tiny, tmp_path):
     assert tiny.pairs["caption"][:] == again.pairs["caption"][:]
 
 
+def test_the_world_has_one_name_in_every_locale():
+    code = "from zscir.pocket.layouts import source_fingerprint; print(source_fingerprint())"
+    plain = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    said = subprocess.run([sys.executable, "-c", code], env=plain, capture_output=True, text=True, cwd=REPO)
+    assert said.stdout.strip() == source_fingerprint(), said.stderr
+
+
 def test_another_seed_is_another_world(tiny, tmp_path):
     other = make_pocket("tiny", seed=1, root=tmp_path)
     assert [q["caption"] for q in cirr(other)] != [q["caption"] for q in cirr(tiny)]
@@ -93,7 +103,7 @@ def test_every_label_is_where_its_thing_was_drawn():
 
 def test_training_never_shows_a_held_out_combination():
     for index in range(400):
-        scene = training_scene(index, 0)
+        scene = training_scene(index, 0, 101)
         if scene.is_fashion:
             assert not held_out_garment(scene.objects[0])
         else:
@@ -180,7 +190,7 @@ def test_nothing_to_say_is_an_error():
 def test_full_captions_name_everything():
     rng = np.random.default_rng(0)
     for index in range(200):
-        scene = training_scene(index, 3)
+        scene = training_scene(index, 3, 101)
         if scene.is_fashion:
             continue
         text = captions.caption(scene, rng, full=True)
@@ -198,7 +208,7 @@ def test_partial_captions_name_only_what_is_shown_or_denied():
     rng = np.random.default_rng(1)
     contrast = ("instead of", "not ", "no ", "without", "replace", "in place of", "change")
     for index in range(300):
-        scene = training_scene(index, 4)
+        scene = training_scene(index, 4, 101)
         if scene.is_fashion:
             continue
         text = f" {captions.caption(scene, rng)} "

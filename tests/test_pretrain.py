@@ -8,9 +8,11 @@ import open_clip
 import pytest
 import torch
 
-from zscir.pocket import losses, pretrain
-from zscir.pocket.locality import image_tokens, start_local
-from zscir.pocket.pool import training_scene
+from pretraining import losses, pretrain
+from pretraining.locality import image_tokens, start_local
+from pretraining.pool import TRAIN_STREAM, world_sample
+from zscir.backbone.weights import POCKET_WEIGHTS
+from zscir.pocket.scenes import training_scene
 
 PRETRAIN = pretrain.PretrainConfig()
 SMALL = pretrain.PretrainConfig(
@@ -61,6 +63,14 @@ def test_pretrained_export_is_a_backbone(tmp_path, monkeypatch, one_worker):
     assert json.loads((tmp_path / "weights" / "training.json").read_text())["steps_done"] == 0
 
 
+def test_the_command_brings_the_options_of_the_configuration(capsys):
+    with pytest.raises(SystemExit) as caught:
+        pretrain.main(["--help"])
+    said = capsys.readouterr().out
+    assert caught.value.code == 0 and "--out" in said
+    assert all(f"--{item.name.replace('_', '-')}" in said for item in dataclasses.fields(PRETRAIN))
+
+
 @pytest.mark.parametrize("kept", [None, torch.tensor([[3, 0, 2], [1, 2, 3]])])
 def test_image_tokens_are_those_of_the_tower(kept):
     visual = open_clip.CLIP(**SMALL.model_cfg()).eval().visual
@@ -86,7 +96,7 @@ def test_attention_starts_local():
 
 
 def test_patch_losses_are_small_where_patches_are_right():
-    scene = training_scene(0, 0)
+    scene = training_scene(0, 0, TRAIN_STREAM)
     named = losses.named_in([scene])
     columns = named[0].nonzero().flatten()
     assert {losses.NAMED[c] for c in columns} == {scene.place, *(o.noun for o in scene.objects)}
@@ -112,10 +122,15 @@ def test_short_texts_name_everything_once():
 
 
 def test_judge_scores_a_backbone(make_tiny_backbone):
-    from zscir.pocket import judge
+    from pretraining import judge
 
     backbone = make_tiny_backbone(text={"context_length": 40})
     scores = judge.judge(backbone, count=40, objects=6)
     found, maps = scores["retrieval"], scores["localisation"]
     assert 0 <= found["image_to_text_recall@1"] <= found["image_to_text_recall@5"] <= 100
     assert maps["table"] and maps["chosen"] in maps["table"]
+
+
+def test_the_world_is_still_the_one_that_the_weights_were_trained_on():
+    about = json.loads((POCKET_WEIGHTS / "training.json").read_text("utf-8"))
+    assert world_sample(about["config"]["seed"]) == about["world"]

@@ -17,7 +17,7 @@ import sweep_tasks as tasks
 
 from zscir import cli
 from zscir.book import plan_chapter, sweep_chapter
-from zscir.book.glued import recorded_values
+from zscir.book.record import recorded_values
 from zscir.book.sweep import chapter_point
 from zscir.storage import cluster, grid, run_points
 from zscir.storage.outcomes import Outcome, SweepError
@@ -41,11 +41,14 @@ def calls(folder: Path) -> list[int]:
     return [int(line.split()[0]) for line in (folder / "calls").read_text().splitlines()]
 
 
-def write_chapter(root: Path, *code: str, name: str = "01_a", parameters: str = PARAMETERS) -> None:
-    """A tiny chapter with the given cells."""
+def write_chapter(
+    root: Path, *code: str, name: str = "01_a", parameters: str = PARAMETERS, checked: bool = False
+) -> None:
+    """A tiny chapter with the given cells; the first of them may be the one that checks the parameters."""
     cells = [nbformat.v4.new_markdown_cell("# A chapter"), nbformat.v4.new_code_cell(parameters)]
     cells[1].metadata["tags"] = ["parameters"]
     cells += [nbformat.v4.new_code_cell(text) for text in code]
+    cells[2].metadata["tags"] = ["checks"] if checked else []
     path = root / "notebooks" / f"{name}.ipynb"
     path.parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": KERNEL}), path)
@@ -373,7 +376,7 @@ def test_a_failing_chapter_is_told_with_its_point(tmp_path, capsys):
     [
         (["-p", "Tau", "0.1", "0.2"], "chapter 01_a has no parameter 'Tau'; it has: tau (default 0.3), seed"),
         (["-p", "tau", "0.1", "0.2", "high"], "tau of chapter 01_a must be float, got 'high'"),
-        (["-p", "tau", "0.1", "0.2", "1.7"], "tau is 1.7; legal: numbers from 0 to 1"),
+        (["-p", "tau", "0.1", "0.2", "1.7"], "tau is 1.7; legal: 0 <= tau <= 1"),
         (["-p", "tau", "0.1", "0.2", "-p", "lam", "1"], "no parameter 'lam'"),
         (["-p", "tau", "0.1", "0.2", "-p", "world", "7"], "world of chapter 01_a must be str, got 7"),
         (["-p", "tau", "0.1", "-p", "tau", "0.2"], "-p tau is given twice"),
@@ -389,8 +392,8 @@ def test_a_failing_chapter_is_told_with_its_point(tmp_path, capsys):
 )
 def test_mistakes_are_told_before_anything_runs(tmp_path, monkeypatch, capsys, words, message):
     monkeypatch.setattr("zscir.book.chapters.REPO", tmp_path)
-    check = "from zscir.book.parameters import check_parameters\ncheck_parameters(tau=tau, seed=seed)"
-    write_chapter(tmp_path, check, MEASURE)
+    check = "from zscir import Masking\nMasking(tau=tau, seed=seed)"
+    write_chapter(tmp_path, check, MEASURE, checked=True)
     assert cli.main(["sweep", "01_a", *words]) == 2
     assert message in capsys.readouterr().err and not (tmp_path / "_build").exists()
 
@@ -405,9 +408,9 @@ def test_a_chapter_without_seed_or_without_glue_is_refused(tmp_path):
 
 
 def test_a_data_folder_need_only_be_where_the_work_is_done(tmp_path):
-    check = "from zscir.book.parameters import check_parameters\ncheck_parameters(root=root)\nglue('a', 1)"
+    check = "from zscir import benchmark_root\nbenchmark_root(root, 'tiny')"
     parameters = 'root: str = ""  # folder\nseed: int = 0  # of all'
-    write_chapter(tmp_path, check, parameters=parameters)
+    write_chapter(tmp_path, check, MEASURE, parameters=parameters, checked=True)
     given = {"root": tmp_path, "fixed": {"root": "/data/elsewhere"}}
     with pytest.raises(FileNotFoundError, match="root is '/data/elsewhere'"):
         plan_chapter("01_a", {}, 2, **given)

@@ -11,17 +11,20 @@ Every name lives in the room that explains it, from the ground up: ``zscir.stora
 A room imports only from rooms before it.
 """
 
+import warnings
 from importlib import import_module
 
 __version__ = "0.1.0"
 
+warnings.filterwarnings("ignore", message="IProgress not found")  # of tqdm in Jupyter without widgets
+
 _HOME = {
     "nouns": ("Noun", "choose_noun", "find_nouns", "mask_noun"),
     "backbone": ("Backbone", "load_backbone"),
-    "pocket": ("make_pocket",),
+    "pocket": ("make_pocket", "pocket_name"),
     "regions": ("encode_masked", "keep_mask", "mask_image", "noun_cams"),
-    "benchmarks": ("Benchmark", "Query", "load_benchmark"),
-    "pairs": ("MaskedPairs", "Pairs", "build_masked_pairs", "load_pairs", "masked_pairs_at"),
+    "benchmarks": ("Benchmark", "Query", "benchmark_root", "load_benchmark"),
+    "pairs": ("MaskedPairs", "Masking", "Pairs", "build_masked_pairs", "load_pairs", "masked_pairs_at"),
     "inversion": (
         *("Inversion", "InversionNetwork", "TrainConfig", "fit", "load_inversion"),
         *("original_loss", "query_target_loss"),

@@ -173,18 +173,6 @@ def _pocket_options(parser: Parser, words: list[str]) -> None:
     make = commands.add_parser("make", help="draw the pocket world and write it in the official layouts")
     make.add_argument("--size", default="small", help="tiny, small or large")
     make.set_defaults(command=_pocket_make)
-    pretrain = commands.add_parser("pretrain", help="train the pocket world's own CLIP")
-    judge = commands.add_parser("judge", help="score a pocket backbone: retrieval and maps")
-    if words[:1] == ["pretrain"]:
-        from zscir.pocket import pretrain as room
-
-        room.add_arguments(pretrain)
-        pretrain.set_defaults(command=room.main)
-    if words[:1] == ["judge"]:
-        from zscir.pocket import judge as bench
-
-        bench.add_arguments(judge)
-        judge.set_defaults(command=bench.main)
 
 
 def _pocket_make(args: argparse.Namespace) -> None:
@@ -218,39 +206,27 @@ def _given(args: argparse.Namespace, config: type) -> dict[str, Any]:
 
 
 def _pairs_options(parser: Parser, words: list[str]) -> None:
-    from zscir.nouns.find import SPANS, STRATEGIES
-    from zscir.pairs.masking import MASK_SOURCES, NOUN_COUNTS
-    from zscir.regions.maps import GRAINS, METHODS, TARGETS
-    from zscir.regions.masks import FILLS, KEEPS
+    from zscir.pairs import Masking
 
     parser.add_argument("source", help="image-caption pairs, as load_pairs takes them")
     parser.add_argument("--out", required=True, metavar="FOLDER", help="a new folder for the dataset")
     parser.add_argument("--limit", type=int, help="only so many pairs")
     parser.add_argument("--backbone", default="pocket", help="pocket, a folder, or an open_clip architecture")
     parser.add_argument("--pretrained", help="open_clip tag or file of weights")
-    kinds = {
-        "tau": float,
-        "cam_layer": str,
-        "seed": int,
-        "epoch": int,
-        "n_process": int,
-        "max_skipped": float,
-    }
-    choices = {"keep": KEEPS, "fill": FILLS, "grain": GRAINS, "cam_method": METHODS, "cam_target": TARGETS}
-    choices |= {"nouns": NOUN_COUNTS, "noun_strategy": STRATEGIES, "span": SPANS, "mask_source": MASK_SOURCES}
-    for name in (*kinds, *choices):
-        how = {"choices": choices[name]} if name in choices else {"type": kinds[name]}
-        parser.add_argument(f"--{name.replace('_', '-')}", default=argparse.SUPPRESS, **how)
-    parser.set_defaults(command=_masked_pairs, options=(*kinds, *choices))
+    add_dataclass_options(parser, Masking)
+    parser.add_argument("--n-process", type=int, default=1, help="worker processes of spaCy")
+    parser.add_argument("--max-skipped", type=float, default=0.2, help="share that may be left out")
+    parser.set_defaults(command=_masked_pairs)
 
 
 def _masked_pairs(args: argparse.Namespace) -> None:
     from zscir.backbone import load_backbone
-    from zscir.pairs import build_masked_pairs, load_pairs
+    from zscir.pairs import Masking, build_masked_pairs, load_pairs
 
-    options = {name: value for name, value in vars(args).items() if name in args.options}
+    masking = Masking(**_given(args, Masking))
     backbone, pairs = load_backbone(args.backbone, args.pretrained), load_pairs(args.source, args.limit)
-    masked = build_masked_pairs(backbone, pairs, **options)
+    work = {"n_process": args.n_process, "max_skipped": args.max_skipped}
+    masked = build_masked_pairs(backbone, pairs, masking, **work)
     print("\n".join(f"{name}: {value}" for name, value in masked.report.items()))
     print(f"the masked pairs: {masked.save(args.out)}")
 

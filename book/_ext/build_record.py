@@ -7,7 +7,7 @@ from docutils.statemachine import StringList
 from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxDirective
 
-from zscir.book.build_record import chapters_markdown, needs_markdown, results_markdown, summary_markdown
+from zscir.book.record import chapters_markdown, needs_markdown, results_markdown, summary_markdown
 
 
 def checkout_of(source: Path) -> Path:

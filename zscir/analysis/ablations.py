@@ -17,7 +17,8 @@ import numpy as np
 
 from zscir.inversion import TrainConfig
 from zscir.inversion.config import PRESETS
-from zscir.pairs.recaptions import check_share
+from zscir.pocket import pocket_name
+from zscir.storage.checks import SHARE, check, one_of
 
 if TYPE_CHECKING:
     from zscir.backbone import Backbone
@@ -53,7 +54,7 @@ BASE: dict[str, Any] = {
 #: Where the captions come from: with the images, or from ``zscir.pairs.recaptions.retrieved_captions``.
 CAPTIONS = ("given", "retrieved")
 #: Settings of a point that are no fields of `TrainConfig` of the same name and meaning.
-_OWN = ("captions", "wrong", "world", "root", "pairs", "pretrained", "cam_method")
+_OWN = ("captions", "wrong", "world", "root", "pairs")
 #: What `run_point` measures, in percent.
 METRICS = ("recall@1", "recall@5", "recall@10", "recall_subset@1", "fashioniq recall@10")
 METRICS += ("recall@1 little conflict", "recall@1 much conflict", "kept area")
@@ -147,17 +148,12 @@ def train_config(point: Mapping[str, Any]) -> TrainConfig:
     """
     check_names(point)
     point = {**BASE, **point}
-    if point["captions"] not in CAPTIONS:
-        raise ValueError(f"captions is {point['captions']!r}; legal: {', '.join(CAPTIONS)}")
-    check_share("wrong", point["wrong"])
+    check("captions", point["captions"], one_of(*CAPTIONS))
+    check("wrong", point["wrong"], SHARE)
     known = {name: value for name, value in point.items() if name not in _OWN}
     known = {name: value for name, value in known.items() if name not in PRESETS.get(point["preset"], ())}
-    known |= {
-        "pairs": point["pairs"] or f"pocket-{point['world']}",
-        "pretrained": point["pretrained"] or None,
-    }
-    known |= {"cam_method": point["cam_method"] or None, "warmup": min(100, point["steps"] // 3)}
-    return TrainConfig(**known)
+    pocket = pocket_name(point["world"])
+    return TrainConfig(**known, pairs=point["pairs"] or pocket)
 
 
 def run_point(
@@ -178,27 +174,30 @@ def run_point(
 
     Raises:
         ValueError: an unknown setting or an illegal value, before anything is loaded.
+        FileNotFoundError: ``root`` names no folder.
     """
+    from zscir.benchmarks import benchmark_root
     from zscir.inversion import fit
 
     config, point = train_config(point), {**BASE, **point}
+    root = benchmark_root(point["root"], point["world"])
     backbone = backbone or _backbone(config.backbone, config.pretrained, config.precision)
     network = fit(config, backbone=backbone, pairs=_pairs(backbone, config, point), progress=progress)
-    return _scored(backbone, network, point)
+    return _scored(backbone, network, root)
 
 
-def _scored(backbone: Backbone, network: Any, point: Mapping[str, Any]) -> dict[str, float]:
-    """Metrics of one network."""
+def _scored(backbone: Backbone, network: Any, root: str) -> dict[str, float]:
+    """Metrics of one network on the CIRR of a root, and on the FashionIQ of a pocket world."""
     from zscir.retrieval import evaluate
     from zscir.retrieval.comparison import average
 
-    cirr = _benchmark("cirr", point["root"] or f"pocket-{point['world']}")
+    cirr = _benchmark("cirr", root)
     scores = evaluate(backbone, cirr, "inversion", network, "pic2word")
     found = {name: scores.metrics[name] for name in METRICS[:4]}
-    fashion = [] if point["root"] else _fashioniq(f"pocket-{point['world']}")
+    fashion = _fashioniq(root) if root.startswith("pocket-") else []
     parts = [evaluate(backbone, category, "inversion", network) for category in fashion]
     found["fashioniq recall@10"] = average(parts).metrics["recall@10"] if parts else float("nan")
-    order = np.argsort(_conflict(backbone, point["root"] or f"pocket-{point['world']}"), kind="stable")
+    order = np.argsort(_conflict(backbone, root), kind="stable")
     count, hits = max(1, round(CONFLICT_SHARE * len(order))), scores.values["recall@1"]
     found["recall@1 little conflict"] = 100 * float(hits[order[:count]].mean())
     found["recall@1 much conflict"] = 100 * float(hits[order[-count:]].mean())

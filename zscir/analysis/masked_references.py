@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from zscir.regions import encode_masked, keep_mask, noun_cams
+from zscir.regions import encode_regions, noun_cams
 from zscir.retrieval.features import content_hash
 from zscir.retrieval.protocols import PREPROCESSINGS, check_preprocessing
 from zscir.storage import artifact
@@ -85,5 +85,6 @@ def _encoded(
 ) -> tuple[Tensor, Tensor]:
     """Features [b, D] of pictures of which only the regions of their nouns are left; the shares kept [b]."""
     pixels = torch.stack([backbone.preprocess(picture) for picture, _ in pictures]).to(backbone.device)
-    keep = keep_mask(torch.cat(noun_cams(backbone, pixels, [[noun] for _, noun in pictures])), tau)
-    return encode_masked(backbone, pixels, keep).cpu(), keep.float().mean(dim=(1, 2)).cpu()
+    maps = torch.cat(noun_cams(backbone, pixels, [[noun] for _, noun in pictures]))
+    features, keep, _ = encode_regions(backbone, pixels, maps, tau)
+    return features.cpu(), keep.float().mean(dim=(1, 2)).cpu()

@@ -70,7 +70,8 @@ def read_folder(folder: Path) -> tuple[dict, Path]:
     """
     weights = next((folder / name for name in WEIGHT_FILES if (folder / name).is_file()), None)
     if weights is None or not (folder / CONFIG_FILE).is_file():
-        hint = "run `zscir pocket pretrain` to make them" if folder == POCKET_WEIGHTS else "check the folder"
+        made = f"run `python -m pretraining.pretrain --out {folder}` in the repository to make them"
+        hint = made if folder == POCKET_WEIGHTS else "check the folder"
         raise FileNotFoundError(f"{folder} needs {CONFIG_FILE} and one of {', '.join(WEIGHT_FILES)}: {hint}")
     config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
     if "model_cfg" not in config:

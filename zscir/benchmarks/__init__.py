@@ -25,7 +25,7 @@ from zscir.benchmarks.base import (
 from zscir.benchmarks.files import Problems
 from zscir.benchmarks.images import Region
 
-__all__ = ["READERS", "Benchmark", "Query", "Region", "load_benchmark"]
+__all__ = ["READERS", "Benchmark", "Query", "Region", "benchmark_root", "load_benchmark"]
 
 READERS: dict[str, Reader] = {
     "cirr": cirr.READER,
@@ -87,6 +87,21 @@ def load_benchmark(
     problems.raise_if_any()
     benchmark.protocol["size"] = size_note(benchmark, reader.published(split, options))
     return benchmark
+
+
+def benchmark_root(root: str, world: str) -> str:
+    """``root`` of a real benchmark as `load_benchmark` takes it; if it is empty, the pocket world of a size.
+
+    Raises:
+        ValueError: there is no such size.
+        FileNotFoundError: ``root`` names no folder.
+    """
+    from zscir.pocket import pocket_name
+
+    pocket = pocket_name(world)
+    if root and not Path(root).expanduser().is_dir():
+        raise FileNotFoundError(f"root is {root!r}: there is no such folder (empty: the pocket world's)")
+    return root or pocket
 
 
 def _options(name: str, reader: Reader, given: dict[str, str]) -> dict[str, str]:

@@ -4,7 +4,7 @@
 
 A chapter is a notebook of ``notebooks/``, stored without outputs, with one cell of parameters. Papermill
 executes it; only a chapter that ran to its end without an error and without a word on stderr is stored, with
-a box at its end that says what made it (`zscir.book.made_by`). A chapter whose notebook, parameters, library
+a box at its end that says what made it (`zscir.book.record`). A chapter whose notebook, parameters, library
 and versions are the same as last time is not run again.
 
 The copies with the notebooks' own parameters are kept in ``book/notebooks/``. Every other *edition* (the
@@ -32,7 +32,7 @@ from jupyter_client.kernelspec import NoSuchKernel
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
-from zscir.book.made_by import PROBE, chapter_record, cleaned, sign
+from zscir.book.record import PROBE, chapter_record, cleaned, sign
 from zscir.storage import fingerprint
 from zscir.storage.paths import REPO
 from zscir.storage.provenance import DISTRIBUTIONS, commit_of, variables

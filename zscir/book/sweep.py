@@ -7,7 +7,6 @@ A chapter fits if it glues numbers, as those of this book do for their prose.
 
 from __future__ import annotations
 
-import ast
 import re
 import threading
 from collections.abc import Sequence
@@ -27,11 +26,12 @@ from zscir.book.chapters import (
     source_of,
     state_of,
 )
-from zscir.book.glued import recorded_values
-from zscir.book.parameters import check_parameters
+from zscir.book.record import recorded_values
 from zscir.storage import fingerprint, grid, run_points
 from zscir.storage.outcomes import Point, SweepError, Task
 
+#: Tag of the cells, below the parameters, that build from them what checks them; quick, without output.
+CHECKS = "checks"
 #: Chapters run one after the other within a process: each changes the environment while it runs.
 _ONE_CHAPTER = threading.Lock()
 
@@ -160,28 +160,28 @@ def _typed(values: Sequence, kind: str | None) -> Sequence:
 
 
 def _check(source: Path, profile: str, fixed: dict, points: list[Point], anywhere: bool) -> None:
-    """Every value against the chapter's declarations, and by the rules that the chapter itself applies."""
+    """Every value against the chapter's declarations, and by the cells in which the chapter checks them."""
     cells = nbformat.read(source, as_version=4).cells
-    code = [cell.source for cell in cells if cell.cell_type == "code"]
-    if not any(re.search(r"\bglue\(", one) for one in code):
+    code = [cell for cell in cells if cell.cell_type == "code"]
+    if not any(re.search(r"\bglue\(", cell.source) for cell in code):
         raise ValueError(f"chapter {source.stem} glues nothing; {_HOW_TO_GLUE}")
-    ruled = _ruled(code) - ({"root"} if anywhere else set())
+    checked = ("\n".join(_tagged(code, tag)) for tag in ("parameters", CHECKS))
+    declare, checks = (compile(text, f"<{source.stem}>", "exec") for text in checked)
     for name in points[0]:
         for value in {repr(point[name]): point[name] for point in points}.values():
             given = chosen_parameters(source, profile, {**fixed, name: value})
-            check_parameters(**{one: given[one] for one in given if one in ruled})
+            try:
+                values: dict[str, Any] = {}
+                exec(declare, values)
+                exec(checks, values | given)
+            except FileNotFoundError:
+                if not anywhere:  # else it need only be where the work is done
+                    raise
 
 
-def _ruled(code: list[str]) -> set[str]:
-    """Parameters that the chapter hands on, as ``tau=tau``, to ``check_parameters``."""
-    names = set()
-    for text in code:
-        if "check_parameters(" in text:
-            calls = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)]
-            calls = [call for call in calls if getattr(call.func, "id", "") == "check_parameters"]
-            words = [word for call in calls for word in call.keywords]
-            names |= {word.arg for word in words if getattr(word.value, "id", None) == word.arg}
-    return names - {None}
+def _tagged(cells: list, tag: str) -> list[str]:
+    """The source of the cells with a tag."""
+    return [cell.source for cell in cells if tag in cell.metadata.get("tags", [])]
 
 
 def _label(chapter: str, profile: str, fixed: dict[str, Any], points: list[Point]) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import base64
 import io
-import os
 import sys
 from pathlib import Path
 
@@ -18,8 +17,9 @@ import torch
 from PIL import Image
 
 from zscir.backbone import Backbone, load_backbone
-from zscir.regions import keep_mask, noun_cams
-from zscir.regions.maps import upsample_cams
+from zscir.regions import noun_cams
+from zscir.regions.masks import noun_regions
+from zscir.storage.tables import write_whole
 
 ATTRIBUTION = "drawings: OpenMoji, CC BY-SA 4.0"
 #: Pixels of an embedded picture, and its number of colours: small, and sharp enough.
@@ -60,14 +60,7 @@ def method_svg(backbone: Backbone | None = None, tau: float = 0.3) -> str:
 
 def write_method_svg(path: str | Path, backbone: Backbone | None = None, tau: float = 0.3) -> Path:
     """Write `method_svg` to ``path``, whole or not at all; the path."""
-    target = Path(path)
-    scratch = target.with_name(f".{target.name}-{os.getpid()}.tmp")
-    try:
-        scratch.write_text(method_svg(backbone, tau), encoding="utf-8")
-        os.replace(scratch, target)
-    finally:
-        scratch.unlink(missing_ok=True)
-    return target
+    return write_whole(Path(path), method_svg(backbone, tau))
 
 
 def _pictures() -> dict[str, Image.Image]:
@@ -85,7 +78,7 @@ def _pictures() -> dict[str, Image.Image]:
 def _masked(picture: Image.Image, noun: str, backbone: Backbone, tau: float) -> Image.Image:
     """The picture with all but the noun's regions in the mean colour."""
     grid = noun_cams(backbone, backbone.preprocess(picture)[None], [[noun]], grain="patch")[0]
-    kept = keep_mask(upsample_cams(grid, picture.width)[0].cpu(), tau)
+    kept = noun_regions(grid.cpu(), tau, size=picture.width)[0][0]
     grey = tuple(round(255 * value) for value in backbone.mean)
     mask = Image.fromarray((kept.to(torch.uint8) * 255).numpy())
     return Image.composite(picture, Image.new("RGB", picture.size, grey), mask)

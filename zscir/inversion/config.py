@@ -24,10 +24,12 @@ Presets name what is compared in the book. Each fixes what makes it what it is; 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
+from functools import cached_property
 
 from zscir.inversion.network import ACTIVATIONS, LOSSES, NETWORKS
-from zscir.pairs.masking import check_masking
+from zscir.pairs import Masking
+from zscir.storage.checks import SEED, Rule, check_fields, number, one_of, optional, whole_from
 
 #: What each preset fixes. "text" as modality is LinCIR's: no image takes part.
 PRESETS: dict[str, dict] = {
@@ -46,10 +48,35 @@ _FREE = {"lam": 0.5, "keep": "noun", "mask_source": "cam", "modality": "image", 
 _SOURCES = ("preset", "network", "backbone", "pretrained", "pairs", "limit", "epochs")
 #: Fields that change what is kept on the way, not phi.
 _HOUSEKEEPING = ("checkpoint_every", "keep_checkpoints", "tensorboard")
-#: Fields that only matter when the query-target loss has a share.
-MASKING_FIELDS = ("mask_source", "noun_strategy", "span", "tau", "keep", "fill")
-MASKING_FIELDS += ("cam_method", "cam_layer", "cam_target")
 _STEPS = 600
+_SWITCH = Rule("True, False", lambda value: isinstance(value, bool))
+#: What is legal for the fields that are none of `Masking`.
+RULES = {
+    "precision": one_of(*PRECISIONS),
+    "loss": one_of(*LOSSES),
+    "modality": one_of(*MODALITIES),
+    "activation": one_of(*ACTIVATIONS),
+    "online": _SWITCH,
+    "compile": _SWITCH,
+    "tensorboard": _SWITCH,
+    "hidden": optional(whole_from(1)),
+    "limit": optional(whole_from(1)),
+    "epochs": optional(whole_from(1)),
+    "logit_scale": optional(number("a number > 0", lambda scale: scale > 0)),
+    "lam": number("0 <= lam <= 1", lambda lam: 0 <= lam <= 1),
+    "lr": number("lr > 0", lambda lr: lr > 0),
+    "weight_decay": number("weight_decay >= 0", lambda decay: decay >= 0),
+    "clip_norm": number("clip_norm > 0", lambda norm: norm > 0),
+    "ema": number("0 <= ema < 1", lambda ema: 0 <= ema < 1),
+    "dropout": number("0 <= dropout < 1", lambda dropout: 0 <= dropout < 1),
+    "noise": number("noise >= 0", lambda noise: noise >= 0),
+    "depth": whole_from(1),
+    "checkpoint_every": Rule("whole numbers from 0 (0: at the end)", whole_from(0).test),
+    "keep_checkpoints": whole_from(1),
+    "batch": Rule("whole numbers from 2 (one pair has nothing to be told from)", whole_from(2).test),
+    "seed": SEED,
+    "backbone": Rule("a name or the path of a folder", lambda value: isinstance(value, str) and value != ""),
+}
 
 
 @dataclass(frozen=True)
@@ -59,13 +86,14 @@ class TrainConfig:
     Total loss = ``lam`` * query-target + (1 - ``lam``) * original. Fields that are None are filled in:
     ``lam``, ``keep``, ``mask_source``, ``loss`` and ``modality`` by the preset, ``hidden``, ``depth``,
     ``dropout`` and ``activation`` by ``network`` (see ``zscir.inversion.network.NETWORKS``). What a preset
-    fixes cannot be set to something else, so its name in a table can be trusted. The masking fields are those
-    of ``zscir.pairs.build_masked_pairs``.
+    fixes cannot be set to something else, so its name in a table can be trusted. ``masking`` is the
+    ``zscir.pairs.Masking`` that the fields of its names give.
 
     * ``loss``: "contrastive" (by the backbone's own logit scale, or ``logit_scale``), "cosine" or "mse".
     * ``noise``: length of LinCIR's noise relative to a feature's, see ``zscir.inversion.network.noisy``.
     * ``steps``, or ``epochs`` in its place; ``batch`` is that of all processes together.
-    * ``lr`` rises linearly over ``warmup`` steps, then falls to 0 along a cosine.
+    * ``lr`` rises linearly over ``warmup`` steps (by default a third of all, at most 100), then falls to 0
+      along a cosine.
     * ``ema``: decay of the running mean of phi's weights, which is what is returned (0: the last weights).
     * ``online``: encode augmented images in every step, in place of stored features.
     * ``compile``: run phi through ``torch.compile``.
@@ -96,7 +124,7 @@ class TrainConfig:
     batch: int = 128
     lr: float = 1e-3
     weight_decay: float = 0.05
-    warmup: int = 100
+    warmup: int | None = None
     clip_norm: float = 1.0
     ema: float = 0.999
     network: str = "three-layer"
@@ -128,56 +156,36 @@ class TrainConfig:
         steps = {"steps": _STEPS if self.epochs is None else None}
         for name, value in {**_FREE, **NETWORKS[self.network], **steps}.items():
             object.__setattr__(self, name, value if getattr(self, name) is None else getattr(self, name))
-        object.__setattr__(self, "pairs", str(self.pairs))
-        self._check_names()
-        self._check_numbers()
-        self._check_ranges()
-        check_masking(**{name: getattr(self, name) for name in MASKING_FIELDS if name != "cam_layer"})
+        if self.warmup is None and whole_from(1).test(self.steps):
+            object.__setattr__(self, "warmup", min(100, self.steps // 3))
+        object.__setattr__(self, "pairs", str(self.pairs or TrainConfig.pairs))
+        object.__setattr__(self, "pretrained", self.pretrained or None)
+        check_fields(self, RULES)
+        self._check_length()
+        for name in ("cam_method", "cam_layer", "cam_target"):
+            object.__setattr__(self, name, getattr(self.masking, name))
         self._check_together()
 
-    def _check_names(self):
-        for name, legal in (
-            ("precision", PRECISIONS),
-            ("loss", LOSSES),
-            ("modality", MODALITIES),
-            ("activation", tuple(ACTIVATIONS)),
-        ):
-            self._require(name, getattr(self, name) in legal, ", ".join(legal))
-        for name in ("online", "compile", "tensorboard"):
-            self._require(name, isinstance(getattr(self, name), bool), "True, False")
+    def as_preset(self, preset: str, **fields: object) -> TrainConfig:
+        """The same training as another preset: what a preset fixes is that one's own, all else stays.
 
-    def _check_numbers(self):
-        for name in ("lam", "lr", "weight_decay", "clip_norm", "ema", "dropout", "noise"):
-            self._require(name, _is_number(getattr(self, name)), "a finite number")
-        for name in ("batch", "warmup", "depth", "seed", "checkpoint_every", "keep_checkpoints"):
-            self._require(name, _is_whole_number(getattr(self, name)), "a whole number")
-        for name in ("hidden", "limit", "epochs"):
-            value = getattr(self, name)
-            legal = value is None or (_is_whole_number(value) and value >= 1)
-            self._require(name, legal, "None or a whole number from 1")
-        scale = self.logit_scale
-        self._require(
-            "logit_scale", scale is None or (_is_number(scale) and scale > 0), "None or a number > 0"
-        )
+        >>> TrainConfig(lam=0.8, tau=0.4).as_preset("pic2word").lam
+        0.0
+        """
+        free = dict.fromkeys([*PRESETS[self.preset], *PRESETS.get(preset, ())])
+        return replace(self, preset=preset, **{**free, **fields})
 
-    def _check_ranges(self):
-        self._require("lam", 0 <= self.lam <= 1, "0 <= lam <= 1")
-        known = self.steps is None or (_is_whole_number(self.steps) and self.steps >= 1)
-        self._require("steps", known, "whole numbers from 1")
+    @cached_property
+    def masking(self) -> Masking:
+        """How the pairs are masked."""
+        return Masking(**{name: getattr(self, name) for name in _MASKING})
+
+    def _check_length(self):
+        self._require("steps", self.steps is None or whole_from(1).test(self.steps), "whole numbers from 1")
         self._require("steps", self.steps is None or self.epochs is None, "None when epochs is given")
-        self._require("batch", self.batch >= 2, "whole numbers from 2 (one pair has nothing to be told from)")
         most = math.inf if self.steps is None else self.steps
-        self._require("warmup", 0 <= self.warmup <= most, f"0 to steps ({self.steps})")
-        self._require("seed", 0 <= self.seed < 2**32, "0 <= seed < 2**32")
-        self._require("lr", self.lr > 0, "lr > 0")
-        self._require("weight_decay", self.weight_decay >= 0, "weight_decay >= 0")
-        self._require("clip_norm", self.clip_norm > 0, "clip_norm > 0")
-        self._require("depth", self.depth >= 1, "whole numbers from 1")
-        self._require("ema", 0 <= self.ema < 1, "0 <= ema < 1")
-        self._require("dropout", 0 <= self.dropout < 1, "0 <= dropout < 1")
-        self._require("noise", self.noise >= 0, "noise >= 0")
-        self._require("checkpoint_every", self.checkpoint_every >= 0, "whole numbers from 0 (0: at the end)")
-        self._require("keep_checkpoints", self.keep_checkpoints >= 1, "whole numbers from 1")
+        legal = self.warmup is None or (whole_from(0).test(self.warmup) and self.warmup <= most)
+        self._require("warmup", legal, f"0 to steps ({self.steps})")
 
     def _check_together(self):
         """What only some combinations allow."""
@@ -199,26 +207,19 @@ class TrainConfig:
             raise ValueError(f"{name} is {getattr(self, name)!r}; legal: {what}")
 
 
-def _is_whole_number(value) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_number(value) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+#: Fields that are those of `Masking`.
+_MASKING = {field.name for field in fields(Masking)} & {field.name for field in fields(TrainConfig)}
 
 
 def key_fields(config: TrainConfig) -> dict:
     """The fields that decide phi: none that is replaced by a fingerprint or without effect."""
     unused = {*_SOURCES, *_HOUSEKEEPING}
+    masking = _MASKING - {"seed"}
     if config.modality == "text":
-        unused |= set(MASKING_FIELDS) - {"noun_strategy", "span"}
+        unused |= masking - {"noun_strategy", "span"}
     else:
         unused.add("noise")
-    if config.lam == 0:
-        unused |= set(MASKING_FIELDS)
-    elif config.mask_source in ("true", "none"):
-        unused |= {"tau", "cam_method", "cam_layer", "cam_target"}
-        unused |= {"keep", "fill"} if config.mask_source == "none" else set()
+    unused |= masking if config.lam == 0 else config.masking.without_effect
     if config.loss != "contrastive":
         unused.add("logit_scale")
     values = {name: value for name, value in asdict(config).items() if name not in unused}

@@ -13,12 +13,12 @@ from torchvision.transforms import RandomResizedCrop
 from torchvision.transforms import functional as TF
 
 from zscir.backbone import Backbone
-from zscir.inversion.config import MASKING_FIELDS, TrainConfig
+from zscir.inversion.config import TrainConfig
 from zscir.inversion.processes import Processes
-from zscir.pairs import Pairs, build_masked_pairs
-from zscir.pairs.features import image_features, readable_rows, stored
-from zscir.pairs.hidden_nouns import HiddenNouns, hidden_nouns, nouns_key
-from zscir.regions import encode_masked, keep_mask, noun_cams
+from zscir.pairs import Pairs, build_masked_pairs, image_features
+from zscir.pairs.features import readable_rows, stored
+from zscir.pairs.hidden_nouns import hidden_nouns
+from zscir.regions import encode_regions, noun_cams
 from zscir.storage import artifact
 from zscir.storage.shards import new_array
 
@@ -73,10 +73,8 @@ def load_data(
         targets, rows = _readable(backbone, pairs, progress)
         report = {"pairs": len(pairs), "unreadable": len(pairs) - len(rows)}
         return TrainData(len(rows), targets, None, None, None, report)
-    settings = {name: getattr(config, name) for name in MASKING_FIELDS}
-    if config.online:  # the nouns alone: maps are made anew in every step
-        settings["mask_source"] = "none"
-    made = build_masked_pairs(backbone, pairs, **settings, seed=config.seed, progress=progress)
+    settings = {"mask_source": "none"} if config.online else {}  # maps are made anew in every step
+    made = build_masked_pairs(backbone, pairs, config.masking, **settings, progress=progress)
     _require_masked(config, pairs, len(made.rows), made.report)
     captions = backbone.tokenize(made.masked_captions)
     every = config.lam < 1  # pairs without a noun take part in the original loss
@@ -109,13 +107,12 @@ def _require_masked(config: TrainConfig, pairs: Pairs, found: int, report: dict)
 
 def _language_data(config: TrainConfig, backbone: Backbone, pairs: Pairs, progress: bool) -> TrainData:
     """Captions alone: no image is read."""
-    key = nouns_key(backbone, pairs, config.noun_strategy, config.span, config.seed)
-    hidden = HiddenNouns.of(hidden_nouns(backbone, pairs, key, n_process=1, progress=progress))
+    hidden = hidden_nouns(backbone, pairs, config.masking, progress=progress)
     report = {"pairs": len(pairs), "masked": len(hidden.rows)}
     report |= {name: len(getattr(hidden, name)) for name in ("without_noun", "beyond_context")}
     _require_masked(config, pairs, len(hidden.rows), report)
     whole = [pairs.captions[row] for row in hidden.rows]
-    folder = artifact("caption-features", key, lambda tmp: _write_captions(tmp, backbone, whole))
+    folder = artifact("caption-features", hidden.key, lambda tmp: _write_captions(tmp, backbone, whole))
     features, every = stored(folder / "features.npy"), torch.arange(len(whole))
     return TrainData(len(every), features, features, backbone.tokenize(hidden.captions), every, report)
 
@@ -173,12 +170,11 @@ class OnlineImages:
         return TF.resized_crop(pixels, *box, size=list(pixels.shape[1:]), antialias=True)
 
     def _masked(self, pixels: Tensor, nouns: list[list[str]], step: int) -> Tensor:
-        config, backbone = self.config, self.backbone
-        how = {"method": config.cam_method, "layer": config.cam_layer, "target": config.cam_target}
-        maps = torch.cat(noun_cams(backbone, pixels.to(backbone.device), nouns, **how)).cpu()
-        noise = torch.Generator().manual_seed(draw_seed(config.seed, step))
-        kept = keep_mask(maps, config.tau, config.keep)
-        return encode_masked(backbone, pixels, kept, config.fill, noise)
+        masking, backbone = self.config.masking, self.backbone
+        maps = torch.cat(noun_cams(backbone, pixels.to(backbone.device), nouns, **masking.cams(backbone)))
+        noise = torch.Generator().manual_seed(draw_seed(self.config.seed, step))
+        how = (masking.tau, masking.keep, masking.fill)
+        return encode_regions(backbone, pixels, maps.cpu(), *how, generator=noise).features
 
 
 def draw_seed(*numbers: int) -> int:

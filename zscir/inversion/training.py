@@ -42,7 +42,7 @@ from zscir.inversion.state import (
 from zscir.pairs import Pairs, load_pairs
 from zscir.storage import artifact, fingerprint
 from zscir.storage.artifacts import is_whole
-from zscir.storage.locks import alone
+from zscir.storage.locks import lock
 from zscir.storage.paths import artifacts_root
 
 __all__ = ["PRESETS", "Inversion", "TrainConfig", "fit", "load_inversion"]
@@ -87,7 +87,7 @@ def fit(
     run = Run(config, backbone, pairs, processes, fingerprint(key), progress and processes.first)
     folder = artifacts_root() / "inversion" / fingerprint(key)
     waits = processes.first and not is_whole(folder)
-    with alone(run.folder) if waits else nullcontext():  # one training at a time for its checkpoints
+    with lock(run.folder) if waits else nullcontext():  # one training at a time for its checkpoints
         if not processes.agree(is_whole(folder)):
             if processes.first:
                 artifact("inversion", key, lambda tmp: _write(tmp, run, _train(run, resume)))

@@ -22,7 +22,7 @@ from functools import lru_cache
 import numpy as np
 from tqdm import tqdm
 
-from zscir.nouns.rules import SKIPPED_NOUNS, noun_runs
+from zscir.nouns.rules import SKIPPED_NOUNS, lemma_of, noun_runs
 
 PLACEHOLDER = "*"
 STRATEGIES = ("random", "first", "head", "most-visible")
@@ -180,9 +180,7 @@ def _noun(run: list, chunks: dict, caption: str, head: bool) -> Noun:
     chunk_start = start if chunk is None else min(start, chunk[0].idx)
     if caption[start - 1 : start] == "<" and caption[end : end + 1] == ">":
         start, end = start - 1, end + 1
-    words = [token.lower_ + token.whitespace_ for word in run for token in word]
-    lemma = "".join(words[:-1]) + last.lemma_.lower()
-    return Noun(caption[start:end], lemma, start, end, min(chunk_start, start), end, head)
+    return Noun(caption[start:end], lemma_of(run), start, end, min(chunk_start, start), end, head)
 
 
 def _prominence(run: list) -> tuple[int, int, int]:

@@ -17,45 +17,47 @@ what is no thing in the picture:
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import groupby
+
+
+def _set(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
 
 #: Nouns that the model often takes for adjectives or verbs.
-OFTEN_MISTAGGED: frozenset[str] = frozenset("rose bear pine palm teddy kitten hedgehog locomotive".split())
+OFTEN_MISTAGGED = _set("rose bear pine palm teddy kitten hedgehog locomotive")
 #: Adverbs and participles that it often takes for nouns ("a goat underwater", "a photo showing").
-NEVER_NOUNS: frozenset[str] = frozenset("underwater showing next outdoors indoors overhead".split())
+NEVER_NOUNS = _set("underwater showing next outdoors indoors overhead")
 #: Words that name the medium, not a thing in the picture.
-SKIPPED_NOUNS: frozenset[str] = frozenset(
+SKIPPED_NOUNS = _set(
     """photo photograph photography picture pic image painting drawing sketch illustration vector clipart
     artwork render rendering snapshot screenshot shot close-up closeup portrait view viewpoint angle
-    perspective scene background backdrop foreground footage video clip photoshoot watermark
-    caption""".split()
+    perspective scene background backdrop foreground footage video clip photoshoot watermark caption"""
 )
 #: Techniques, removed only directly before a word of ``SKIPPED_NOUNS``: "oil painting", "stock photo".
-TECHNIQUES: frozenset[str] = frozenset(
-    "oil pencil pen ink line charcoal watercolor watercolour acrylic pastel stock vector file clip "
-    "hand profile product macro studio".split()
+TECHNIQUES = _set(
+    """oil pencil pen ink line charcoal watercolor watercolour acrylic pastel stock vector file clip hand
+    profile product macro studio"""
 )
 #: Colour words; they are nouns only where they name a thing (see ``COLOUR_THINGS``).
-COLOUR_WORDS: frozenset[str] = frozenset(
+COLOUR_WORDS = _set(
     """black white red orange yellow green blue purple pink brown grey gray beige tan gold golden silver teal
-    turquoise violet lilac maroon navy cyan magenta crimson scarlet indigo khaki color colour""".split()
+    turquoise violet lilac maroon navy cyan magenta crimson scarlet indigo khaki color colour"""
 )
 #: Colours that are also things: "an orange", "two violets", "orange juice".
-COLOUR_THINGS: frozenset[str] = frozenset("orange violet lilac".split())
-FRUIT_COMPOUNDS: frozenset[str] = frozenset("juice tree peel slice grove blossom zest bush flower".split())
-SHADES: frozenset[str] = frozenset("light dark pale bright deep baby sky royal hot neon pastel".split())
+COLOUR_THINGS = _set("orange violet lilac")
+FRUIT_COMPOUNDS = _set("juice tree peel slice grove blossom zest bush flower")
+SHADES = _set("light dark pale bright deep baby sky royal hot neon pastel")
 #: Skipped only when "of" follows.
-QUANTITY_WORDS: frozenset[str] = frozenset(
+QUANTITY_WORDS = _set(
     """group pair couple bunch set row series number lot lots plenty dozen dozens hundred hundreds thousand
-    thousands variety collection selection array majority half part piece bit kind sort
-    type style place""".split()
+    thousands variety collection selection array majority half part piece bit kind sort type style place"""
 )
 #: Skipped before "of" and where a preposition governs the bare word or "the" word: "at the top".
-POSITION_WORDS: frozenset[str] = frozenset(
-    "top bottom front back rear center centre edge end tip corner inside outside distance".split()
-)
+POSITION_WORDS = _set("top bottom front back rear center centre edge end tip corner inside outside distance")
 #: Skipped wherever they stand alone.
-VAGUE_WORDS: frozenset[str] = frozenset(
-    "side left right middle midst bit lot lots kind sort type rest direction same other few little".split()
+VAGUE_WORDS = _set(
+    "side left right middle midst bit lot lots kind sort type rest direction same other few little"
 )
 
 
@@ -65,112 +67,94 @@ def noun_runs(doc, skip: frozenset[str] = SKIPPED_NOUNS) -> Iterator[list]:
     Each is a list of words, each word a list of tokens (several only where hyphens join them).
     ``skip`` stands in for ``SKIPPED_NOUNS``.
     """
-    for run in _runs(doc):
-        yield from _kept(run, skip)
+    for found, run in groupby(_words(doc), key=_is_noun):
+        for noun in _without_colours(list(run)) if found else ():
+            noun = _without_medium(noun, skip)
+            if noun and not (len(noun) == 1 and _is_relation(noun[0])):
+                yield noun
 
 
-def _runs(doc) -> Iterator[list]:
-    """Maximal runs of noun words; a word is a list of tokens, several only where hyphens join them."""
-    run: list = []
-    for word in _words(doc):
-        if word is not None and _is_noun(word):
-            run.append(word)
-        elif run:
-            yield run
-            run = []
-    if run:
-        yield run
+def lemma_of(words: list) -> str:
+    """Words of a caption in lower case, the last of their tokens singular: "pine tree", "t-shirt"."""
+    *tokens, last = (token for word in words for token in word)
+    return "".join(token.lower_ + token.whitespace_ for token in tokens) + last.lemma_.lower()
 
 
-def _words(doc) -> Iterator[list | None]:
-    """Tokens grouped over hyphens; None for a line break, which ends every run; other space is dropped."""
+def _words(doc) -> Iterator[list]:
+    """Tokens grouped over hyphens; an empty group for a line break, so that no run goes over it."""
     word: list = []
     for token in doc:
-        if token.is_space:
-            yield from [word] if word else []
-            word = []
-            if "\n" in token.text:
-                yield None
-            continue
         joined = word and not word[-1].whitespace_ and "-" in (token.text, word[-1].text)
-        if word and not joined:
+        if word and (token.is_space or not joined):
             yield word
             word = []
-        word.append(token)
+        if not token.is_space:
+            word.append(token)
+        elif "\n" in token.text:
+            yield []
     if word:
         yield word
 
 
+def _neighbour(token, step: int):
+    """The token before (-1) or after (1), None where the caption ends."""
+    place = token.i + step
+    return token.doc[place] if 0 <= place < len(token.doc) else None
+
+
 def _is_noun(word: list) -> bool:
-    last = word[-1]
-    if not any(char.isalpha() for char in last.text):
+    if not word or not any(char.isalpha() for char in word[-1].text):
         return False
+    last, tagged = word[-1], word[-1].pos_ in ("NOUN", "PROPN")
     if len(word) == 1:
-        return last.lower_ not in NEVER_NOUNS and (last.pos_ in ("NOUN", "PROPN") or _is_mistagged(last))
-    if last.pos_ not in ("NOUN", "PROPN"):
-        return False
-    following = last.doc[last.i + 1] if last.i + 1 < len(last.doc) else None
+        return last.lower_ not in NEVER_NOUNS and (tagged or _is_mistagged(last))
+    following = _neighbour(last, 1)
     modifies = following is not None and following.pos_ in ("NOUN", "PROPN")
-    return not (modifies and word[0].pos_ in ("NUM", "ADJ", "ADV", "VERB"))  # "a two-story house"
+    return tagged and not (modifies and word[0].pos_ in ("NUM", "ADJ", "ADV", "VERB"))  # "a two-story house"
 
 
 def _is_mistagged(token) -> bool:
     """Whether a token that is not tagged as a noun is one, by the two mends of the module's docstring."""
-    before = token.nbor(-1) if token.i > 0 else None
+    before = _neighbour(token, -1)
     if token.lower_ in OFTEN_MISTAGGED and before is not None:
         return before.pos_ in ("DET", "NUM", "ADJ") or before.lower_ in COLOUR_WORDS | OFTEN_MISTAGGED
     owns_article = any(child.dep_ == "det" and child.lower_ in ("a", "an", "the") for child in token.lefts)
     return owns_article and token.tag_ in ("JJ", "VB", "VBD", "VBP", "VBZ")
 
 
-def _kept(run: list, skip: frozenset[str]) -> Iterator[list]:
-    """What remains of a run after the rules of the module's docstring: none, one or more nouns."""
-    for piece in _without_colours(run):
-        stripped = False
-        while piece and _is_medium(piece[-1], skip, stripped):
-            piece, stripped = piece[:-1], True
-        if piece and not (len(piece) == 1 and _is_relation(piece[0])):
-            yield piece
-
-
 def _text(word: list) -> str:
     return "".join(token.lower_ for token in word)
 
 
-def _is_medium(word: list, skip: frozenset[str], before_medium: bool) -> bool:
-    names = {_text(word), "".join(token.lower_ for token in word[:-1]) + word[-1].lemma_.lower()}
-    return bool(names & skip) or (before_medium and bool(names & TECHNIQUES))
+def _without_medium(noun: list, skip: frozenset[str]) -> list:
+    """The noun without the medium at its end and the techniques before it (rule 1); nothing may remain."""
+    removed = skip
+    while noun and {_text(noun[-1]), lemma_of(noun[-1:])} & removed:
+        noun, removed = noun[:-1], skip | TECHNIQUES
+    return noun
 
 
 def _without_colours(run: list) -> Iterator[list]:
-    """The run cut at its colour words, which are dropped together with a shade before them."""
-    piece: list = []
-    for place, word in enumerate(run):
-        following = run[place + 1] if place + 1 < len(run) else None
-        if not _is_colour(word, following):
-            piece.append(word)
-            continue
-        if piece and _text(piece[-1]) in SHADES:
+    """The run cut at its colour words, which are dropped together with a shade before them (rule 2)."""
+    pairs = zip(run, [*run[1:], None], strict=True)  # each word with the following one
+    for coloured, group in groupby(pairs, key=lambda pair: _is_colour(*pair)):
+        piece, followers = map(list, zip(*group, strict=True))
+        if followers[-1] is not None and _text(piece[-1]) in SHADES:
             piece.pop()
-        if piece:
+        if piece and not coloured:
             yield piece
-        piece = []
-    if piece:
-        yield piece
 
 
 def _is_colour(word: list, following: list | None) -> bool:
     token = word[-1]
     lemma = token.lemma_.lower()
-    if lemma not in COLOUR_WORDS:
-        return False
     if lemma not in COLOUR_THINGS:
-        return True
+        return lemma in COLOUR_WORDS
     if following is not None:
         return following[-1].lemma_.lower() not in FRUIT_COMPOUNDS
-    plural = token.lower_ != lemma
-    counted = word[0].i > 0 and word[0].nbor(-1).pos_ in ("DET", "NUM")
-    return not (plural or counted)
+    before = _neighbour(word[0], -1)
+    counted = before is not None and before.pos_ in ("DET", "NUM")
+    return token.lower_ == lemma and not counted
 
 
 def _is_relation(word: list) -> bool:
@@ -179,8 +163,8 @@ def _is_relation(word: list) -> bool:
     names = {token.lower_, token.lemma_.lower()}
     if names & VAGUE_WORDS:
         return True
-    following = token.doc[token.i + 1].lower_ if token.i + 1 < len(token.doc) else ""
-    if following == "of":
+    following = _neighbour(token, 1)
+    if following is not None and following.lower_ == "of":
         return bool(names & (QUANTITY_WORDS | POSITION_WORDS))
     bare = all(child.lower_ in {"the", "its", "their", "very"} for child in token.lefts)
     return bool(names & POSITION_WORDS) and token.dep_ == "pobj" and bare

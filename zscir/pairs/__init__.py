@@ -1,7 +1,17 @@
 """Image-caption pairs, and the masked pairs that are made of them (chapters 2 and 3)."""
 
 from zscir.pairs.build import build_masked_pairs, masked_pairs_at
+from zscir.pairs.features import image_features
 from zscir.pairs.masked_pairs import MaskedPairs
+from zscir.pairs.masking import Masking
 from zscir.pairs.sources import Pairs, load_pairs
 
-__all__ = ["MaskedPairs", "Pairs", "build_masked_pairs", "load_pairs", "masked_pairs_at"]
+__all__ = [
+    "MaskedPairs",
+    "Masking",
+    "Pairs",
+    "build_masked_pairs",
+    "image_features",
+    "load_pairs",
+    "masked_pairs_at",
+]

@@ -1,7 +1,7 @@
 """Image-caption pairs -> masked pairs -> features; a changed tau repeats only what depends on tau.
 
     pairs = load_pairs("pocket-small")
-    masked = build_masked_pairs(backbone, pairs, tau=0.3)
+    masked = build_masked_pairs(backbone, pairs, Masking(tau=0.3))
     masked.masked_captions[0], masked.report
     masked_pairs_at(backbone, pairs, [0.2, 0.3, 0.4])      # {tau: MaskedPairs}, images read once
 
@@ -18,266 +18,282 @@ killed goes on where it was, and its features are the same to the byte.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from zscir.backbone import Backbone
 from zscir.pairs.features import (
+    IMAGE_BATCH,
     MAX_SKIPPED,
+    Shard,
     check_skipped,
     features_layer,
-    image_features,
-    readable_rows,
-    run_layers,
+    features_of,
+    shard_layer,
     stored,
+    unfinished_shards,
     unreadable_images,
 )
-from zscir.pairs.hidden_nouns import HiddenNouns, hidden_nouns, noun_texts, nouns_key, only
-from zscir.pairs.masked_features import Masking, cams_layer, largest_maps, lookup, masked_layer
+from zscir.pairs.hidden_nouns import HiddenNouns, hidden_nouns, noun_texts
 from zscir.pairs.masked_pairs import MaskedPairs
-from zscir.pairs.masking import MASK_SOURCES, check_masking
-from zscir.pairs.sources import Pairs, load_pairs
-from zscir.regions.token_drop import check_drop
-
-__all__ = [
-    "MASK_SOURCES",
-    "MaskedPairs",
-    "Pairs",
-    "build_masked_pairs",
-    "check_masking",
-    "image_features",
-    "load_pairs",
-    "masked_pairs_at",
-    "readable_rows",
-]
+from zscir.pairs.masking import Masking
+from zscir.pairs.sources import Pairs
+from zscir.regions import encode_regions, noun_cams
+from zscir.storage.checks import check, number
+from zscir.storage.shards import Columns, Layer
 
 
 def build_masked_pairs(
     backbone: Backbone,
     pairs: Pairs,
-    tau: float = 0.3,
+    masking: Masking | None = None,
     *,
-    keep: str = "noun",
-    fill: str = "mean",
-    grain: str = "pixel",
-    cam_method: str | None = None,
-    cam_layer: str | Sequence[str] | None = None,
-    cam_target: str | None = None,
-    nouns: str = "one",
-    noun_strategy: str = "random",
-    span: str = "noun",
-    mask_source: str = "cam",
-    seed: int = 0,
-    epoch: int = 0,
     max_skipped: float = MAX_SKIPPED,
     n_process: int = 1,
     progress: bool = True,
+    **settings: object,
 ) -> MaskedPairs:
     """Masked pairs: captions with one noun as ``*``, features of the images with the rest masked.
 
     Args:
         backbone: encodes the images and gives the CAMs.
         pairs: images with captions.
-        tau: threshold on the CAM in [0, 1]; what is below is masked.
-        keep: "noun" keeps where the CAM is high (the paper), "rest" the complement.
-        fill: what stands in masked pixels, see ``zscir.regions.mask_image``; or "drop", which leaves masked
-            patches out of a Vision Transformer, see ``zscir.regions.token_drop``.
-        grain: "pixel" thresholds the map at the image's size, "patch" at the size of the CAM layer's grid.
-        cam_method, cam_layer, cam_target: see ``zscir.regions.noun_cams``; the backbone's own when None.
-        nouns: "one" noun a caption, or "all" of them, each a masked pair (see ``MaskedPairs.draw``).
-        noun_strategy: which one, see ``zscir.nouns.choose_noun``; "most-visible" takes the one whose CAM has
-            the largest mean.
-        span: "noun" masks the noun alone, "chunk" with its determiner and adjectives.
-        mask_source: "cam" (the paper), "true" (label maps of drawn pairs, no tau), "none" (the image stays
-            whole), "random" (the CAM of another pair's noun on that pair's image: a floor).
-        seed, epoch: of the random noun (their sum: another epoch draws anew) and of "random".
+        masking: how; by default ``Masking()``.
         max_skipped: share of the pairs that may be left out (unreadable, incomplete, without a usable noun).
         n_process: worker processes of spaCy.
         progress: show bars on stdout, where that is a terminal.
+        **settings: of `Masking`, in place of those of ``masking``, such as ``tau=0.4``.
 
     Raises:
         ValueError: an illegal value; "true" for pairs without label maps; "drop" for a tower without patch
             tokens; a backbone without CAM layer; more than ``max_skipped`` left out, counted by reason.
     """
-    options = {"keep": keep, "fill": fill, "grain": grain, "cam_method": cam_method, "cam_layer": cam_layer}
-    options |= {"cam_target": cam_target, "nouns": nouns, "noun_strategy": noun_strategy, "span": span}
-    options |= {"mask_source": mask_source, "seed": seed, "epoch": epoch, "max_skipped": max_skipped}
-    made = masked_pairs_at(backbone, pairs, [tau], **options, n_process=n_process, progress=progress)
-    return made[tau]
+    masking = replace(masking or Masking(), **settings)
+    work = {"max_skipped": max_skipped, "n_process": n_process, "progress": progress}
+    return masked_pairs_at(backbone, pairs, [masking.tau], masking, **work)[masking.tau]
 
 
 def masked_pairs_at(
-    backbone: Backbone, pairs: Pairs, taus: Sequence[float], **options
+    backbone: Backbone,
+    pairs: Pairs,
+    taus: Sequence[float],
+    masking: Masking | None = None,
+    *,
+    max_skipped: float = MAX_SKIPPED,
+    n_process: int = 1,
+    progress: bool = True,
+    **settings: object,
 ) -> dict[float, MaskedPairs]:
     """Masked pairs at several thresholds; they share all but the masked images.
 
     Each image is read once, its features and the CAMs of its nouns are computed once.
 
     Args:
-        backbone: encodes the images and gives the CAMs.
-        pairs: images with captions.
-        taus: the thresholds, as in `build_masked_pairs`.
-        **options: those of `build_masked_pairs`.
+        backbone, pairs, masking, max_skipped, n_process, progress, settings: as in `build_masked_pairs`.
+        taus: the thresholds, in place of that of ``masking``.
 
     Raises:
         ValueError: as `build_masked_pairs`, or no tau.
     """
-    if not taus:
+    check("max_skipped", max_skipped, number("0 <= max_skipped <= 1", lambda share: 0 <= share <= 1))
+    masking = replace(masking or Masking(), **settings)
+    at = {tau: replace(masking, tau=tau) for tau in taus}
+    if not at:
         raise ValueError("taus is empty; legal: at least one threshold")
-    return _Work(backbone, pairs, **options).run(list(dict.fromkeys(taus)))
+    masking.check_for(backbone, pairs)
+    hidden = hidden_nouns(backbone, pairs, masking, n_process=n_process, progress=progress)
+    check_skipped(pairs, _left_out(pairs, hidden), max_skipped)
+    maps = shard_layer("cams", {**hidden.key, **masking.cams(backbone)})
+    work = {"max_skipped": max_skipped, "progress": progress}
+    if masking.strategy == "most-visible":  # by the maps of all nouns, so these come first
+        _fill(backbone, pairs, hidden, maps, {}, **work)
+        hidden = _most_visible(hidden, maps, masking.cams(backbone))
+    if masking.mask_source == "none":
+        _fill(backbone, pairs, hidden, None, {}, **work)
+        made = dict.fromkeys(at)
+    else:
+        from_maps = masking.mask_source != "true"
+        key = hidden.key | (masking.cams(backbone) if from_maps else {})
+        layers = {one: shard_layer("masked-features", {**key, **one.key}) for one in at.values()}
+        _fill(backbone, pairs, hidden, maps if from_maps else None, layers, **work)
+        made = {tau: layers[one] for tau, one in at.items()}
+    features = features_layer(backbone, pairs)
+    found = {tau: _put_together(pairs, hidden, features, layer) for tau, layer in made.items()}
+    for masked in found.values():
+        check_skipped(pairs, masked.skipped, max_skipped)
+    return found
 
 
-@dataclass
-class _Work:
-    """One call of `masked_pairs_at`: the settings, and the way from pairs to artifacts."""
+def _fill(
+    backbone: Backbone,
+    pairs: Pairs,
+    hidden: HiddenNouns,
+    maps: Layer | None,
+    masked: dict[Masking, Layer],
+    *,
+    max_skipped: float,
+    progress: bool,
+) -> None:
+    """Shard by shard: images -> features -> maps of the nouns -> for each masking: mask -> features -> store.
 
-    backbone: Backbone
-    pairs: Pairs
-    keep: str = "noun"
-    fill: str = "mean"
-    grain: str = "pixel"
-    cam_method: str | None = None
-    cam_layer: str | Sequence[str] | None = None
-    cam_target: str | None = None
-    nouns: str = "one"
-    noun_strategy: str = "random"
-    span: str = "noun"
-    mask_source: str = "cam"
-    seed: int = 0
-    epoch: int = 0
-    max_skipped: float = MAX_SKIPPED
-    n_process: int = 1
-    progress: bool = True
+    What is stored already is not made again. ``hidden`` are the nouns of the masked images; a layer of maps
+    that is not whole yet has the same.
+    """
+    features, texts = features_layer(backbone, pairs), cache(lambda: noun_texts(backbone, hidden))
+    layers = [features, *([] if maps is None else [maps]), *masked.values()]
+    work = {"max_skipped": max_skipped, "label": "masked images" if masked else "images"}
+    with unfinished_shards(backbone, pairs, layers, **work, progress=progress) as shards:
+        for shard in shards:
+            if not features.has(shard.index):
+                features.write(shard.index, features_of(backbone, shard))
+            if maps is not None and not maps.has(shard.index):
+                maps.write(shard.index, _maps_of(backbone, shard, hidden, texts(), maps.key))
+            missing = {masking: layer for masking, layer in masked.items() if not layer.has(shard.index)}
+            regions = _regions(backbone, pairs, shard, hidden, maps) if missing else {}
+            for masking, layer in missing.items():
+                layer.write(shard.index, _masked_of(backbone, shard, hidden, masking, regions))
 
-    def run(self, taus: list[float]) -> dict[float, MaskedPairs]:
-        """Compute what is not stored yet; put the pairs of each tau together."""
-        self._check(taus)
-        features = features_layer(self.backbone, self.pairs)
-        strategy = "all" if self.nouns == "all" else self.noun_strategy
-        chosen = strategy == "most-visible"
-        hidden, key = self._hidden("all" if chosen else strategy)
-        cams = self._cams(hidden, key)
-        if chosen:  # by the maps of all nouns, so these come first
-            self._run([features, cams], "CAMs")
-            order = largest_maps(np.load(cams[0].folder / "cams.npy", mmap_mode="r"), hidden.rows)
-            hidden, key = only(hidden, order), {**key, "strategy": strategy, **self._how}
-        else:
-            order = None
-        if self.mask_source == "none":
-            self._run([features], "images")
-            return {tau: self._whole(hidden, features[0].folder) for tau in taus}
-        needs_maps = self.mask_source != "true"
-        key = {**key, **self._how} if needs_maps else key
-        found = lookup(cams[0], hidden, order) if needs_maps else None
-        layers = {tau: self._masked(tau, hidden, key, found) for tau in taus}
-        before = [features, cams] if needs_maps else [features]
-        self._run([*before, *{layer[0].folder: layer for layer in layers.values()}.values()], "masked images")
-        return {tau: self._made(hidden, features[0].folder, layers[tau][0].folder) for tau in taus}
 
-    def _check(self, taus: Sequence[float]) -> None:
-        for tau in taus:
-            names = ("keep", "fill", "cam_method", "cam_target", "noun_strategy", "span", "mask_source")
-            check_masking(tau, **{name: getattr(self, name) for name in (*names, "grain", "nouns")})
-        if not 0 <= self.max_skipped <= 1:
-            raise ValueError(f"max_skipped is {self.max_skipped!r}; legal: 0 <= max_skipped <= 1")
-        if self.mask_source == "true" and not self.pairs.has_true_masks:
-            raise ValueError(
-                f"mask_source is 'true', but pairs {self.pairs.name!r} have no label maps; legal: cam, none"
-            )
-        if self.fill == "drop" or (self.mask_source == "true" and self.grain == "patch"):
-            check_drop(self.backbone)
-        needs_maps = self.mask_source in ("cam", "random") or self.noun_strategy == "most-visible"
-        if needs_maps and not (self.cam_layer or self.backbone.cam_layers):
-            raise ValueError(
-                f"cam_layer is None, but backbone {self.backbone.name!r} has no default layer for maps"
-            )
+def _maps_of(
+    backbone: Backbone, shard: Shard, hidden: HiddenNouns, texts: dict[str, Tensor], how: dict
+) -> Columns:
+    """Column ``cams`` [m, h, w] float16: maps of the m nouns of a shard at patch grain; 0 where the image
+    cannot be read."""
+    how = {name: how[name] for name in ("method", "layer", "target")}
+    places = hidden.within(shard.rows)
+    nouns_of: dict[int, list[int]] = {row: [] for row in shard.readable}
+    for place in places:
+        nouns_of.get(hidden.rows[place], []).append(place)
+    batches = list(shard.batches())
+    if not batches:
+        size = backbone.image_size
+        batches = [([], torch.zeros(1, 3, size, size))]
+    at, found = [], []
+    for rows, pixels in batches:
+        here = [nouns_of[row] for row in rows] or [[]]
+        at += [place - places.start for of_row in here for place in of_row]
+        nouns = [[hidden.lemmas[place] for place in of_row] for of_row in here]
+        found += noun_cams(backbone, pixels, nouns, grain="patch", texts=texts, **how)
+    found = torch.cat(found).cpu().numpy()
+    cams = np.zeros((len(places), *found.shape[1:]), np.float16)
+    cams[at] = found
+    return {"cams": cams}
 
-    @property
-    def _how(self) -> dict:
-        layer = [self.cam_layer] if isinstance(self.cam_layer, str) else self.cam_layer
-        return {
-            "method": self.cam_method or self.backbone.cam_method,
-            "layer": list(layer or self.backbone.cam_layers),
-            "target": self.cam_target or self.backbone.cam_target,
-        }
 
-    def _hidden(self, strategy: str) -> tuple[HiddenNouns, dict]:
-        """The hidden nouns and the key they are stored by."""
-        key = nouns_key(self.backbone, self.pairs, strategy, self.span, self.seed + self.epoch)
-        folder = hidden_nouns(
-            self.backbone, self.pairs, key, n_process=self.n_process, progress=self.progress
-        )
-        hidden = HiddenNouns.of(folder)
-        check_skipped(self.pairs, self._skipped(hidden), self.max_skipped)
-        return hidden, key
+def _most_visible(hidden: HiddenNouns, maps: Layer, how: dict) -> HiddenNouns:
+    """Of each pair the noun whose map has the largest mean, the first of equals."""
+    cams = np.load(maps.folder / "cams.npy", mmap_mode="r")
+    best: dict[int, tuple[float, int]] = {}
+    for place, row in enumerate(hidden.rows):
+        mass = float(cams[place].mean(dtype=np.float64))
+        if row not in best or mass > best[row][0]:
+            best[row] = (mass, place)
+    return hidden.only([place for _, place in best.values()], strategy="most-visible", **how)
 
-    def _skipped(self, hidden: HiddenNouns, unreadable: Sequence[tuple[int, str]] = ()) -> dict:
-        """Reason -> row and text of every pair that is left out; a pair has one reason."""
-        broken = {row for row, _ in unreadable}
-        skipped = {"unreadable": list(unreadable)}
-        skipped["incomplete"] = [(-1, text) for text in self.pairs.incomplete]
-        for reason in ("without_noun", "beyond_context"):
-            rows = [row for row in getattr(hidden, reason) if row not in broken]
-            skipped[reason] = [(row, f"caption {row}: {self.pairs.captions[row]!r:.80}") for row in rows]
-        return skipped
 
-    def _cams(self, hidden: HiddenNouns, key: dict):
-        @cache
-        def texts() -> dict[str, Tensor]:
-            return noun_texts(self.backbone, hidden, key)
+def _regions(
+    backbone: Backbone, pairs: Pairs, shard: Shard, hidden: HiddenNouns, maps: Layer | None
+) -> dict[int, Tensor]:
+    """Maps of the nouns of a shard whose image could be read: place -> [h, w] float32.
 
-        return cams_layer(self.backbone, hidden, texts, key, self._how)
+    From the stored maps, or from the pairs' own label maps, where the noun has one.
+    """
+    places = hidden.within(shard.rows)
+    readable = set(shard.readable)
+    if maps is None:
+        places = [place for place in places if hidden.rows[place] in readable]
+        own = {place: _true_map(backbone, pairs, hidden, place) for place in places}
+        return {place: region for place, region in own.items() if region is not None}
+    if maps.is_whole:
+        cams = np.load(maps.folder / "cams.npy", mmap_mode="r")[hidden.places[places.start : places.stop]]
+    else:
+        cams = maps.read(shard.index)["cams"]
+    cams = torch.from_numpy(cams.astype(np.float32))
+    return {place: cam for place, cam in zip(places, cams, strict=True) if hidden.rows[place] in readable}
 
-    def _masked(self, tau: float, hidden: HiddenNouns, key: dict, cams):
-        seed = self.seed + self.epoch
-        masking = Masking(self.mask_source, float(tau), self.keep, self.fill, self.grain, seed)
-        return masked_layer(self.backbone, self.pairs, hidden, masking, key, cams)
 
-    def _run(self, layers: list, label: str) -> None:
-        options = {"max_skipped": self.max_skipped, "label": label, "progress": self.progress}
-        run_layers(self.backbone, self.pairs, layers, **options)
+def _true_map(backbone: Backbone, pairs: Pairs, hidden: HiddenNouns, place: int) -> Tensor | None:
+    """The label map under the same resizing and cropping as the image, 0 or 1, [S, S]; None: not there."""
+    mask = pairs.true_mask(hidden.rows[place], hidden.lemmas[place])
+    if mask is None:
+        return None
+    pixels = backbone.preprocess(Image.fromarray(mask.astype(np.uint8) * 255))[0]
+    return (pixels * backbone.std[0] + backbone.mean[0] > 0.5).float()
 
-    def _whole(self, hidden: HiddenNouns, features: Path) -> MaskedPairs:
-        """The pairs of mask source "none"."""
-        whole = stored(features / "features.npy")
+
+def _masked_of(
+    backbone: Backbone, shard: Shard, hidden: HiddenNouns, masking: Masking, regions: dict[int, Tensor]
+) -> Columns:
+    """Columns of the hidden nouns that have a map: ``places``, ``features``, ``area`` (the kept share of the
+    image) and ``empty`` (whether the threshold alone kept nothing)."""
+    places, seed = list(regions), masking.drawn_by
+    seen = _shuffled(places, seed) if masking.mask_source == "random" else places
+    tau = 0.5 if masking.mask_source == "true" else masking.tau
+    noise = torch.Generator().manual_seed(seed + 1_000_003 * shard.index)
+    at = {row: place for place, row in enumerate(shard.readable)}
+    columns = [(torch.zeros(0, backbone.dim), torch.zeros(0), torch.zeros(0, dtype=torch.bool))]
+    for first in range(0, len(places), IMAGE_BATCH):
+        batch = slice(first, first + IMAGE_BATCH)
+        pixels = shard.pixels[[at[hidden.rows[place]] for place in places[batch]]]
+        maps = torch.stack([regions[place] for place in seen[batch]])
+        how = (tau, masking.keep, masking.fill, masking.grain)
+        features, keep, empty = encode_regions(backbone, pixels, maps, *how, generator=noise)
+        columns.append((features.cpu(), keep.float().mean(dim=(1, 2)), empty))
+    features, area, empty = (torch.cat(column).numpy() for column in zip(*columns, strict=True))
+    return {"places": np.array(places, dtype=np.int64), "features": features, "area": area, "empty": empty}
+
+
+def _shuffled(places: Sequence[int], seed: int) -> list[int]:
+    """The places in another order, in which none stands at its own (from two on)."""
+    if not places:
+        return []
+    shuffled = np.random.default_rng([seed, places[0]]).permutation(len(places))
+    order = np.empty(len(places), dtype=np.int64)
+    order[shuffled] = np.roll(shuffled, 1)
+    return [places[at] for at in order]
+
+
+def _left_out(pairs: Pairs, hidden: HiddenNouns, unreadable: Sequence[tuple[int, str]] = ()) -> dict:
+    """Reason -> row and text of every pair that is left out; a pair has one reason."""
+    broken = {row for row, _ in unreadable}
+    skipped = {"unreadable": list(unreadable), "incomplete": [(-1, text) for text in pairs.incomplete]}
+    for reason in ("without_noun", "beyond_context"):
+        rows = [row for row in getattr(hidden, reason) if row not in broken]
+        skipped[reason] = [(row, f"caption {row}: {pairs.captions[row]!r:.80}") for row in rows]
+    return skipped
+
+
+def _put_together(pairs: Pairs, hidden: HiddenNouns, features: Layer, masked: Layer | None) -> MaskedPairs:
+    """The pairs that the layers hold; without masked images the whole ones stand for them."""
+    whole = stored(features.folder / "features.npy")
+    if masked is None:
         good = whole[:, 0].isfinite().tolist()
         places = [place for place, row in enumerate(hidden.rows) if good[row]]
-        rows = torch.tensor([hidden.rows[place] for place in places], dtype=torch.long)
-        area, empty = torch.ones(len(rows)), torch.zeros(len(rows), dtype=torch.bool)
-        return self._put_together(hidden, whole, places, whole[rows], area, empty)
-
-    def _made(self, hidden: HiddenNouns, features: Path, masked: Path) -> MaskedPairs:
-        """The pairs that artifacts hold."""
-        whole = stored(features / "features.npy")
-        places, made, area, empty = (
-            stored(masked / f"{name}.npy") for name in ("places", "features", "area", "empty")
-        )
-        return self._put_together(hidden, whole, places.tolist(), made, area, empty)
-
-    def _put_together(self, hidden, whole, places, made, area, empty) -> MaskedPairs:
-        layer, _ = features_layer(self.backbone, self.pairs)
-        skipped = self._skipped(hidden, unreadable_images(layer))
-        check_skipped(self.pairs, skipped, self.max_skipped)
-        rows = torch.tensor([hidden.rows[place] for place in places], dtype=torch.long)
-        broken = {row for row, _ in skipped["unreadable"]}
-        usable = sum(row not in broken for row in hidden.rows)
-        report = {"pairs": len(whole), "masked": len(places)}
-        report |= {reason: len(found) for reason, found in skipped.items()}
-        report |= {"without_true_mask": usable - len(places), "empty_masks": int(empty.sum())}
-        report["mean_kept_area"] = float(area.double().mean()) if len(area) else 0.0
-        return MaskedPairs(
-            image_features=whole[rows],
-            masked_features=made,
-            masked_captions=[hidden.captions[place] for place in places],
-            nouns=[hidden.nouns[place] for place in places],
-            lemmas=[hidden.lemmas[place] for place in places],
-            rows=rows,
-            report=report,
-            kept_area=area,
-            skipped=skipped,
-        )
+        area, empty = torch.ones(len(places)), torch.zeros(len(places), dtype=torch.bool)
+    else:
+        area, empty = (stored(masked.folder / f"{name}.npy") for name in ("area", "empty"))
+        places = stored(masked.folder / "places.npy").tolist()
+    rows = torch.tensor([hidden.rows[place] for place in places], dtype=torch.long)
+    skipped = _left_out(pairs, hidden, unreadable_images(features))
+    broken = {row for row, _ in skipped["unreadable"]}
+    usable = sum(row not in broken for row in hidden.rows)
+    report = {"pairs": len(whole), "masked": len(places)}
+    report |= {reason: len(found) for reason, found in skipped.items()}
+    report |= {"without_true_mask": usable - len(places), "empty_masks": int(empty.sum())}
+    report["mean_kept_area"] = float(area.double().mean()) if len(area) else 0.0
+    return MaskedPairs(
+        image_features=whole[rows],
+        masked_features=whole[rows] if masked is None else stored(masked.folder / "features.npy"),
+        masked_captions=[hidden.captions[place] for place in places],
+        nouns=[hidden.nouns[place] for place in places],
+        lemmas=[hidden.lemmas[place] for place in places],
+        rows=rows,
+        report=report,
+        kept_area=area,
+        skipped=skipped,
+    )

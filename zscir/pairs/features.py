@@ -8,10 +8,10 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from zscir.backbone import Backbone
 from zscir.pairs.sources import Pairs
-from zscir.storage.locks import alone
+from zscir.storage.locks import lock
 from zscir.storage.shards import Columns, Layer
 
 IMAGE_BATCH = 128
@@ -36,8 +36,7 @@ class Shard:
     """Neighbouring pairs with their images read.
 
     ``rows`` are all of them; ``readable`` those whose image could be decoded, with ``pixels``
-    [len(readable), 3, S, S]; ``trouble`` says for each other row why not. ``made`` holds what layers have
-    made of this shard, by kind.
+    [len(readable), 3, S, S]; ``trouble`` says for each other row why not.
     """
 
     index: int
@@ -45,11 +44,12 @@ class Shard:
     readable: list[int]
     pixels: Tensor
     trouble: dict[int, str]
-    made: dict[str, Columns] = field(default_factory=dict)
 
-
-#: Makes a layer's columns of a shard.
-Make = Callable[[Shard], Columns]
+    def batches(self) -> Iterator[tuple[list[int], Tensor]]:
+        """Readable rows and their pixels, `IMAGE_BATCH` at a time."""
+        for first in range(0, len(self.readable), IMAGE_BATCH):
+            batch = slice(first, first + IMAGE_BATCH)
+            yield self.readable[batch], self.pixels[batch]
 
 
 def image_features(
@@ -62,8 +62,12 @@ def image_features(
     Raises:
         ValueError: more than ``max_skipped`` of the images cannot be read; they are counted, the first named.
     """
-    layer, make = features_layer(backbone, pairs)
-    run_layers(backbone, pairs, [(layer, make)], max_skipped=max_skipped, label="images", progress=progress)
+    layer = features_layer(backbone, pairs)
+    with unfinished_shards(
+        backbone, pairs, [layer], max_skipped=max_skipped, label="images", progress=progress
+    ) as shards:
+        for shard in shards:
+            layer.write(shard.index, features_of(backbone, shard))
     return stored(layer.folder / "features.npy")
 
 
@@ -72,19 +76,23 @@ def readable_rows(features: Tensor) -> Tensor:
     return features[:, 0].isfinite().nonzero().flatten()
 
 
-def features_layer(backbone: Backbone, pairs: Pairs) -> tuple[Layer, Make]:
-    """The layer of `image_features` and what fills it."""
+def features_layer(backbone: Backbone, pairs: Pairs) -> Layer:
+    """The layer of `image_features`."""
+    return shard_layer("image-features", {"backbone": backbone.fingerprint, "pairs": pairs.fingerprint})
 
-    def make(shard: Shard) -> Columns:
-        features = np.full((len(shard.rows), backbone.dim), np.nan, dtype=np.float32)
-        places = [row - shard.rows.start for row in shard.readable]
-        for first in range(0, len(places), IMAGE_BATCH):
-            batch = slice(first, first + IMAGE_BATCH)
-            features[places[batch]] = backbone.encode_images(shard.pixels[batch]).cpu().numpy()
-        return {"features": features, "unreadable": [list(one) for one in shard.trouble.items()]}
 
-    key = {"backbone": backbone.fingerprint, "pairs": pairs.fingerprint}
-    return Layer("image-features", key, SHARD), make
+def shard_layer(kind: str, key: dict) -> Layer:
+    """A layer whose parts are shards of pairs."""
+    return Layer(kind, key, SHARD)
+
+
+def features_of(backbone: Backbone, shard: Shard) -> Columns:
+    """Columns of the whole images of a shard: ``features``, and the ``unreadable`` rows with the reasons."""
+    encoded = [backbone.encode_images(pixels).cpu() for _, pixels in shard.batches()]
+    features = np.full((len(shard.rows), backbone.dim), np.nan, dtype=np.float32)
+    if encoded:
+        features[[row - shard.rows.start for row in shard.readable]] = torch.cat(encoded).numpy()
+    return {"features": features, "unreadable": [list(trouble) for trouble in shard.trouble.items()]}
 
 
 def unreadable_images(layer: Layer) -> list[tuple[int, str]]:
@@ -92,50 +100,45 @@ def unreadable_images(layer: Layer) -> list[tuple[int, str]]:
     return [(row, text) for row, text in json.loads((layer.folder / "unreadable.json").read_text("utf-8"))]
 
 
-def run_layers(
+@contextmanager
+def unfinished_shards(
     backbone: Backbone,
     pairs: Pairs,
-    layers: Sequence[tuple[Layer, Make]],
+    layers: Sequence[Layer],
     *,
     max_skipped: float,
     label: str,
     progress: bool,
-) -> None:
-    """Make every part that is missing, each image read once for all layers, then join the parts.
+) -> Iterator[Iterator[Shard]]:
+    """The shards that some of the layers lack, each image read once; the block writes their parts.
 
-    Of several processes that want one of the layers, one makes it and the others wait.
+    After the block the parts are joined. Of several processes that want one of the layers, one makes it and
+    the others wait.
 
     Raises:
         ValueError: more than ``max_skipped`` of the images cannot be read (found as early as it is sure).
     """
-    with _alone_with([layer for layer, _ in layers]):
-        missing = [(layer, make) for layer, make in layers if not layer.is_whole]
+    with _locked(layers):
+        missing = [layer for layer in layers if not layer.is_whole]
         cut = [range(first, min(first + SHARD, len(pairs))) for first in range(0, len(pairs), SHARD)]
-        wanted = [index for index in range(len(cut)) if not all(layer.has(index) for layer, _ in missing)]
-        trouble: list[tuple[int, str]] = []
-        shown = progress and sys.stdout.isatty()
-        with tqdm(total=len(wanted) * SHARD, desc=label, file=sys.stdout, disable=not shown) as bar:
-            for shard in _shards(backbone, pairs, [(index, cut[index]) for index in wanted]):
-                trouble += shard.trouble.items()
-                check_skipped(pairs, {"unreadable": trouble}, max_skipped)
-                for layer, make in missing:
-                    if not layer.has(shard.index):
-                        shard.made[layer.kind] = make(shard)
-                        layer.write(shard.index, shard.made[layer.kind])
-                bar.update(len(shard.rows))
-        for layer, _ in missing:
+        wanted = [index for index in range(len(cut)) if not all(layer.has(index) for layer in missing)]
+        shards = _shards(backbone, pairs, [(index, cut[index]) for index in wanted], max_skipped)
+        with closing(shards):
+            shown = {"disable": not (progress and sys.stdout.isatty()), "file": sys.stdout}
+            yield iter(tqdm(shards, label, len(wanted), unit="image", unit_scale=SHARD, **shown))
+        for layer in missing:
             layer.finish(len(cut))
-    for layer, _ in layers:
+    for layer in layers:
         if layer.kind == "image-features":
             check_skipped(pairs, {"unreadable": unreadable_images(layer)}, max_skipped)
 
 
 @contextmanager
-def _alone_with(layers: Sequence[Layer]) -> Iterator[None]:
+def _locked(layers: Sequence[Layer]) -> Iterator[None]:
     """Inside the block no other process makes one of the layers that are not whole."""
     with ExitStack() as locks:
-        for parts in sorted(layer.parts for layer in layers if not layer.is_whole):  # all in one order
-            locks.enter_context(alone(parts))
+        for parts in sorted({layer.parts for layer in layers if not layer.is_whole}):  # all in one order
+            locks.enter_context(lock(parts))
         yield
 
 
@@ -152,7 +155,9 @@ def check_skipped(pairs: Pairs, skipped: dict[str, Sequence[tuple[int, str]]], m
     )
 
 
-def _shards(backbone: Backbone, pairs: Pairs, wanted: Sequence[tuple[int, range]]) -> Iterator[Shard]:
+def _shards(
+    backbone: Backbone, pairs: Pairs, wanted: Sequence[tuple[int, range]], max_skipped: float
+) -> Iterator[Shard]:
     """The shards, the images of the next one being read while one is worked on."""
 
     def pixels_of(row: int) -> Tensor | str:
@@ -161,23 +166,27 @@ def _shards(backbone: Backbone, pairs: Pairs, wanted: Sequence[tuple[int, range]
         except OSError as error:
             return str(error)
 
+    trouble: list[tuple[int, str]] = []
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         ahead: list[list[Future]] = []
         try:
             for place, (index, rows) in enumerate(wanted):
                 for _, later in wanted[place + len(ahead) : place + 2]:
                     ahead.append([pool.submit(pixels_of, row) for row in later])
-                yield _shard(backbone, index, rows, [future.result() for future in ahead.pop(0)])
+                shard = _shard(backbone, index, rows, [future.result() for future in ahead.pop(0)])
+                trouble += shard.trouble.items()
+                check_skipped(pairs, {"unreadable": trouble}, max_skipped)
+                yield shard
         finally:
-            for future in (one for futures in ahead for one in futures):
+            for future in (future for futures in ahead for future in futures):
                 future.cancel()
 
 
 def _shard(backbone: Backbone, index: int, rows: range, found: Sequence[Tensor | str]) -> Shard:
-    read = {row: one for row, one in zip(rows, found, strict=True) if not isinstance(one, str)}
+    read = {row: pixels for row, pixels in zip(rows, found, strict=True) if not isinstance(pixels, str)}
     size = (0, 3, backbone.image_size, backbone.image_size)
     pixels = torch.stack(list(read.values())) if read else torch.zeros(size)
-    trouble = {row: one for row, one in zip(rows, found, strict=True) if isinstance(one, str)}
+    trouble = {row: text for row, text in zip(rows, found, strict=True) if isinstance(text, str)}
     return Shard(index, rows, list(read), pixels, trouble)
 
 

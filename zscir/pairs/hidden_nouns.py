@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +16,11 @@ from torch import Tensor
 from zscir.backbone import Backbone
 from zscir.backbone.clip import PLACEHOLDER
 from zscir.nouns import Noun, choose_noun, find_nouns, mask_noun
+from zscir.pairs.masking import Masking
 from zscir.pairs.sources import Pairs
 from zscir.regions.maps import CONTRAST_NOUNS, TEMPLATE
 from zscir.storage import artifact
-from zscir.storage.locks import alone
+from zscir.storage.locks import lock
 from zscir.storage.shards import Columns, Layer
 
 #: Captions a shard of the text work.
@@ -30,55 +31,52 @@ TEXT_SHARD = 16384
 class HiddenNouns:
     """Nouns that become ``*``, in the order of their pairs; M of them.
 
-    ``rows`` [M] are their pairs, not decreasing; ``nouns`` as in the caption, ``lemmas``, ``captions`` with
-    the ``*``; ``without_noun`` and ``beyond_context`` are the rows that have none, and that have some only
-    behind the longest text of the backbone.
+    ``key`` is what they depend on. ``rows`` [M] are their pairs, not decreasing; ``nouns`` as in the caption,
+    ``lemmas``, ``captions`` with the ``*``; ``without_noun`` and ``beyond_context`` are the rows that have
+    none, and that have some only behind the longest text of the backbone. ``places`` [M] are those of their
+    maps in the whole layer of maps.
     """
 
+    key: dict
     rows: list[int]
     nouns: list[str]
     lemmas: list[str]
     captions: list[str]
     without_noun: list[int]
     beyond_context: list[int]
-
-    @classmethod
-    def of(cls, folder: Path) -> HiddenNouns:
-        """From a whole ``nouns`` artifact."""
-        names = ("rows", "nouns", "lemmas", "captions", "without_noun", "beyond_context")
-        return cls(*(json.loads((folder / f"{name}.json").read_text("utf-8")) for name in names))
+    places: Sequence[int]
 
     def within(self, rows: range) -> range:
         """Which of the nouns belong to neighbouring pairs."""
         return range(bisect_left(self.rows, rows.start), bisect_left(self.rows, rows.stop))
 
-    @cached_property
-    def different(self) -> list[str]:
-        """Each lemma once, sorted."""
-        return sorted(set(self.lemmas))
+    def only(self, places: Sequence[int], **key: object) -> HiddenNouns:
+        """Some of the nouns; ``places`` increase, ``key`` says how they were chosen."""
+        names = ("rows", "nouns", "lemmas", "captions", "places")
+        columns = {name: [getattr(self, name)[place] for place in places] for name in names}
+        return replace(self, key={**self.key, **key}, **columns)
 
 
-def nouns_key(backbone: Backbone, pairs: Pairs, strategy: str, span: str, seed: int) -> dict:
-    """What the hidden nouns depend on; the seed only where they are drawn."""
+def hidden_nouns(
+    backbone: Backbone, pairs: Pairs, masking: Masking, *, n_process: int = 1, progress: bool = False
+) -> HiddenNouns:
+    """The nouns that a masking hides (an artifact); of "most-visible" all that it chooses from."""
+    strategy = "all" if masking.strategy == "most-visible" else masking.strategy
     key = {"backbone": backbone.fingerprint, "pairs": pairs.fingerprint, "articles": "agree"}
-    key |= {"strategy": strategy, "span": span}
-    return key | ({"seed": seed} if strategy == "random" else {})
-
-
-def hidden_nouns(backbone: Backbone, pairs: Pairs, key: dict, *, n_process: int, progress: bool) -> Path:
-    """Folder of the ``nouns`` artifact that ``key`` describes (`nouns_key`): strategy ("all" or one of
-    ``zscir.nouns.find.STRATEGIES`` but "most-visible"), span and seed."""
+    key |= {"strategy": strategy, "span": masking.span}
+    key |= {"seed": masking.drawn_by} if strategy == "random" else {}
     layer = Layer("nouns", key, TEXT_SHARD)
-    if layer.is_whole:
-        return layer.folder
     firsts = range(0, len(pairs), TEXT_SHARD)
-    with alone(layer.parts):
+    with lock(layer.parts) if not layer.is_whole else nullcontext():
         for index, first in enumerate(firsts):
             if not layer.has(index):
                 captions = pairs.captions[first : first + TEXT_SHARD]
                 found = find_nouns(captions, n_process=n_process, progress=progress)
                 layer.write(index, _columns(backbone, captions, found, first, key))
-        return layer.finish(len(firsts))
+        folder = layer.finish(len(firsts))
+    names = ("rows", "nouns", "lemmas", "captions", "without_noun", "beyond_context")
+    columns = {name: json.loads((folder / f"{name}.json").read_text("utf-8")) for name in names}
+    return HiddenNouns(key, **columns, places=range(len(columns["rows"])))
 
 
 def _columns(
@@ -112,21 +110,14 @@ def _fits(backbone: Backbone, caption: str, noun: Noun, span: str) -> bool:
     return len(backbone.tokenizer.encode(TEMPLATE.replace("{noun}", noun.lemma))) <= room
 
 
-def noun_texts(backbone: Backbone, hidden: HiddenNouns, key: dict) -> dict[str, Tensor]:
+def noun_texts(backbone: Backbone, hidden: HiddenNouns) -> dict[str, Tensor]:
     """Feature [D] of the text of every lemma, and of those that a contrast needs (an artifact)."""
-    words = sorted({*hidden.different, *CONTRAST_NOUNS})
+    words = sorted({*hidden.lemmas, *CONTRAST_NOUNS})
 
     def build(folder: Path) -> None:
         features = backbone.encode_texts([TEMPLATE.replace("{noun}", word) for word in words])
         np.save(folder / "features.npy", features.cpu().numpy())
 
-    folder = artifact("noun-features", {**key, "template": TEMPLATE}, build)
+    folder = artifact("noun-features", {**hidden.key, "template": TEMPLATE}, build)
     features = torch.from_numpy(np.load(folder / "features.npy")).to(backbone.device)
     return dict(zip(words, features, strict=True))
-
-
-def only(hidden: HiddenNouns, places: Sequence[int]) -> HiddenNouns:
-    """Some of the nouns; ``places`` increase."""
-    columns = [[column[at] for at in places] for column in (hidden.rows, hidden.nouns, hidden.lemmas)]
-    captions = [hidden.captions[at] for at in places]
-    return HiddenNouns(*columns, captions, hidden.without_noun, hidden.beyond_context)

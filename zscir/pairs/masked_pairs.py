@@ -6,10 +6,9 @@ import json
 import os
 import shutil
 import uuid
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -44,30 +43,6 @@ class MaskedPairs:
     report: dict
     kept_area: Tensor | None = None
     skipped: dict[str, list[tuple[int, str]]] = field(default_factory=dict, repr=False)
-
-    def draw(self, seed: int = 0, epoch: int = 0) -> MaskedPairs:
-        """One noun of each pair, drawn at random by ``seed + epoch``: for pairs made with ``nouns="all"``.
-
-        Nothing is computed anew, so a training can draw again each epoch.
-        """
-        rng = np.random.default_rng(seed + epoch)
-        _, first, counts = np.unique(self.rows.numpy(), return_index=True, return_counts=True)
-        return self._only(torch.from_numpy(first + rng.integers(counts)))
-
-    def _only(self, places: Tensor) -> MaskedPairs:
-        chosen = places.tolist()
-        area = self.kept_area[places] if self.kept_area is not None else None
-        return replace(
-            self,
-            image_features=self.image_features[places],
-            masked_features=self.masked_features[places],
-            masked_captions=[self.masked_captions[place] for place in chosen],
-            nouns=[self.nouns[place] for place in chosen],
-            lemmas=[self.lemmas[place] for place in chosen],
-            rows=self.rows[places],
-            kept_area=area,
-            report={**self.report, "masked": len(chosen)},
-        )
 
     def save(self, folder: str | Path) -> Path:
         """Write a ``datasets.Dataset`` (``datasets.load_from_disk`` reads it), with ``report.json`` in it.

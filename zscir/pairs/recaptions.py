@@ -24,6 +24,7 @@ from zscir.backbone import Backbone
 from zscir.pairs.features import image_features, readable_rows
 from zscir.pairs.sources import Pairs
 from zscir.storage import artifact
+from zscir.storage.checks import SHARE, check
 
 #: Images compared with all captions at once.
 CHUNK = 1024
@@ -49,7 +50,7 @@ def wrong_captions(pairs: Pairs, rate: float, seed: int = 0) -> Pairs:
     >>> wrong_captions(plain, 0.0) is plain
     True
     """
-    check_share("rate", rate)
+    check("rate", rate, SHARE)
     moved = np.random.default_rng(seed).permutation(len(pairs))[: round(rate * len(pairs))]
     if len(moved) < 2:
         return pairs
@@ -57,12 +58,6 @@ def wrong_captions(pairs: Pairs, rate: float, seed: int = 0) -> Pairs:
     for row, source in zip(moved, np.roll(moved, 1), strict=True):
         captions[row] = pairs.captions[source]
     return with_captions(pairs, captions, f"{pairs.name}, {rate:.0%} wrong captions")
-
-
-def check_share(name: str, value: object) -> None:
-    """Raise ValueError, naming the parameter, unless its value is a number from 0 to 1."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
-        raise ValueError(f"{name} is {value!r}; legal: numbers from 0 to 1")
 
 
 def retrieved_captions(backbone: Backbone, pairs: Pairs, *, progress: bool = False) -> Pairs:

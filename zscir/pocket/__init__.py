@@ -1,10 +1,25 @@
 """The pocket world: small data on the real code path, drawn from OpenMoji's pictures.
 
 `make_pocket` writes scenes as image–caption pairs and as benchmark roots in the official
-CIRR, FashionIQ and CIRCO layouts; `zscir.pocket.pretrain` trains the small CLIP that reads them.
+CIRR, FashionIQ and CIRCO layouts; `weights/` holds the small CLIP that reads them.
 Drawings by OpenMoji, CC BY-SA 4.0.
 """
 
+from zscir.storage.checks import check, one_of
+
 from .layouts import SIZES, Pocket, make_pocket
 
-__all__ = ["SIZES", "Pocket", "make_pocket"]
+__all__ = ["SIZES", "Pocket", "make_pocket", "pocket_name"]
+
+
+def pocket_name(world: str) -> str:
+    """What `zscir.load_pairs` and `zscir.load_benchmark` call the pocket world of a size.
+
+    Raises:
+        ValueError: there is no such size.
+
+    >>> pocket_name("tiny")
+    'pocket-tiny'
+    """
+    check("world", world, one_of(*SIZES))
+    return f"pocket-{world}"

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from PIL import ImageColor
 
 _Point = tuple[float, float]
 _Box = tuple[float, float, float, float]
@@ -27,6 +28,17 @@ SNOW_DAYS = (
     ("#b9b8e0 #f9dfe4", "#fff4e4", "#e8c8e0", 0.08),
     ("#88aed6 #d6e5f3", "#ffffff", "#b8d0f0", 0.08),
 )
+
+
+def hls_of(colour: str) -> tuple[float, float, float]:
+    """Hue, lightness and saturation of "#rrggbb" or "#rgb", each in [0, 1]."""
+    return colorsys.rgb_to_hls(*(channel / 255 for channel in ImageColor.getrgb(colour)))
+
+
+def hex_of(hue: float, lightness: float, saturation: float) -> str:
+    """The colour as "#rrggbb"; the inverse of `hls_of`."""
+    rgb = colorsys.hls_to_rgb(hue, lightness, saturation)
+    return "#" + "".join(f"{round(255 * channel):02x}" for channel in rgb)
 
 
 class Canvas:
@@ -54,10 +66,9 @@ class Canvas:
 
     def tone(self, colour: str) -> str:
         """The colour in this drawing's palette."""
-        hue, light, strength = colorsys.rgb_to_hls(*(int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)))
+        hue, light, strength = hls_of(colour)
         light = float(np.clip(light + self.light * min(1.0, 4 * light), 0, 1))
-        rgb = colorsys.hls_to_rgb((hue + self.hue) % 1.0, light, min(1.0, strength * self.saturation))
-        return "#" + "".join(f"{round(255 * channel):02x}" for channel in rgb)
+        return hex_of((hue + self.hue) % 1.0, light, min(1.0, strength * self.saturation))
 
     def paint(self, fill: str, kind: str = "linear") -> str:
         """The SVG value of a fill; several colours define a gradient."""

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ._canvas import DESERT_DAYS, SNOW_DAYS, Canvas
+from .vocabulary import PLACES
 
 
 def _beach(c: Canvas) -> None:
@@ -281,33 +282,17 @@ def _studio(c: Canvas) -> None:
     c.glow("#8f887f", 64, 116, 62, 10, 0.25)
 
 
-_PLACES = (
-    _beach,
-    _forest,
-    _city,
-    _desert,
-    _snow,
-    _night_sky,
-    _meadow,
-    _sea,
-    _living_room,
-    _kitchen,
-    _mountains,
-    _street,
-    _underwater,
-    _farm,
-    _space,
-    _studio,
-)
-_DRAW: dict[str, Callable[[Canvas], None]] = {draw.__name__[1:].replace("_", " "): draw for draw in _PLACES}
-PLACES: tuple[str, ...] = tuple(_DRAW)
+#: The place "night sky" is drawn by `_night_sky`, and so on.
+_DRAW: dict[str, Callable[[Canvas], None]] = {
+    place: globals()["_" + place.replace(" ", "_")] for place in PLACES
+}
 _UNTINTED = ("night sky", "living room", "kitchen", "underwater", "space", "studio")
 
 
 def background_svg(place: str, rng: np.random.Generator) -> str:
     """SVG document (viewBox 0 0 128 128) of one drawing of `place`; the same rng state gives the same string.
 
-    Raises ValueError for a place that is not in `PLACES`.
+    Raises ValueError for a place that is not in `vocabulary.PLACES`.
     """
     if place not in _DRAW:
         raise ValueError(f"place={place!r} is not one of {PLACES}")

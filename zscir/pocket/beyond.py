@@ -6,7 +6,6 @@ readers of `zscir.benchmarks` then treat them as they treat the real ones.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +13,9 @@ from PIL import Image
 
 from zscir.storage import artifact
 
-from .backgrounds import PLACES
-from .layouts import NOTICE, source_fingerprint
+from .layouts import NOTICE, source_fingerprint, write_json
 from .scenes import Object, Scene, render, sample_object
-from .vocabulary import COLOURS, SCENE_NOUNS
+from .vocabulary import COLOURS, PLACES, SCENE_NOUNS
 
 #: World size -> queries of each GeneCIS task, composition queries, nouns of the domain conversion.
 SIZES = {"tiny": (8, 12, 4), "small": (150, 300, 40), "large": (400, 600, 60)}
@@ -45,7 +43,7 @@ def make_beyond(size: str = "small", seed: int = 0, root: Path | None = None) ->
         _write_genecis(folder / "genecis", tasks, np.random.default_rng([STREAM, seed, 0]))
         _write_composition(folder / "composition", regions, np.random.default_rng([STREAM, seed, 1]))
         _write_domains(folder / "domains", nouns, np.random.default_rng([STREAM, seed, 2]))
-        (folder / "LICENSE-OpenMoji.txt").write_text(NOTICE)
+        (folder / "LICENSE-OpenMoji.txt").write_text(NOTICE, "utf-8")
 
     return artifact("pocket-beyond", key, build, root)
 
@@ -102,14 +100,13 @@ def _write_genecis(root: Path, count: int, rng: np.random.Generator) -> None:
         "focus_object": (_focus_object, pictures.whole),
         "change_object": (_change_object, pictures.whole),
     }
-    (root / "genecis").mkdir(parents=True)
     for task, (maker, draw) in makers.items():
         entries = []
         for _ in range(count):
             condition, reference, target, others = maker(rng)
             entry = {"reference": draw(reference), "target": draw(target), "condition": condition}
             entries.append(entry | {"gallery": [draw(scene) for scene in others]})
-        (root / "genecis" / f"{task}.json").write_text(json.dumps(entries))
+        write_json(root / "genecis" / f"{task}.json", entries)
 
 
 def _focus_attribute(rng: np.random.Generator) -> tuple[str, Scene, Scene, list[Scene]]:
@@ -167,7 +164,7 @@ def _write_composition(root: Path, count: int, rng: np.random.Generator) -> None
         _save(picture, root / "val2017" / name)
         _save(Image.fromarray(masked), root / "val2017_masked" / name)
         lines.append(f"{name},{';'.join(map(str, box))},{nouns[0]},{';'.join(nouns[1:])}")
-    (root / "coco_eval.csv").write_text("\n".join(lines) + "\n")
+    (root / "coco_eval.csv").write_text("\n".join(lines) + "\n", "utf-8")
 
 
 def _write_domains(root: Path, count: int, rng: np.random.Generator) -> None:
@@ -185,5 +182,5 @@ def _write_domains(root: Path, count: int, rng: np.random.Generator) -> None:
             kind = style.replace(" ", "_") if style != "photo" else "other"
             targets += [f"{draw(kind, n, style)} {label + 1000 * place}" for n in range(_EACH)]
     for name, lines in (("imgnet_real_query.txt", real), ("imgnet_targets.txt", targets)):
-        (root / "imgnet" / name).write_text("\n".join(lines) + "\n")
-    (root / "imgnet" / "domains.txt").write_text("\n".join(DOMAIN_WORDS.values()) + "\n")
+        (root / "imgnet" / name).write_text("\n".join(lines) + "\n", "utf-8")
+    (root / "imgnet" / "domains.txt").write_text("\n".join(DOMAIN_WORDS.values()) + "\n", "utf-8")

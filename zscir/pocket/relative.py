@@ -9,39 +9,34 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import captions
-from .captions import garment_facts, noun_word, object_phrase, pick, with_article
+from .captions import garment_facts, is_or_are, noun_word, object_phrase, pick, together, with_article
 from .scenes import Object, Scene
-from .vocabulary import BACKGROUND, COUNTS, PATTERNS, THINGS, WHERE
+from .vocabulary import BACKGROUND, COUNTS, PATTERNS, PHRASES, THINGS, WHERE
 
 #: Negation, counting and comparison.
 HARD_KINDS = ("negation", "count", "comparison")
-KINDS = ("place", "object", "addition", "colour", "pattern", "style", "light", "several", *HARD_KINDS)
+_TURNS = PHRASES["change"]
 _SIZE_ORDER = {"small": 0, None: 1, "large": 2}
+#: Attribute of the first thing -> the kind of a change in it.
+_ATTRIBUTES = {"colour": "colour", "pattern": "pattern", "size": "comparison", "count": "count"}
 
 
 def changes(reference: Scene, target: Scene) -> list[str]:
     """The kinds of change between two scenes of one set, in the order people name them."""
-    found = []
     before, after = reference.objects, target.objects
     if before[0].noun != after[0].noun:
-        found.append("object")
+        found = ["object"]
     else:
-        one, two = before[0], after[0]
-        names = ("colour", "pattern", "size", "count")
-        kinds = ("colour", "pattern", "comparison", "count")
-        found += [k for n, k in zip(names, kinds, strict=True) if getattr(one, n) != getattr(two, n)]
-    nouns = {o.noun for o in before[1:]}, {o.noun for o in after[1:]}
-    found += ["addition"] if nouns[1] - nouns[0] else []
-    found += ["negation"] if nouns[0] - nouns[1] else []
-    found += ["place"] if reference.place != target.place else []
-    found += ["light"] if reference.light != target.light else []
-    found += ["style"] if reference.style != target.style else []
-    return found
+        differs = (name for name in _ATTRIBUTES if getattr(before[0], name) != getattr(after[0], name))
+        found = [_ATTRIBUTES[name] for name in differs]
+    old, new = ({thing.noun for thing in things[1:]} for things in (before, after))
+    found += ["addition"] if new - old else []
+    found += ["negation"] if old - new else []
+    return found + [k for k in ("place", "light", "style") if getattr(reference, k) != getattr(target, k)]
 
 
 def relative_caption(reference: Scene, target: Scene, rng: np.random.Generator) -> tuple[str, str]:
-    """The relative caption and its kind (one of `KINDS`).
+    """The relative caption and its kind: one that `changes` names, or "several".
 
     Raises ValueError when the two scenes do not differ in anything that can be said.
     """
@@ -53,149 +48,86 @@ def relative_caption(reference: Scene, target: Scene, rng: np.random.Generator) 
         return _description(target, rng), kind
     clauses = [_CLAUSES[change](reference, target, rng) for change in found]
     if found == ["object", "place"] and rng.random() < 0.5:
-        text = f"{clauses[0]} {pick(rng, WHERE[target.place])}"
-    else:
-        text = pick(rng, (", ", " and ")).join(clauses)
-    return text, kind
+        return f"{clauses[0]} {pick(rng, WHERE[target.place])}", kind
+    return pick(rng, (", ", " and ")).join(clauses), kind
 
 
 def _description(target: Scene, rng: np.random.Generator) -> str:
     """Says outright what the target shows, as many of CIRR's annotators do."""
-    text = captions._together(target, rng, 0.9)
-    text = f"{text} {pick(rng, WHERE[target.place])}"
+    text = f"{together(target, rng, 0.9)} {pick(rng, WHERE[target.place])}"
     if target.light == "night":
-        text += " " + pick(rng, captions.AT_NIGHT)
+        text += " " + pick(rng, PHRASES["at night"])
     if target.style != "photo":
-        text = pick(rng, captions.STYLE_OF[target.style]).format(text)
-    return pick(rng, ("shows {}", "show {}", "{}", "the target photo is of {}", "change it to {}")).format(
-        text
-    )
+        text = pick(rng, PHRASES["style of"][target.style], text)
+    return pick(rng, _TURNS["description"], text)
 
 
 def _place(reference: Scene, target: Scene, rng: np.random.Generator) -> str:
     where, ground = pick(rng, WHERE[target.place]), pick(rng, BACKGROUND[target.place])
-    noun = noun_word(target.objects[0], rng)
-    turns = (
-        *(f"is {where} instead", f"is {where}", f"the {noun} is now {where}", f"same {noun} but {where}"),
-        *(f"put the {noun} {where}", f"change the background to {ground}", f"show it {where}"),
-        *(f"with {ground} in the background", f"move it, {where}"),
-    )
-    return pick(rng, turns)
+    return pick(rng, _TURNS["place"], where=where, ground=ground, noun=noun_word(target.objects[0], rng))
 
 
 def _object(reference: Scene, target: Scene, rng: np.random.Generator) -> str:
     old, new = noun_word(reference.objects[0], rng), object_phrase(target.objects[0], rng, 0.9)
     gone = old if reference.objects[0].count > 1 else with_article(old)
-    turns = (
-        *(f"replace the {old} with {new}", f"change the {old} to {new}", f"{new} instead of {gone}"),
-        *(f"shows {new} instead of {gone}", f"{new} in place of the {old}", f"is {new}", f"make it {new}"),
-    )
-    return pick(rng, turns)
+    return pick(rng, _TURNS["object"], old=old, new=new, gone=gone)
 
 
-def _new_thing(reference: Scene, target: Scene) -> Object:
-    old = {o.noun for o in reference.objects[1:]}
-    return next(o for o in target.objects[1:] if o.noun not in old)
+def _only_in(scene: Scene, other: Scene) -> Object:
+    """The first of the further things of a scene that the other does not show as a further thing."""
+    known = {thing.noun for thing in other.objects[1:]}
+    return next(thing for thing in scene.objects[1:] if thing.noun not in known)
 
 
 def _addition(reference: Scene, target: Scene, rng: np.random.Generator) -> str:
-    new = object_phrase(_new_thing(reference, target), rng, 0.9)
-    be = "are" if _new_thing(reference, target).count > 1 else "is"
-    turns = (
-        f"add {new}",
-        f"with {new}",
-        f"has {new} next to it",
-        f"there {be} also {new}",
-        f"now with {new}",
-    )
-    return pick(rng, turns)
+    thing = _only_in(target, reference)
+    return pick(rng, _TURNS["addition"], new=object_phrase(thing, rng, 0.9), be=is_or_are(thing.count > 1))
 
 
 def _negation(reference: Scene, target: Scene, rng: np.random.Generator) -> str:
-    kept = {o.noun for o in target.objects}
-    gone = noun_word(next(o for o in reference.objects[1:] if o.noun not in kept), rng)
-    turns = (
-        f"no {gone}",
-        f"without the {gone}",
-        f"has no {gone}",
-        f"remove the {gone}",
-        f"there is no {gone}",
-    )
-    return pick(rng, turns)
+    return pick(rng, _TURNS["negation"], gone=noun_word(_only_in(reference, target), rng))
 
 
 def _count(reference: Scene, target: Scene, rng: np.random.Generator) -> str:
     thing = target.objects[0]
-    word, number = noun_word(thing, rng), COUNTS[thing.count]
+    noun = noun_word(thing, rng)
     if thing.count == 1:
-        return pick(rng, (f"only one {word}", f"a single {word}", f"one {word} instead of {COUNTS[2]}"))
-    before = COUNTS[reference.objects[0].count]
-    turns = [
-        f"{number} {word}",
-        f"show {number} {word}",
-        f"{number} {word} instead of {before}",
-        f"has {number} {word}",
-    ]
+        return pick(rng, _TURNS["fewer"], noun=noun)
+    number, before, turns = COUNTS[thing.count], COUNTS[reference.objects[0].count], _TURNS["count"]
     if thing.count == 2:
-        turns.append(f"has a second {noun_word(thing, rng, plural=False)}")
-    return pick(rng, turns)
+        turns = [*turns, f"has a second {noun_word(thing, rng, plural=False)}"]
+    return pick(rng, turns, noun=noun, number=number, before=before)
+
+
+def _look(kind: str, thing: Object, noun: str, word: str, rng: np.random.Generator) -> str:
+    """A thing's new colour or pattern, in one `word`."""
+    phrase = f"{word} {noun}" if thing.count > 1 else with_article(f"{word} {noun}")
+    return pick(rng, _TURNS[kind], noun=noun, be=is_or_are(thing.count > 1), word=word, phrase=phrase)
 
 
 def _colour(reference: Scene, target: Scene, rng: np.random.Generator) -> str:
     thing = target.objects[0]
-    word, be = noun_word(thing, rng), "are" if thing.count > 1 else "is"
-    one = with_article(f"{thing.colour} {word}") if thing.count == 1 else f"{thing.colour} {word}"
-    turns = (
-        f"the {word} {be} {thing.colour}",
-        f"make the {word} {thing.colour}",
-        one,
-        f"is {thing.colour} instead",
-    )
-    return pick(rng, turns)
+    return _look("colour", thing, noun_word(thing, rng), thing.colour, rng)
 
 
 def _pattern(reference: Scene, target: Scene, rng: np.random.Generator) -> str:
     thing = target.objects[0]
-    word, be, look = (
-        noun_word(thing, rng),
-        "are" if thing.count > 1 else "is",
-        pick(rng, PATTERNS[thing.pattern]),
-    )
-    one = with_article(f"{look} {word}") if thing.count == 1 else f"{look} {word}"
-    return pick(rng, (f"the {word} {be} {look}", f"make the {word} {look}", one))
+    return _look("pattern", thing, noun_word(thing, rng), pick(rng, PATTERNS[thing.pattern]), rng)
 
 
 def _comparison(reference: Scene, target: Scene, rng: np.random.Generator) -> str:
     old, new = reference.objects[0], target.objects[0]
     grows = _SIZE_ORDER[new.size] > _SIZE_ORDER[old.size]
-    word, be = noun_word(new, rng), "are" if new.count > 1 else "is"
-    how = pick(rng, ("bigger", "larger") if grows else ("smaller",))
-    return pick(
-        rng, (f"the {word} {be} {how}", f"make the {word} {how}", f"has a {how} {word}", f"{how} {word}")
-    )
+    noun, how = noun_word(new, rng), pick(rng, ("bigger", "larger") if grows else ("smaller",))
+    return pick(rng, _TURNS["comparison"], noun=noun, be=is_or_are(new.count > 1), how=how)
 
 
 def _light(reference: Scene, target: Scene, rng: np.random.Generator) -> str:
-    if target.light == "day":
-        return pick(rng, ("by day", "in daylight"))
-    return pick(rng, ("show it at night", "at night", "it is night", "same place but at night", "it is dark"))
+    return pick(rng, _TURNS[target.light])
 
 
 def _style(reference: Scene, target: Scene, rng: np.random.Generator) -> str:
-    word = THINGS[target.objects[0].noun].name
-    if target.style == "sketch":
-        turns = (
-            "as a drawing",
-            f"same {word} but as a drawing",
-            "is a sketch",
-            "a pencil drawing",
-            "make it a drawing",
-        )
-    elif target.style == "photo":
-        turns = ("as a photo", "make it a photo", "is a photo in color")
-    else:
-        turns = ("in black and white", f"same {word} but in black and white", "is a black and white photo")
-    return pick(rng, turns)
+    return pick(rng, _TURNS[target.style], noun=THINGS[target.objects[0].noun].name)
 
 
 _CLAUSES = {

@@ -17,14 +17,17 @@ from PIL import Image
 
 from . import backgrounds, drawing
 from .garments import LENGTHS, SLEEVES
-from .vocabulary import COLOURS, OUTDOORS, PATTERNS, SCENE_NOUNS, STYLES, SUPPORTS, THINGS
+from .vocabulary import COLOURS, OUTDOORS, PATTERNS, PLACES, SCENE_NOUNS, STYLES, SUPPORTS, THINGS
 
 #: Pixels of a scene's side.
 PIXELS = 128
-RELATIONS = ("beside", "behind", "on")
+#: Share of garment pictures among the training scenes.
+FASHION_SHARE = 0.12
 _BACKGROUND_DRAWINGS = 24
+_Box = tuple[int, Image.Image, int, int]
 _PAPER = np.array([250, 247, 240], dtype=np.float32)
 _NIGHT = np.array([0.28, 0.33, 0.55], dtype=np.float32)
+_NIGHT_THING = (0.62, 0.66, 0.86, 1.0)  # red, green, blue, alpha
 
 
 @dataclass(frozen=True)
@@ -101,16 +104,15 @@ def sample_scene(rng: np.random.Generator) -> Scene:
         thing = sample_object(rng, str(noun))
         room = 4 - sum(o.count for o in objects) - (kinds - len(objects) - 1)
         objects.append(dataclasses.replace(thing, count=min(thing.count, room)))
-    places = [p for p in backgrounds.PLACES if not any(held_out(o.noun, p) for o in objects)]
+    places = [p for p in PLACES if not any(held_out(o.noun, p) for o in objects)]
     if not places:
         return sample_scene(rng)
     place = str(rng.choice(places))
     light = "night" if place in OUTDOORS and rng.random() < 0.15 else "day"
     style = str(rng.choice(STYLES, p=[0.76, 0.12, 0.12]))
-    scene = Scene(
-        place, tuple(objects), style, light if style == "photo" else "day", seed=int(rng.integers(2**31))
-    )
-    return dataclasses.replace(scene, relation=sample_relation(rng, scene.objects))
+    light = light if style == "photo" else "day"
+    seed = int(rng.integers(2**31))
+    return Scene(place, tuple(objects), style, light, sample_relation(rng, tuple(objects)), seed)
 
 
 def sample_relation(rng: np.random.Generator, objects: tuple[Object, ...]) -> str | None:
@@ -142,15 +144,21 @@ def sample_garment(rng: np.random.Generator, noun: str | None = None) -> Scene:
     return Scene("studio", (thing,), seed=int(rng.integers(2**31)))
 
 
+def training_scene(index: int, seed: int, stream: int) -> Scene:
+    """The scene of number `index` of a stream: of image–caption pairs, of pretraining, or held out of it."""
+    rng = np.random.default_rng([stream, seed, index])
+    return sample_garment(rng) if rng.random() < FASHION_SHARE else sample_scene(rng)
+
+
 @lru_cache(maxsize=1024)
 def _background(place: str, variant: int, size: int) -> np.ndarray:
-    rng = np.random.default_rng([backgrounds.PLACES.index(place), variant])
+    rng = np.random.default_rng([PLACES.index(place), variant])
     picture = drawing.render_svg(backgrounds.background_svg(place, rng), size)
     return np.asarray(picture.convert("RGB"))
 
 
-def _boxes(scene: Scene, rng: np.random.Generator, size: int) -> list[tuple[int, Image.Image, int, int]]:
-    """(label, sprite, left, top) of every thing, in drawing order (far ones first)."""
+def _boxes(scene: Scene, rng: np.random.Generator, size: int) -> list[_Box]:
+    """Label, sprite, left and top of every thing, in drawing order (far ones first)."""
     things = [(label, o) for label, o in enumerate(scene.objects, start=1) for _ in range(o.count)]
     side = size * {1: 0.58, 2: 0.47, 3: 0.37, 4: 0.30}[len(things)]
     slots = (np.arange(len(things)) + 0.5) / len(things)
@@ -170,20 +178,23 @@ def _boxes(scene: Scene, rng: np.random.Generator, size: int) -> list[tuple[int,
         left = size * (x + rng.uniform(-0.05, 0.05)) - picture.width / 2
         placed.append([label, picture, left, bottom - picture.height])
     _arrange(scene.relation, placed, size)
-    limit = [(0, size - p.width, size - p.height) for _, p, _, _ in placed]
     boxes = [
-        (label, p, round(min(max(x, lo), max(right, 0))), round(min(max(y, 0), max(low, 0))))
-        for (label, p, x, y), (lo, right, low) in zip(placed, limit, strict=True)
+        (label, p, _inside(left, size - p.width), _inside(top, size - p.height))
+        for label, p, left, top in placed
     ]
     return sorted(boxes, key=lambda b: (b[3] + b[1].height, b[0])) if scene.relation != "on" else boxes
+
+
+def _inside(place: float, most: int) -> int:
+    """The nearest pixel from 0 to `most`."""
+    return round(min(max(place, 0), max(most, 0)))
 
 
 def _arrange(relation: str | None, placed: list, size: int) -> None:
     """Move the first thing behind or onto the second, in place."""
     if relation not in ("behind", "on"):
         return
-    first = next(p for p in placed if p[0] == 1)
-    second = next(p for p in placed if p[0] == 2)
+    first, second = (next(p for p in placed if p[0] == label) for label in (1, 2))
     if relation == "behind":
         side = 1 if first[2] > second[2] else -1
         first[2] = second[2] + side * 0.42 * second[1].width + 0.5 * (second[1].width - first[1].width)
@@ -195,9 +206,7 @@ def _arrange(relation: str | None, placed: list, size: int) -> None:
         placed.sort(key=lambda p: p[0] == 1)
 
 
-def _draw_garment(
-    scene: Scene, rng: np.random.Generator, size: int
-) -> list[tuple[int, Image.Image, int, int]]:
+def _garment_box(scene: Scene, rng: np.random.Generator, size: int) -> list[_Box]:
     thing = scene.objects[0]
     svg = drawing.thing_svg(thing.noun, thing.colour, thing.pattern, False, thing.length, thing.sleeves)
     side = round(size * rng.uniform(0.86, 0.96))
@@ -221,12 +230,11 @@ def render(scene: Scene, size: int = PIXELS) -> tuple[Image.Image, np.ndarray]:
         canvas = canvas * _NIGHT
     labels = np.zeros((size, size), dtype=np.uint8)
     picture = Image.fromarray(np.clip(canvas, 0, 255).astype(np.uint8))
-    boxes = _draw_garment(scene, rng, size) if scene.is_fashion else _boxes(scene, rng, size)
+    boxes = _garment_box(scene, rng, size) if scene.is_fashion else _boxes(scene, rng, size)
     for label, thing, left, top in boxes:
         if scene.light == "night":
-            thing = Image.merge(
-                "RGBA", [c.point(lambda v, f=f: round(v * f)) for c, f in _night_bands(thing)]
-            )
+            bands = zip(thing.split(), _NIGHT_THING, strict=True)
+            thing = Image.merge("RGBA", [band.point(lambda v, f=f: round(v * f)) for band, f in bands])
         picture.paste(thing, (left, top), thing)
         seen = np.asarray(thing.getchannel("A")) > 127
         region = labels[top : top + thing.height, left : left + thing.width]
@@ -234,7 +242,3 @@ def render(scene: Scene, size: int = PIXELS) -> tuple[Image.Image, np.ndarray]:
     if scene.style == "black and white":
         picture = picture.convert("L").convert("RGB")
     return picture, labels
-
-
-def _night_bands(thing: Image.Image) -> list[tuple[Image.Image, float]]:
-    return list(zip(thing.split(), (0.62, 0.66, 0.86, 1.0), strict=True))

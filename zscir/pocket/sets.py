@@ -13,12 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .backgrounds import PLACES
 from .captions import noun_word
 from .garments import LENGTHS, SLEEVES
 from .relative import fashion_captions, relative_caption
 from .scenes import Object, Scene, held_out, held_out_garment, sample_object, sample_relation
-from .vocabulary import COLOURS, OUTDOORS, PATTERNS, SCENE_NOUNS, WHERE
+from .vocabulary import COLOURS, OUTDOORS, PATTERNS, PLACES, SCENE_NOUNS, WHERE
 
 #: Which of the six members are reference and target of a query (see `six`).
 QUERY_PATTERN = ((0, 1), (0, 2), (0, 3), (0, 4), (0, 5), (1, 0), (1, 4))
@@ -55,15 +54,12 @@ def _scene(
 def _changed_thing(rng: np.random.Generator, thing: Object) -> Object:
     """`thing` with another colour, pattern, size or number."""
     what = str(rng.choice(["colour", "colour", "pattern", "size", "size", "count", "count"]))
-    if what == "colour":
-        return dataclasses.replace(thing, colour=str(rng.choice([c for c in COLOURS if c != thing.colour])))
-    if what == "pattern":
-        return dataclasses.replace(
-            thing, pattern=str(rng.choice([p for p in PATTERNS if p != thing.pattern]))
-        )
     if what == "size":
         return dataclasses.replace(thing, size="small" if thing.size == "large" else "large")
-    return dataclasses.replace(thing, count=2 if thing.count == 1 else 1)
+    if what == "count":
+        return dataclasses.replace(thing, count=2 if thing.count == 1 else 1)
+    others = [w for w in (COLOURS if what == "colour" else PATTERNS) if w != getattr(thing, what)]
+    return dataclasses.replace(thing, **{what: str(rng.choice(others))})
 
 
 def six(rng: np.random.Generator) -> SetOfSix:
@@ -77,11 +73,8 @@ def six(rng: np.random.Generator) -> SetOfSix:
     noun, other, place, elsewhere = _pair_of_nouns(rng)
     main = dataclasses.replace(sample_object(rng, noun), count=1 if rng.random() < 0.85 else 2)
     second = dataclasses.replace(sample_object(rng, other), count=1)
-    third = dataclasses.replace(
-        sample_object(rng, str(rng.choice([n for n in SCENE_NOUNS if n not in (noun, other)]))),
-        count=1,
-        pattern=None,
-    )
+    another = str(rng.choice([n for n in SCENE_NOUNS if n not in (noun, other)]))
+    third = dataclasses.replace(sample_object(rng, another), count=1, pattern=None)
     company = (third,) if rng.random() < 0.35 else ()
     fourth = _scene(rng, place, main) if company else _scene(rng, place, main, third)
     where = elsewhere if rng.random() < 0.4 else place
@@ -103,14 +96,11 @@ def six(rng: np.random.Generator) -> SetOfSix:
 
 def garment_looks(noun: str) -> list[Object]:
     """Every look of a garment."""
-    choices = itertools.product(COLOURS, (None, *PATTERNS), LENGTHS, SLEEVES)
-    return [
-        Object(noun, colour, pattern, None, 1, length, sleeves)
-        for colour, pattern, length, sleeves in choices
-    ]
+    choices = itertools.product(COLOURS, (None, *PATTERNS), [None], [1], LENGTHS, SLEEVES)
+    return [Object(noun, *choice) for choice in choices]
 
 
-def fashion_queries(noun: str, count: int, gallery: list[Object], rng: np.random.Generator) -> list[tuple]:
+def fashion_queries(count: int, gallery: list[Object], rng: np.random.Generator) -> list[tuple]:
     """(reference look, target look, two captions) whose target is a held-out look and whose
     reference shares one to three of colour, pattern, length and sleeves with it."""
     targets = [look for look in gallery if held_out_garment(look)]

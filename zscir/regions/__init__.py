@@ -1,6 +1,6 @@
 """Where a noun is in an image, and the image with the rest of it masked (chapter 3)."""
 
 from zscir.regions.maps import noun_cams
-from zscir.regions.masks import encode_masked, keep_mask, mask_image
+from zscir.regions.masks import encode_masked, encode_regions, keep_mask, mask_image
 
-__all__ = ["encode_masked", "keep_mask", "mask_image", "noun_cams"]
+__all__ = ["encode_masked", "encode_regions", "keep_mask", "mask_image", "noun_cams"]

@@ -14,52 +14,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from zscir.backbone import Backbone
 from zscir.backbone.weights import check_layer
-from zscir.regions.cams import (
-    FAST_METHODS,
-    REFERENCES,
-    fast_maps,
-    reference_maps,
-    reference_pixel_maps,
-    scaled,
-)
-from zscir.regions.masks import (
-    FILLS,
-    KEEPS,
-    PAINTS,
-    encode_masked,
-    expand_mask,
-    is_empty,
-    keep_mask,
-    mask_image,
-)
-
-__all__ = [
-    "CONTRAST_NOUNS",
-    "ENGINES",
-    "FILLS",
-    "GRAINS",
-    "KEEPS",
-    "METHODS",
-    "PAINTS",
-    "TARGETS",
-    "TEMPLATE",
-    "encode_masked",
-    "expand_mask",
-    "is_empty",
-    "keep_mask",
-    "mask_image",
-    "noun_cams",
-    "upsample_cams",
-]
+from zscir.regions.cams import FAST_METHODS, REFERENCES, fast_maps, reference_maps, reference_pixel_maps
+from zscir.regions.masks import GRAINS, upsample_cams
 
 METHODS = tuple(REFERENCES)
 ENGINES = ("fast", "reference")
-GRAINS = ("pixel", "patch")
 TARGETS = ("cosine", "contrast")
 TEMPLATE = "a photo of a {noun}"
 #: Common, unlike things; what their texts share is what "contrast" takes away.
@@ -139,16 +102,6 @@ def noun_cams(
     if engine == "fast" and grain == "pixel":
         whole = upsample_cams(whole, backbone.image_size)
     return list(whole.split(counts))
-
-
-def upsample_cams(grid: Tensor, size: int) -> Tensor:
-    """Maps [..., size, size] from maps at patch grain [..., h, w], float32 in [0, 1].
-
-    Bilinear, then stretched to [0, 1] again: exactly what ``grain="pixel"`` gives.
-    """
-    flat = grid.float().reshape(-1, 1, *grid.shape[-2:])
-    flat = F.interpolate(flat, size=(size, size), mode="bilinear", align_corners=False)
-    return scaled(flat).reshape(*grid.shape[:-2], size, size)
 
 
 def _chunks(counts: Sequence[int], most: int) -> Iterator[list[int]]:

@@ -10,6 +10,7 @@ Letters in shapes: B images, S image side, h x w a grid of cells, D joint width.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -18,13 +19,75 @@ from torch import Tensor
 from torchvision.transforms.functional import gaussian_blur
 
 from zscir.backbone import Backbone
-from zscir.regions.token_drop import encode_kept
+from zscir.regions.cams import scaled
+from zscir.regions.token_drop import encode_kept, kept_patches, patch_grid
 
 KEEPS = ("noun", "rest")
+#: At which size a map is compared with the threshold: the image's, or that of the CAM layer's grid.
+GRAINS = ("pixel", "patch")
 #: Fills that put something into a masked pixel.
 PAINTS = ("mean", "black", "blur", "noise")
 #: All fills; "drop" leaves masked patches out of the tower instead (see ``zscir.regions.token_drop``).
 FILLS = (*PAINTS, "drop")
+
+
+class MaskedImages(NamedTuple):
+    """Features [B, D] of masked images, float32, rows of length 1; the masks ``keep``, bool [B, S, S] or
+    [B, h, w]; and which of these the threshold alone would have left ``empty``, bool [B]."""
+
+    features: Tensor
+    keep: Tensor
+    empty: Tensor
+
+
+def encode_regions(
+    backbone: Backbone,
+    pixels: Tensor,
+    maps: Tensor,
+    tau: float,
+    keep: str = "noun",
+    fill: str = "mean",
+    grain: str = "pixel",
+    generator: torch.Generator | None = None,
+) -> MaskedImages:
+    """From the map of a noun to the feature of its image with the rest masked.
+
+    Args:
+        backbone: the frozen towers.
+        pixels: [B, 3, S, S] normalised.
+        maps: one an image, in [0, 1], of the image's size [B, S, S] or of the CAM layer's grid [B, h, w].
+        tau, keep: as in `keep_mask`.
+        fill: as in `encode_masked`; "drop" turns the masks into masks of patches.
+        grain: "pixel" thresholds at the image's size, "patch" gives masks of patches.
+        generator: of the noise.
+
+    Raises:
+        ValueError: an illegal value, or "drop" for a tower without patch tokens.
+    """
+    size = backbone.image_size
+    kept, empty = noun_regions(maps, tau, keep, size if grain == "pixel" else None)
+    if fill == "drop" or (grain == "patch" and kept.shape[-1] == size):
+        kept = kept_patches(kept, patch_grid(backbone))
+    return MaskedImages(encode_masked(backbone, pixels, kept, fill, generator), kept, empty)
+
+
+def noun_regions(
+    maps: Tensor, tau: float, keep: str = "noun", size: int | None = None
+) -> tuple[Tensor, Tensor]:
+    """`keep_mask` and `is_empty` of maps [B, h, w], brought to ``size`` x ``size`` first if it is given."""
+    if size is not None and maps.shape[-1] != size:
+        maps = upsample_cams(maps, size)
+    return keep_mask(maps.float(), tau, keep), is_empty(maps.float(), tau, keep)
+
+
+def upsample_cams(grid: Tensor, size: int) -> Tensor:
+    """Maps [..., size, size] from maps at patch grain [..., h, w], float32 in [0, 1].
+
+    Bilinear, then stretched to [0, 1] again: exactly what ``grain="pixel"`` gives.
+    """
+    flat = grid.float().reshape(-1, 1, *grid.shape[-2:])
+    flat = F.interpolate(flat, size=(size, size), mode="bilinear", align_corners=False)
+    return scaled(flat).reshape(*grid.shape[:-2], size, size)
 
 
 def keep_mask(cam: Tensor, tau: float, keep: str = "noun") -> Tensor:

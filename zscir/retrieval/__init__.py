@@ -3,12 +3,13 @@
 from zscir.retrieval.comparison import average, compare, difference, metric_table
 from zscir.retrieval.features import gallery_features
 from zscir.retrieval.protocols import compose_prompt
-from zscir.retrieval.queries import evaluate, query_features, retrieve_files
+from zscir.retrieval.queries import Composition, evaluate, query_features, retrieve_files
 from zscir.retrieval.ranking import retrieve, score_features
 from zscir.retrieval.scores import Scores
 from zscir.retrieval.submission import check_submission, write_submission
 
 __all__ = [
+    "Composition",
     "Scores",
     "average",
     "check_submission",

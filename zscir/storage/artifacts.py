@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from zscir.storage.locks import alone
+from zscir.storage.locks import lock
 from zscir.storage.paths import artifacts_root
 
 KEY_FILE = "key.json"
@@ -74,7 +74,7 @@ def artifact(kind: str, key: dict, build: Callable[[Path], None], root: Path | N
     folder = Path(root if root is not None else artifacts_root()) / kind / fingerprint(key)
     if is_whole(folder):
         return folder
-    with alone(folder):
+    with lock(folder):
         if not is_whole(folder):  # another process may have built it while this one waited
             _build(folder, _record(kind, key), build)
     return folder

@@ -1,6 +1,6 @@
 """Train the pocket backbone: a small open_clip model, from pocket pictures and captions alone.
 
-    zscir pocket pretrain --out zscir/pocket/weights
+    python -m pretraining.pretrain --out zscir/pocket/weights
 
 Scenes come from a pool of drawn pictures; captions are drawn anew every time a picture is
 seen, one that tells everything and one that leaves things out, and beside them short texts
@@ -28,10 +28,11 @@ import torch
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from zscir.backbone.weights import save_backbone
+from zscir.pocket import captions
 from zscir.storage import fingerprint
 from zscir.storage.paths import artifacts_root
 
-from . import captions
 from .locality import image_tokens, start_local
 from .losses import clip_loss, named_in, patch_losses, short_texts
 from .pool import draw_pool, world_sample
@@ -250,8 +251,6 @@ def train(config: PretrainConfig, checkpoint: Path, every: int = 200) -> Run:
 
 def export(run: Run, folder: Path) -> None:
     """Write the trained model, its log and its provenance to `folder` (fp16 safetensors, JSON, CSV)."""
-    from zscir.backbone.weights import save_backbone
-
     cam_layers = run.config.cam_layers.split(",")
     config = {"model_cfg": run.config.model_cfg(), "preprocess_cfg": preprocess_cfg(run.config)}
     config |= {"cam_layers": cam_layers, "cam_method": run.config.cam_method, "cam_target": "contrast"}
@@ -263,15 +262,17 @@ def export(run: Run, folder: Path) -> None:
         "world": world_sample(run.config.seed),
     }
     about |= {"torch": torch.__version__.split("+")[0], "open_clip": open_clip.__version__}
-    (folder / "training.json").write_text(json.dumps(about, indent=1) + "\n")
-    with open(folder / "training_log.csv", "w", newline="") as out:
+    (folder / "training.json").write_text(json.dumps(about, indent=1) + "\n", "utf-8")
+    with open(folder / "training_log.csv", "w", newline="", encoding="utf-8") as out:
         writer = csv.DictWriter(out, fieldnames=list(run.log[-1]) if run.log else ["step"])
         writer.writeheader()
         writer.writerows({k: f"{v:.5g}" for k, v in entry.items()} for entry in run.log)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of ``zscir pocket pretrain``."""
+def main(words: list[str] | None = None) -> None:
+    """Train, or go on training, as the command line says, and write the trained model."""
+    about = __doc__.partition("\n")[0]
+    parser = argparse.ArgumentParser(prog="python -m pretraining.pretrain", description=about)
     for item in dataclasses.fields(PretrainConfig):
         kind = type(item.default)
         parser.add_argument(f"--{item.name.replace('_', '-')}", type=kind, default=item.default)
@@ -279,10 +280,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--checkpoint", type=Path, default=None, help="checkpoint file (default: among the artifacts)"
     )
     parser.add_argument("--out", type=Path, required=True, help="folder for the trained model")
-
-
-def main(args: argparse.Namespace) -> None:
-    """Run ``zscir pocket pretrain``."""
+    args = parser.parse_args(words)
     names = [item.name for item in dataclasses.fields(PretrainConfig)]
     config = PretrainConfig(**{name: getattr(args, name) for name in names})
     checkpoint = (
@@ -290,3 +288,7 @@ def main(args: argparse.Namespace) -> None:
     )
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
     export(train(config, checkpoint), args.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,6 +1,6 @@
 """How good a pocket backbone is: held-out retrieval, and where its maps of single nouns point.
 
-    zscir pocket judge --out zscir/pocket/weights/scores.json
+    python -m pretraining.judge --out zscir/pocket/weights/scores.json
 
 Pictures are drawn for the purpose, from a stream of scenes that no training sees.
 """
@@ -18,12 +18,13 @@ from PIL import Image
 
 from zscir.analysis.mask_quality import map_scores
 from zscir.backbone import Backbone, load_backbone
+from zscir.pocket import captions, scenes
+from zscir.pocket.scenes import training_scene
 from zscir.regions import noun_cams
 from zscir.regions.cams import FAST_METHODS
 from zscir.regions.maps import TARGETS
 
-from . import captions, scenes
-from .pool import HELD_OUT_STREAM, training_scene
+from .pool import HELD_OUT_STREAM
 
 #: Objects seen on less than a hundredth of the picture (pixels of 128 x 128) are hidden too far to be judged.
 LEAST_PIXELS = 164
@@ -103,16 +104,20 @@ def judge(backbone: Backbone, count: int = 1000, objects: int = 300) -> dict:
     }
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of ``zscir pocket judge``."""
+def main() -> None:
+    """Judge the backbone that the command line names and write its scores."""
+    parser = argparse.ArgumentParser(
+        prog="python -m pretraining.judge", description=__doc__.partition("\n")[0]
+    )
     parser.add_argument("--backbone", default="pocket", help="name or folder of a backbone")
     parser.add_argument("--out", type=Path, required=True, help="JSON file to write")
-
-
-def main(args: argparse.Namespace) -> None:
-    """Run ``zscir pocket judge``."""
+    args = parser.parse_args()
     scores = judge(load_backbone(args.backbone))
     part = args.out.with_suffix(".part")
     part.write_text(json.dumps(scores, indent=1) + "\n", encoding="utf-8")
     os.replace(part, args.out)
     print(json.dumps({**scores["retrieval"], **(scores["localisation"]["chosen"] or {})}, indent=1))
+
+
+if __name__ == "__main__":
+    main()

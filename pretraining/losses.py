@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .captions import PHOTO_OF, pick, with_article
-from .scenes import Scene
-from .vocabulary import BACKGROUND, THINGS, WHERE
+from zscir.pocket.captions import PHOTO_OF, pick, with_article
+from zscir.pocket.scenes import Scene
+from zscir.pocket.vocabulary import BACKGROUND, THINGS, WHERE
 
 #: What a short text may name: all things, then all places.
 NAMED = (*THINGS, *WHERE)
