@@ -24,8 +24,8 @@ from zscir.analysis.readings import (
     caption_words,
     closest,
     named_among,
+    pseudo_word_features,
     pseudo_words,
-    spoken,
     word_embeddings,
     word_features,
 )
@@ -73,7 +73,7 @@ def test_words_are_whole_tokens_and_the_frequent_ones_come_first(tiny_backbone):
 
 def test_a_pseudo_word_that_is_a_word_says_that_word(tiny_backbone):
     words = ["dog", "cat", "owl", "car"]
-    told = spoken(tiny_backbone, word_embeddings(tiny_backbone, words))
+    told = pseudo_word_features(tiny_backbone, word_embeddings(tiny_backbone, words))
     torch.testing.assert_close(told, word_features(tiny_backbone, words), atol=1e-5, rtol=0)
     assert closest(told, word_features(tiny_backbone, words), k=1)[:, 0].tolist() == [0, 1, 2, 3]
 

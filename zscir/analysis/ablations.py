@@ -122,9 +122,9 @@ def points(
     check_names(fixed)
     base = {**BASE, **fixed}
     numbers = range(seeds) if isinstance(seeds, int) else seeds
-    settings = [{**base, **one} for name in chosen for one in STUDIES[name].values()]
-    found = ({**one, "seed": int(seed)} for seed in numbers for one in settings)
-    return list({tuple(one.items()): one for one in found}.values())
+    settings = [{**base, **changes} for name in chosen for changes in STUDIES[name].values()]
+    found = ({**point, "seed": int(seed)} for seed in numbers for point in settings)
+    return list({tuple(point.items()): point for point in found}.values())
 
 
 def check_names(settings: Mapping[str, Any]) -> None:
@@ -195,7 +195,7 @@ def _scored(backbone: Backbone, network: Any, root: str) -> dict[str, float]:
     scores = evaluate(backbone, cirr, "inversion", network, "pic2word")
     found = {name: scores.metrics[name] for name in METRICS[:4]}
     fashion = _fashioniq(root) if root.startswith("pocket-") else []
-    parts = [evaluate(backbone, one, "inversion", network) for one in fashion]
+    parts = [evaluate(backbone, category, "inversion", network) for category in fashion]
     found["fashioniq recall@10"] = average(parts).metrics["recall@10"] if parts else float("nan")
     order = np.argsort(_conflict(backbone, root), kind="stable")
     count, hits = max(1, round(CONFLICT_SHARE * len(order))), scores.values["recall@1"]

@@ -35,7 +35,7 @@ REASONS = (
 )
 
 
-def agree(aspect: str, one: Scene, other: Scene) -> bool:
+def agree(aspect: str, scene: Scene, other: Scene) -> bool:
     """Whether two scenes show the same, as far as one of `ASPECTS` goes.
 
     "things" are the nouns. "details" are light and style, and colour, pattern, size and number of those
@@ -47,13 +47,13 @@ def agree(aspect: str, one: Scene, other: Scene) -> bool:
     """
     if aspect not in ASPECTS:
         raise ValueError(f"aspect is {aspect!r}; legal: {', '.join(ASPECTS)}")
-    nouns = [{thing.noun for thing in scene.objects} for scene in (one, other)]
+    nouns = [{thing.noun for thing in shown.objects} for shown in (scene, other)]
     if aspect == "things":
         return nouns[0] == nouns[1]
     if aspect == "place":
-        return one.place == other.place
-    looks = [{o for o in scene.objects if o.noun in nouns[0] & nouns[1]} for scene in (one, other)]
-    return (one.light, one.style, looks[0]) == (other.light, other.style, looks[1])
+        return scene.place == other.place
+    both = [{o for o in shown.objects if o.noun in nouns[0] & nouns[1]} for shown in (scene, other)]
+    return (scene.light, scene.style, both[0]) == (other.light, other.style, both[1])
 
 
 def reason(reference: Scene, target: Scene, answer: Scene) -> str:

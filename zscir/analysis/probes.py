@@ -44,12 +44,12 @@ def scene_words(scene: Scene) -> dict[str, set[str]]:
     name none (*in*, *front*, ...); the colours that its things were given.
 
     >>> from zscir.pocket.scenes import Object
-    >>> told = scene_words(Scene("forest", (Object("couch", "red"),)))
-    >>> sorted(told["thing"]), sorted(told["place"]), told["colour"]
+    >>> words = scene_words(Scene("forest", (Object("couch", "red"),)))
+    >>> sorted(words["thing"]), sorted(words["place"]), words["colour"]
     (['couch', 'couches', 'sofa', 'sofas'], ['forest', 'woods'], {'red'})
     """
     entries = [THINGS[thing.noun] for thing in scene.objects]
-    names = {name for one in entries for name in (*one.names, one.plural, *(f"{n}s" for n in one.names[1:]))}
+    names = {name for e in entries for name in (*e.names, e.plural, *(f"{n}s" for n in e.names[1:]))}
     phrases = " ".join((*WHERE[scene.place], *BACKGROUND[scene.place]))
     return {
         "thing": names,
@@ -94,16 +94,16 @@ def scene_probes(scenes: Sequence[Scene]) -> list[Probe]:
     one. "place" and "style" are asked of all. The legal values are those of the vocabulary; of "count", those
     that occur.
     """
-    one = [scene.objects[0] if len(scene.objects) == 1 else None for scene in scenes]
-    counts = sorted({thing.count for thing in one if thing})
+    single = [scene.objects[0] if len(scene.objects) == 1 else None for scene in scenes]
+    counts = sorted({thing.count for thing in single if thing})
     things = _each(SCENE_NOUNS, lambda noun: (f"a photo of {with_article(noun)}",))
     both = [tuple(o.noun for o in scene.objects) if len(scene.objects) == 2 else () for scene in scenes]
     return [
-        Probe("thing", SCENE_NOUNS, things, _answers(one, lambda thing: thing.noun)),
+        Probe("thing", SCENE_NOUNS, things, _answers(single, lambda thing: thing.noun)),
         Probe("two things", SCENE_NOUNS, things, tuple(both)),
         Probe("place", tuple(WHERE), _each(WHERE, _of_place), tuple((scene.place,) for scene in scenes)),
-        Probe("colour", tuple(COLOURS), _each(COLOURS, _of_colour), _answers(one, lambda t: t.colour)),
-        Probe("count", tuple(counts), _each(counts, _of_count), _answers(one, lambda thing: thing.count)),
+        Probe("colour", tuple(COLOURS), _each(COLOURS, _of_colour), _answers(single, lambda t: t.colour)),
+        Probe("count", tuple(counts), _each(counts, _of_count), _answers(single, lambda thing: thing.count)),
         Probe("style", STYLES, _each(STYLES, _of_style), tuple((scene.style,) for scene in scenes)),
     ]
 
@@ -131,10 +131,9 @@ def right(features: Tensor, values: Tensor, probe: Probe) -> np.ndarray:
     if len(features) != len(probe.answers):
         raise ValueError(f"features has {len(features)} rows for {len(probe.answers)} pictures")
     order = (features.float().cpu() @ values.T).argsort(dim=1, descending=True, stable=True).numpy()
-    rows = [(order[row], probe.answers[row]) for row in probe.asked]
-    return np.array(
-        [{probe.values[n] for n in best[: len(told)]} == set(told) for best, told in rows], dtype=bool
-    )
+    rows = [(order[row], set(probe.answers[row])) for row in probe.asked]
+    nearest = [{probe.values[n] for n in best[: len(answer)]} == answer for best, answer in rows]
+    return np.array(nearest, dtype=bool)
 
 
 def balanced(hits: np.ndarray, probe: Probe, samples: int = SAMPLES, seed: int = 0) -> Share:
@@ -152,15 +151,15 @@ def balanced(hits: np.ndarray, probe: Probe, samples: int = SAMPLES, seed: int =
     Raises:
         ValueError: not one hit a picture that is asked, or no such picture.
     """
-    told = [probe.answers[row] for row in probe.asked]
-    if len(hits) != len(told) or not told:
-        raise ValueError(f"probe {probe.name!r} is asked of {len(told)} pictures, got {len(hits)} hits")
-    value = [0 if len(answer) > 1 else probe.values.index(answer[0]) for answer in told]
+    answers = [probe.answers[row] for row in probe.asked]
+    if len(hits) != len(answers) or not answers:
+        raise ValueError(f"probe {probe.name!r} is asked of {len(answers)} pictures, got {len(hits)} hits")
+    value = [0 if len(answer) > 1 else probe.values.index(answer[0]) for answer in answers]
     cells = np.zeros((2, len(probe.values)))  # wrong and right, by value
     np.add.at(cells, (np.asarray(hits, dtype=int), value), 1)
-    drawn = np.random.default_rng(seed).multinomial(len(told), cells.ravel() / len(told), size=samples)
+    drawn = np.random.default_rng(seed).multinomial(len(answers), cells.ravel() / len(answers), size=samples)
     low, high = percentiles(_mean_of_shares(drawn.reshape(samples, 2, -1)))
-    return Share(float(_mean_of_shares(cells[None])[0]), low, high, len(told))
+    return Share(float(_mean_of_shares(cells[None])[0]), low, high, len(answers))
 
 
 def _mean_of_shares(cells: np.ndarray) -> np.ndarray:
@@ -171,8 +170,8 @@ def _mean_of_shares(cells: np.ndarray) -> np.ndarray:
 
 
 def _answers(things: Sequence, of: Callable) -> tuple[tuple, ...]:
-    told = [of(thing) if thing else None for thing in things]
-    return tuple(() if one is None else (one,) for one in told)
+    values = [of(thing) if thing else None for thing in things]
+    return tuple(() if value is None else (value,) for value in values)
 
 
 def _each(values: Sequence, texts: Callable) -> tuple[tuple[str, ...], ...]:

@@ -3,7 +3,7 @@
     words = caption_words(backbone, pairs.captions, least=5)
     made = pseudo_words(inversion, image_features)                                     # [B, W]
     closest(made, word_embeddings(backbone, words), k=5)                               # by embedding
-    closest(spoken(backbone, made), word_features(backbone, words), k=5)               # by meaning
+    closest(pseudo_word_features(backbone, made), word_features(backbone, words), k=5)  # by meaning
 
 Letters in shapes: B pseudo-words, V words of a vocabulary, W token width, D joint width.
 """
@@ -80,7 +80,7 @@ def pseudo_words(inversion: Inversion, features: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def spoken(backbone: Backbone, words: Tensor, prompt: str = PROMPT) -> Tensor:
+def pseudo_word_features(backbone: Backbone, words: Tensor, prompt: str = PROMPT) -> Tensor:
     """Features [B, D] of the prompt whose ``*`` stands for each pseudo-word [B, W]; float32, on the CPU."""
     parts = [backbone.encode_composed([prompt] * len(batch), batch) for _, batch in batches(words)]
     return torch.cat(parts).cpu()
@@ -102,7 +102,7 @@ def closest(rows: Tensor, words: Tensor, k: int) -> np.ndarray:
     """
     if not 1 <= k <= len(words):
         raise ValueError(f"k is {k!r}; legal: whole numbers from 1 to {len(words)}, the number of words")
-    rows, words = (F.normalize(one.double().cpu(), dim=-1) for one in (rows, words))
+    rows, words = (F.normalize(vectors.double().cpu(), dim=-1) for vectors in (rows, words))
     return (rows @ words.T).argsort(dim=1, descending=True, stable=True)[:, :k].numpy()
 
 

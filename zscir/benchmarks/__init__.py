@@ -25,7 +25,7 @@ from zscir.benchmarks.base import (
 from zscir.benchmarks.files import Problems
 from zscir.benchmarks.images import Region
 
-__all__ = ["READERS", "Benchmark", "Query", "Region", "benchmark_root", "load_benchmark", "score_features"]
+__all__ = ["READERS", "Benchmark", "Query", "Region", "benchmark_root", "load_benchmark"]
 
 READERS: dict[str, Reader] = {
     "cirr": cirr.READER,
@@ -69,10 +69,19 @@ def load_benchmark(
     options = _options(name, reader, protocol)
     folder = _folder(name, root)
     problems = Problems(f"{name} {split} under {folder}")
-    benchmark = reader.read(folder, split, options, problems)
+    contents = reader.read(folder, split, options, problems)
+    benchmark = Benchmark(
+        name=name,
+        split=split,
+        exclude_reference=options.get("reference") == "removed",
+        metrics=reader.metrics,
+        ranked=reader.ranked,
+        prompt=reader.prompt,
+        **vars(contents),
+    )
+    benchmark.protocol = {"benchmark": name, "split": split, "dropped": "none"} | options | contents.protocol
     check_consistency(benchmark, problems)
     problems.counts.append(f"read: {size_note(benchmark, reader.published(split, options))}")
-    benchmark.protocol = {"benchmark": name, "split": split, "dropped": "none"} | options | benchmark.protocol
     if require_images:
         benchmark = check_images(benchmark, allow_missing, problems)
     problems.raise_if_any()

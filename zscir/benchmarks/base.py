@@ -99,21 +99,37 @@ class Benchmark:
         )
 
 
+@dataclass
+class Contents:
+    """What a reader finds in the files of a benchmark; attributes as in `Benchmark`."""
+
+    queries: list[Query]
+    gallery: list[str]
+    paths: dict[str, Path]
+    protocol: dict[str, object] = field(default_factory=dict)
+    regions: dict[str, Region] = field(default_factory=dict)
+
+
 @dataclass(frozen=True)
 class Reader:
     """One benchmark's reader, as `load_benchmark` uses it.
 
     Attributes:
         splits: legal splits.
-        options: protocol option -> legal values, the default first.
-        read: (root, split, options, problems) -> Benchmark; records in `problems` what is wrong.
+        options: protocol option -> legal values, the default first; ``reference`` says whether a query's own
+            reference is "kept" in its ranking (as without the option) or "removed".
+        metrics, ranked, prompt: as in `Benchmark`.
+        read: (root, split, options, problems) -> Contents; records in `problems` what is wrong.
         published: (split, options) -> published numbers of (queries, gallery images), None where unknown.
     """
 
     splits: tuple[str, ...]
     options: dict[str, tuple[str, ...]]
-    read: Callable[[Path, str, dict[str, str], Problems], Benchmark]
+    metrics: tuple[str, ...]
+    read: Callable[[Path, str, dict[str, str], Problems], Contents]
     published: Callable[[str, dict[str, str]], tuple[int, int | None] | None]
+    ranked: str = "gallery"
+    prompt: str = "pic2word"
 
 
 def legal_value(parameter: str, value: object, legal: tuple[str, ...]) -> str:
@@ -167,22 +183,18 @@ def check_images(benchmark: Benchmark, allow_missing: bool, problems: Problems) 
             dropping = "no query can do without them"
         problems.advice.append(f"{dropping}; require_images=False works from the annotations alone.")
         return benchmark
+    reason = "missing on disk" if missing else "unreadable"
+    if missing and broken:
+        reason = f"{len(missing):,} missing on disk and {len(broken):,} unreadable"
     gone = len(unusable.intersection(benchmark.gallery))
     benchmark.protocol["dropped"] = (
         f"{lost:,} of {len(benchmark.queries):,} queries and "
-        f"{gone:,} of {len(benchmark.gallery):,} gallery images, {_reasons(missing, broken)}"
+        f"{gone:,} of {len(benchmark.gallery):,} gallery images, {reason}"
     )
     benchmark.queries = kept
     benchmark.gallery = [image_id for image_id in benchmark.gallery if image_id not in unusable]
     benchmark.paths = {name: path for name, path in benchmark.paths.items() if name not in unusable}
     return benchmark
-
-
-def _reasons(missing: dict, broken: dict) -> str:
-    """Why images were dropped: missing, unreadable, or both with their numbers."""
-    if missing and broken:
-        return f"{len(missing):,} missing on disk and {len(broken):,} unreadable"
-    return "missing on disk" if missing else "unreadable"
 
 
 def size_note(benchmark: Benchmark, published: tuple[int, int | None] | None) -> str:

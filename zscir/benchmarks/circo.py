@@ -11,11 +11,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from zscir.benchmarks.base import Benchmark, Query, Reader
+from zscir.benchmarks.base import Contents, Query, Reader
 from zscir.benchmarks.files import INTEGER, INTEGERS, NAME, NAMES, Problems, checked_entries, read_json
 
 CUTS = (5, 10, 25, 50)
-METRICS = (*(f"map@{k}" for k in CUTS), *(f"recall@{k}" for k in CUTS))
 GALLERY_SIZE = 123_403
 QUERIES = {"val": 220, "test": 800}
 _FIELDS = {"id": INTEGER, "reference_img_id": INTEGER, "relative_caption": NAME, "shared_concept": NAME}
@@ -41,7 +40,7 @@ def _aspects(entry: dict, problems: Problems) -> tuple[str, ...]:
     return ()
 
 
-def _read(root: Path, split: str, options: dict[str, str], problems: Problems) -> Benchmark:
+def _read(root: Path, split: str, options: dict[str, str], problems: Problems) -> Contents:
     annotations = root / "annotations" / f"{split}.json"
     fields = _FIELDS | (_ANSWERS if split == "val" else {})
     entries = checked_entries(read_json(annotations, problems, list), fields, annotations.name, problems)
@@ -64,14 +63,10 @@ def _read(root: Path, split: str, options: dict[str, str], problems: Problems) -
         )
         for entry in entries
     ]
-    return Benchmark(
-        name="circo",
-        split=split,
+    return Contents(
         queries=queries,
         gallery=[str(image["id"]) for image in images],
         paths={str(image["id"]): coco / "unlabeled2017" / image["file_name"] for image in images},
-        exclude_reference=options["reference"] == "removed",
-        metrics=METRICS,
         protocol={
             "gallery": "all images of image_info_unlabeled2017.json",
             "captions": "relative caption alone",
@@ -82,6 +77,7 @@ def _read(root: Path, split: str, options: dict[str, str], problems: Problems) -
 READER = Reader(
     splits=("val", "test"),
     options={"reference": ("kept", "removed")},
+    metrics=(*(f"map@{k}" for k in CUTS), *(f"recall@{k}" for k in CUTS)),
     read=_read,
     published=lambda split, options: (QUERIES[split], GALLERY_SIZE),
 )

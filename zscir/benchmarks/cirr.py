@@ -17,16 +17,12 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from zscir.benchmarks.base import Benchmark, Query, Reader
+from zscir.benchmarks.base import Contents, Query, Reader
 from zscir.benchmarks.files import INTEGER, NAME, Field, Problems, checked_entries, read_json
 
 SET_SIZE = 6
 AUXILIARY = ("0", "1", "2", "3")
 MARKS = ("[cr0]", "[cr1]", "[c]")
-METRICS = (
-    *(f"recall@{k}" for k in (1, 5, 10, 50)),
-    *(f"recall_subset@{k}" for k in (1, 2, 3)),
-)
 PUBLISHED = {"val": (4181, 2297), "test1": (4148, 2315)}
 
 
@@ -104,34 +100,29 @@ def _extended(folder: Path, split: str, pairs: list[Query], problems: Problems) 
     return queries, f"extended: auxiliary annotations, {skipped:,} marked ones skipped"
 
 
-def _read(root: Path, split: str, options: dict[str, str], problems: Problems) -> Benchmark:
+def _read(root: Path, split: str, options: dict[str, str], problems: Problems) -> Contents:
     folder = _annotations(root)
     captions = folder / "captions" / f"cap.rc2.{split}.json"
     fields = _FIELDS | ({"target_hard": NAME} if split == "val" else {})
     entries = checked_entries(read_json(captions, problems, list), fields, captions.name, problems)
     queries = [_query(entry, split, problems) for entry in entries]
-    said = "original"
+    wordings = "original"
     if options["captions"] == "extended":
-        queries, said = _extended(folder, split, queries, problems)
+        queries, wordings = _extended(folder, split, queries, problems)
     splits = folder / "image_splits" / f"split.rc2.{split}.json"
-    images = read_json(splits, problems, dict)
-    for name, path in images.items():
-        if not NAME.accepts(path):
-            problems.add(f"images of {splits.name} without a path", name)
-    images = {name: path for name, path in images.items() if NAME.accepts(path)}
+    listed = read_json(splits, problems, dict)
+    images = {name: path for name, path in listed.items() if NAME.accepts(path)}
+    for name in (name for name in listed if name not in images):
+        problems.add(f"images of {splits.name} without a path", name)
     base = _image_base(root, list(images.values()))
-    return Benchmark(
-        name="cirr",
-        split=split,
+    return Contents(
         queries=queries,
         gallery=list(images),
         paths={name: base / path for name, path in images.items()},
-        exclude_reference=options["reference"] == "removed",
-        metrics=METRICS,
         protocol={
             "gallery": "all images of the split",
             "subset": "the five other members of the set",
-            "captions": said,
+            "captions": wordings,
         },
     )
 
@@ -139,6 +130,7 @@ def _read(root: Path, split: str, options: dict[str, str], problems: Problems) -
 READER = Reader(
     splits=("val", "test1"),
     options={"reference": ("removed", "kept"), "captions": ("original", "extended")},
+    metrics=(*(f"recall@{k}" for k in (1, 5, 10, 50)), *(f"recall_subset@{k}" for k in (1, 2, 3))),
     read=_read,
     published=lambda split, options: PUBLISHED[split] if options["captions"] == "original" else None,
 )

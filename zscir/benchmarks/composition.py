@@ -16,38 +16,28 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from zscir.benchmarks.base import Benchmark, Query, Reader
-from zscir.benchmarks.files import Problems
+from zscir.benchmarks.base import Contents, Query, Reader
+from zscir.benchmarks.files import Problems, read_lines
 from zscir.benchmarks.images import Region
 
-METRICS = tuple(f"recall@{k}" for k in (1, 5, 10, 50, 100))
 COLUMNS = ("id", "query_regions", "query_class", "classes")
-PROMPT = "a photo of * and {caption}"
 PUBLISHED = 4766
 
 
 def _rows(path: Path, problems: Problems) -> list[dict[str, str]]:
     """Rows of the list that hold all that is needed; the others are recorded."""
-    if not path.is_file():
-        problems.add("annotation files missing", path)
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        absent = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
+    reader = csv.DictReader(read_lines(path, problems))
+    if absent := [name for name in COLUMNS if reader.fieldnames and name not in reader.fieldnames]:
         for name in absent:
             problems.add(f"columns that {path.name} lacks", name)
-        rows = [] if absent else list(reader)
-    good = []
-    for number, row in enumerate(rows, start=2):
-        if not row["id"] or not row["query_class"] or _box(row["query_regions"]) is None:
-            problems.add(
-                f"lines of {path.name} without id, class or region of four numbers", f"line {number}"
-            )
-        else:
-            good.append(row)
-    if not rows and not absent:
+        return []
+    rows = list(reader)
+    if reader.fieldnames and not rows:
         problems.add("annotation files without entries", path)
-    return good
+    whole = [bool(row["id"] and row["query_class"] and _box(row["query_regions"])) for row in rows]
+    for number in [number for number, good in enumerate(whole, start=2) if not good]:
+        problems.add(f"lines of {path.name} without id, class or region of four numbers", f"line {number}")
+    return [row for row, good in zip(rows, whole, strict=True) if good]
 
 
 def _box(text: str | None) -> tuple[int, int, int, int] | None:
@@ -59,7 +49,7 @@ def _box(text: str | None) -> tuple[int, int, int, int] | None:
     return (x1, y1, x2 - x1, y2 - y1) if x2 > x1 and y2 > y1 else None
 
 
-def _read(root: Path, split: str, options: dict[str, str], problems: Problems) -> Benchmark:
+def _read(root: Path, split: str, options: dict[str, str], problems: Problems) -> Contents:
     folder = root / "coco" if (root / "coco" / "coco_eval.csv").is_file() else root
     queries, paths, regions = [], {}, {}
     for row in _rows(folder / "coco_eval.csv", problems):
@@ -68,21 +58,15 @@ def _read(root: Path, split: str, options: dict[str, str], problems: Problems) -
         regions[part] = Region(_box(row["query_regions"]))
         words = [row["query_class"], *filter(None, (row["classes"] or "").split(";"))]
         queries.append(Query(name, part, (" and ".join(words),), targets=(name,), group=row["query_class"]))
-    return Benchmark(
-        name="composition",
-        split=split,
-        queries=queries,
-        gallery=[query.targets[0] for query in queries],
-        paths=paths,
-        exclude_reference=False,
-        metrics=METRICS,
-        protocol={
-            "gallery": "all images of coco_eval.csv",
-            "captions": "class of the region and of the others",
-        },
-        regions=regions,
-        prompt=PROMPT,
-    )
+    protocol = {"gallery": "all images of coco_eval.csv", "captions": "class of the region and of the others"}
+    return Contents(queries, [query.targets[0] for query in queries], paths, protocol, regions)
 
 
-READER = Reader(splits=("val",), options={}, read=_read, published=lambda split, options: (PUBLISHED,) * 2)
+READER = Reader(
+    splits=("val",),
+    options={},
+    metrics=tuple(f"recall@{k}" for k in (1, 5, 10, 50, 100)),
+    read=_read,
+    published=lambda split, options: (PUBLISHED, PUBLISHED),
+    prompt="a photo of * and {caption}",
+)

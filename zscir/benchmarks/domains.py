@@ -19,24 +19,19 @@ from __future__ import annotations
 from collections import defaultdict
 from pathlib import Path
 
-from zscir.benchmarks.base import Benchmark, Query, Reader
-from zscir.benchmarks.files import Problems
+from zscir.benchmarks.base import Contents, Query, Reader
+from zscir.benchmarks.files import Problems, read_lines
 
 DOMAINS = ("cartoon", "origami", "toy", "sculpture")
-METRICS = (*(f"recall_all@{k}" for k in (10, 50)), *(f"precision@{k}" for k in (10, 50)))
 CLASSES = 1000
-PROMPT = "a {caption} of *"
 #: real images and images of the gallery
 PUBLISHED = (10_000, 16_983)
 
 
 def _listed(path: Path, problems: Problems) -> dict[str, int]:
     """Image -> its number, of a list with one ``path number`` a line."""
-    if not path.is_file():
-        problems.add("annotation files missing", path)
-        return {}
     found = {}
-    for line_number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for line_number, line in enumerate(read_lines(path, problems), start=1):
         name, _, label = line.strip().rpartition(" ")
         if not line.strip():
             continue
@@ -46,19 +41,17 @@ def _listed(path: Path, problems: Problems) -> dict[str, int]:
             problems.add(f"images listed twice in {path.name}", name)
         else:
             found[name] = int(label)
-    if not found:
-        problems.add("annotation files without entries", path)
     return found
 
 
-def _read(root: Path, split: str, options: dict[str, str], problems: Problems) -> Benchmark:
+def _read(root: Path, split: str, options: dict[str, str], problems: Problems) -> Contents:
     inner = root / "imgnet"
     folder = inner if (inner / "imgnet_targets.txt").is_file() else root
     real = _listed(folder / "imgnet_real_query.txt", problems)
     targets = _listed(folder / "imgnet_targets.txt", problems)
     named = folder / "domains.txt"
-    domains = tuple(named.read_text(encoding="utf-8").split("\n")) if named.is_file() else DOMAINS
-    domains = tuple(name.strip() for name in domains if name.strip())
+    lines = named.read_text(encoding="utf-8").splitlines() if named.is_file() else DOMAINS
+    domains = tuple(name.strip() for name in lines if name.strip())
     answers = defaultdict(list)
     for name, label in targets.items():
         answers[label].append(name)
@@ -74,25 +67,23 @@ def _read(root: Path, split: str, options: dict[str, str], problems: Problems) -
             without += not right
             if right:
                 queries.append(Query(f"{domain}-{name}", name, (domain,), right, group=domain))
-    return Benchmark(
-        name="domains",
-        split=split,
-        queries=queries,
-        gallery=list(targets),
-        paths={name: root / name for name in {**real, **targets}},
-        exclude_reference=False,
-        metrics=METRICS,
-        protocol={
-            "gallery": "all images of imgnet_targets.txt",
-            "captions": "name of the domain",
-            "without": f"{without:,} queries whose class has no image in the domain, not counted",
-        },
-        prompt=PROMPT,
-    )
+    protocol = {
+        "gallery": "all images of imgnet_targets.txt",
+        "captions": "name of the domain",
+        "without": f"{without:,} queries whose class has no image in the domain, not counted",
+    }
+    return Contents(queries, list(targets), {name: root / name for name in {**real, **targets}}, protocol)
 
 
 def _published(split: str, options: dict[str, str]) -> tuple[int, int]:
     return PUBLISHED[0] * (len(DOMAINS) if options["domain"] == "all" else 1), PUBLISHED[1]
 
 
-READER = Reader(splits=("val",), options={"domain": ("all", *DOMAINS)}, read=_read, published=_published)
+READER = Reader(
+    splits=("val",),
+    options={"domain": ("all", *DOMAINS)},
+    metrics=(*(f"recall_all@{k}" for k in (10, 50)), *(f"precision@{k}" for k in (10, 50))),
+    read=_read,
+    published=_published,
+    prompt="a {caption} of *",
+)

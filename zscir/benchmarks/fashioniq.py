@@ -16,10 +16,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from zscir.benchmarks.base import Benchmark, Query, Reader
+from zscir.benchmarks.base import Contents, Query, Reader
 from zscir.benchmarks.files import NAME, TWO_STRINGS, Problems, checked_entries, non_empty_files, read_json
 
-METRICS = tuple(f"recall@{k}" for k in (1, 5, 10, 50))
 SUFFIXES = (".png", ".jpg")
 #: category -> queries, images of the original gallery, images of the union gallery
 PUBLISHED = {"dress": (2017, 3817, 2628), "shirt": (2038, 6346, 3089), "toptee": (1961, 5373, 2902)}
@@ -51,7 +50,7 @@ def _image_paths(folder: Path, image_ids: list[str]) -> dict[str, Path]:
     return paths
 
 
-def _read(root: Path, split: str, options: dict[str, str], problems: Problems) -> Benchmark:
+def _read(root: Path, split: str, options: dict[str, str], problems: Problems) -> Contents:
     category = options["category"]
     captions = root / "captions" / f"cap.{category}.{split}.json"
     if not captions.is_file() and (root / "json" / captions.name).is_file():
@@ -59,10 +58,9 @@ def _read(root: Path, split: str, options: dict[str, str], problems: Problems) -
     entries = checked_entries(read_json(captions, problems, list), _FIELDS, captions.name, problems)
     splits = root / "image_splits" / f"split.{category}.{split}.json"
     gallery = read_json(splits, problems, list)
-    for image_id in gallery:
-        if not NAME.accepts(image_id):
-            problems.add(f"images of {splits.name} that are not a non-empty string", image_id)
-    gallery = [image_id for image_id in gallery if NAME.accepts(image_id)]
+    for image_id in [image_id for image_id in gallery if not NAME.accepts(image_id)]:
+        problems.add(f"images of {splits.name} that are not a non-empty string", image_id)
+        gallery.remove(image_id)
     if options["gallery"] == "union":
         wanted = {entry[key] for entry in entries for key in ("candidate", "target")}
         outside = sorted(wanted.difference(gallery))
@@ -77,16 +75,7 @@ def _read(root: Path, split: str, options: dict[str, str], problems: Problems) -
         )
         for number, entry in enumerate(entries)
     ]
-    return Benchmark(
-        name="fashioniq",
-        split=split,
-        queries=queries,
-        gallery=gallery,
-        paths=_image_paths(root / "images", gallery),
-        exclude_reference=options["reference"] == "removed",
-        metrics=METRICS,
-        protocol={},
-    )
+    return Contents(queries, gallery, _image_paths(root / "images", gallery))
 
 
 def _published(split: str, options: dict[str, str]) -> tuple[int, int]:
@@ -102,6 +91,7 @@ READER = Reader(
         "captions": ("both-orders-averaged", "second-first"),
         "reference": ("kept", "removed"),
     },
+    metrics=tuple(f"recall@{k}" for k in (1, 5, 10, 50)),
     read=_read,
     published=_published,
 )

@@ -82,6 +82,15 @@ NAMES = Field(_is_list_of(_is_name), "a list of non-empty strings")
 TWO_STRINGS = Field(_is_list_of(lambda value: isinstance(value, str), 2), "a list of two strings")
 
 
+def read_lines(path: Path, problems: Problems) -> list[str]:
+    """The lines of a text file; none, with the problem recorded, when there are none."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    if not lines:
+        kind = "without entries" if path.is_file() else "missing"
+        problems.add(f"annotation files {kind}", path)
+    return lines
+
+
 def read_json(path: Path, problems: Problems, kind: type) -> list | dict:
     """The list or dict in a JSON file; empty, with the problem recorded, when there is none."""
     if not path.is_file():

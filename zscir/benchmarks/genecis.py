@@ -17,12 +17,11 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-from zscir.benchmarks.base import Benchmark, Query, Reader
+from zscir.benchmarks.base import Contents, Query, Reader
 from zscir.benchmarks.files import INTEGER, NAME, Field, Problems, checked_entries, non_empty_files, read_json
 from zscir.benchmarks.images import Region
 
 TASKS = ("focus_attribute", "change_attribute", "focus_object", "change_object")
-METRICS = ("recall@1", "recall@2", "recall@3")
 #: task -> published number of templates
 PUBLISHED = {"focus_attribute": 2000, "change_attribute": 2112, "focus_object": 1960, "change_object": 1960}
 DILATION = 0.7
@@ -37,74 +36,61 @@ def _is_box(value: object) -> bool:
     return numbers and box[2] > 0 and box[3] > 0
 
 
-def _is_picture(value: object) -> bool:
+def _is_photo(value: object) -> bool:
     return isinstance(value, dict) and INTEGER.accepts(value.get("val_image_id"))
 
 
-def _rules(attribute: bool) -> dict[str, Field]:
-    test = _is_box if attribute else _is_picture
-    words = "an 'image_id' with an 'instance_bbox' of four numbers" if attribute else "a 'val_image_id'"
-    one = Field(test, words)
-    many = Field(lambda v: isinstance(v, list) and bool(v) and all(map(test, v)), f"a list of {words}")
-    return {"reference": one, "target": one, "gallery": many, "condition": NAME}
+def _rules(boxes: bool) -> dict[str, Field]:
+    test = _is_box if boxes else _is_photo
+    words = "an 'image_id' with an 'instance_bbox' of four numbers" if boxes else "a 'val_image_id'"
+    image = Field(test, words)
+    images = Field(lambda v: isinstance(v, list) and bool(v) and all(map(test, v)), f"a list of {words}")
+    return {"reference": image, "target": image, "gallery": images, "condition": NAME}
 
 
-def _image_id(entry: dict, attribute: bool) -> str:
-    if not attribute:
+def _image_id(entry: dict) -> str:
+    """Name of an image of an entry: of a box its file and its corners."""
+    if "val_image_id" in entry:
         return f"{entry['val_image_id']:012d}"
     return f"{entry['image_id']}:" + ",".join(f"{number:g}" for number in entry["instance_bbox"])
 
 
-def _folders(root: Path, attribute: bool) -> dict[str, Path]:
+def _folders(root: Path, names: tuple[str, ...]) -> dict[str, Path]:
     """File name -> the folder that holds it, over the folders in which such images are kept."""
-    names = ("VG_100K_all", "VG_100K", "VG_100K_2") if attribute else ("val2017",)
     bases = (root, root / "coco", root / "visual_genome", root / "genecis")
     return {file: base / name for base in bases for name in names for file in non_empty_files(base / name)}
 
 
-def _read(root: Path, split: str, options: dict[str, str], problems: Problems) -> Benchmark:
+def _read(root: Path, split: str, options: dict[str, str], problems: Problems) -> Contents:
     task = options["task"]
-    attribute = task.endswith("attribute")
+    boxes = task.endswith("attribute")
     places = [root / "genecis" / f"{task}.json", root / f"{task}.json"]
     file = next((path for path in places if path.is_file()), places[0])
-    entries = checked_entries(read_json(file, problems, list), _rules(attribute), file.name, problems)
+    entries = checked_entries(read_json(file, problems, list), _rules(boxes), file.name, problems)
     rng = random.Random(_SEED)
-    folders, default = _folders(root, attribute), root / ("VG_100K_all" if attribute else "val2017")
-    paths, regions, queries, seen = {}, {}, [], []
+    names = ("VG_100K_all", "VG_100K", "VG_100K_2") if boxes else ("val2017",)
+    folders, paths, regions, queries = _folders(root, names), {}, {}, []
     for number, entry in enumerate(entries):
-        for one in (entry["reference"], entry["target"], *entry["gallery"]):
-            name = _image_id(one, attribute)
-            stem = str(one["image_id"]) if attribute else name
-            paths[name] = folders.get(f"{stem}.jpg", default) / f"{stem}.jpg"
-            if attribute:
-                regions[name] = Region(tuple(one["instance_bbox"]), DILATION, square=True)
-        query = _query(f"{task}-{number}", entry, attribute, rng)
-        queries.append(query)
-        seen += query.subset
-    gallery = list(dict.fromkeys(seen))
+        listed = (entry["reference"], entry["target"], *entry["gallery"])
+        for name, image in zip(map(_image_id, listed), listed, strict=True):
+            file_name = f"{image['image_id'] if boxes else name}.jpg"
+            paths[name] = folders.get(file_name, root / names[0]) / file_name
+            if boxes:
+                regions[name] = Region(tuple(image["instance_bbox"]), DILATION, square=True)
+        queries.append(_query(f"{task}-{number}", entry, rng))
+    gallery = list(dict.fromkeys(name for query in queries for name in query.subset))
     rng.shuffle(gallery)
-    return Benchmark(
-        name="genecis",
-        split=split,
-        queries=queries,
-        gallery=gallery,
-        paths=paths,
-        exclude_reference=False,
-        metrics=METRICS,
-        protocol={"gallery": "the query's own candidates, shuffled", "captions": "condition alone"},
-        regions=regions,
-        ranked="subset",
-        prompt="searle",
-    )
+    protocol = {"gallery": "the query's own candidates, shuffled", "captions": "condition alone"}
+    return Contents(queries, gallery, paths, protocol, regions)
 
 
-def _query(name: str, entry: dict, attribute: bool, rng: random.Random) -> Query:
-    target = _image_id(entry["target"], attribute)
-    candidates = list(dict.fromkeys([target, *(_image_id(one, attribute) for one in entry["gallery"])]))
+def _query(name: str, entry: dict, rng: random.Random) -> Query:
+    target = _image_id(entry["target"])
+    candidates = list(dict.fromkeys([target, *map(_image_id, entry["gallery"])]))
     rng.shuffle(candidates)
     return Query(
         id=name,
-        reference=_image_id(entry["reference"], attribute),
+        reference=_image_id(entry["reference"]),
         text=(entry["condition"],),
         targets=(target,),
         subset=tuple(candidates),
@@ -115,6 +101,9 @@ def _query(name: str, entry: dict, attribute: bool, rng: random.Random) -> Query
 READER = Reader(
     splits=("val",),
     options={"task": TASKS},
+    metrics=("recall@1", "recall@2", "recall@3"),
     read=_read,
     published=lambda split, options: (PUBLISHED[options["task"]], None),
+    ranked="subset",
+    prompt="searle",
 )

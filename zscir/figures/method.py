@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import base64
 import io
-import os
 import sys
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from PIL import Image
 from zscir.backbone import Backbone, load_backbone
 from zscir.regions import noun_cams
 from zscir.regions.masks import noun_regions
+from zscir.storage.tables import write_whole
 
 ATTRIBUTION = "drawings: OpenMoji, CC BY-SA 4.0"
 #: Pixels of an embedded picture, and its number of colours: small, and sharp enough.
@@ -60,14 +60,7 @@ def method_svg(backbone: Backbone | None = None, tau: float = 0.3) -> str:
 
 def write_method_svg(path: str | Path, backbone: Backbone | None = None, tau: float = 0.3) -> Path:
     """Write `method_svg` to ``path``, whole or not at all; the path."""
-    target = Path(path)
-    scratch = target.with_name(f".{target.name}-{os.getpid()}.tmp")
-    try:
-        scratch.write_text(method_svg(backbone, tau), encoding="utf-8")
-        os.replace(scratch, target)
-    finally:
-        scratch.unlink(missing_ok=True)
-    return target
+    return write_whole(Path(path), method_svg(backbone, tau))
 
 
 def _pictures() -> dict[str, Image.Image]:
@@ -144,7 +137,7 @@ def _query() -> list[str]:
 def _tower(x: float, y: float, width: float, *words: str) -> list[str]:
     """A tower of CLIP: a box with its name, line by line, and that it is frozen."""
     height = 42 + 20 * len(words) if len(words) > 1 else 62
-    lines = [_words(x + width / 2, y + 27 + 20 * n, one, "text") for n, one in enumerate(words)]
+    lines = [_words(x + width / 2, y + 27 + 20 * n, word, "text") for n, word in enumerate(words)]
     box = f'<rect x="{x}" y="{y}" width="{width}" height="{height}" rx="8" class="tower"/>'
     return [box, *lines, _words(x + width / 2, y + height - 13, "frozen", "label")]
 

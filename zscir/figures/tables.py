@@ -26,12 +26,12 @@ def score_table(scores: Mapping[str, Scores], metrics: Sequence[str]) -> Table:
     """
     rows = {
         name: {
-            metric: "{:.1f} [{:.1f}, {:.1f}]".format(one.metrics[metric], *one.interval(metric)).replace(
+            metric: "{:.1f} [{:.1f}, {:.1f}]".format(own.metrics[metric], *own.interval(metric)).replace(
                 " ", NBSP
             )
             for metric in metrics
         }
-        for name, one in scores.items()
+        for name, own in scores.items()
     }
     table = Table(pd.DataFrame.from_dict(rows, orient="index", columns=list(metrics)))
     table.note = protocol_note(scores)
@@ -42,11 +42,11 @@ def difference_table(differences: Mapping[str, Difference]) -> pd.DataFrame:
     """One row a name: the paired difference in points, its 95 % interval and p."""
     rows = {
         name: {
-            "difference": f"{one.difference:+.1f}",
-            "95 % interval": f"[{one.low:+.1f}, {one.high:+.1f}]",
-            "p": f"{one.p:.4f}",
+            "difference": f"{gain.difference:+.1f}",
+            "95 % interval": f"[{gain.low:+.1f}, {gain.high:+.1f}]",
+            "p": f"{gain.p:.4f}",
         }
-        for name, one in differences.items()
+        for name, gain in differences.items()
     }
     return pd.DataFrame.from_dict(rows, orient="index")
 
@@ -72,13 +72,13 @@ def difference_sentence(gain: Difference | Interval, first: str, second: str, me
     if isinstance(gain, Interval):
         trials, counted = "trainings", "a single seed" if gain.n == 1 else f"mean of {gain.n} seeds"
     place = f"{abs(points):.1f} points {'above' if points > 0 else 'below'}" if points else "level with"
-    said = f"In {metric} {first} is {place} {second}"
+    words = f"In {metric} {first} is {place} {second}"
     if math.isnan(gain.low):
-        return f"{said} ({counted}: nothing is known of the spread)."
+        return f"{words} ({counted}: nothing is known of the spread)."
     bounds = f"95 % interval {gain.low:+.1f} to {gain.high:+.1f}"
     undecided = f"includes zero, so these {trials} do not decide which is better"
     verdict = "excludes zero" if gain.excludes_zero else undecided
-    return f"{said} ({', '.join(filter(None, (counted, bounds)))}): the interval {verdict}."
+    return f"{words} ({', '.join(filter(None, (counted, bounds)))}): the interval {verdict}."
 
 
 def best_sentence(rows: pd.DataFrame, metric: str, name: str, what: str, spread: Spread | None = None) -> str:
@@ -92,14 +92,14 @@ def best_sentence(rows: pd.DataFrame, metric: str, name: str, what: str, spread:
     means = rows.groupby("label", sort=False)[metric].mean().sort_values(ascending=False)
     first, *others = means.index
     named = [f"{label:g}" if isinstance(label, float) else str(label) for label in means.index]
-    said = f"Mean {name} is highest with {what} *{named[0]}* ({means.iloc[0]:.1f} %)"
+    words = f"Mean {name} is highest with {what} *{named[0]}* ({means.iloc[0]:.1f} %)"
     if not others:
-        return f"{said}; there is nothing to compare it with."
+        return f"{words}; there is nothing to compare it with."
     two = (rows[rows["label"] == label] for label in (first, others[0]))
     gain = paired_gain(*two, metric, spread=spread)
     verdict = "more than the seed explains" if gain.excludes_zero else "within what the seed may do"
     verdict = "not held against another seed" if math.isnan(gain.low) else verdict
-    return f"{said}; *{named[1]}* comes next, {gain.mean:.1f} points below, which is {verdict}."
+    return f"{words}; *{named[1]}* comes next, {gain.mean:.1f} points below, which is {verdict}."
 
 
 def best_row(table: pd.DataFrame, column: str) -> str:

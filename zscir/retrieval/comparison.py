@@ -51,7 +51,7 @@ def compare(
     columns = list(metrics) if metrics else list(named[against].values)
     base = named[against]
     cells = {
-        name: {metric: _cell(one, base, metric, level) for metric in columns} for name, one in named.items()
+        name: {metric: _cell(own, base, metric, level) for metric in columns} for name, own in named.items()
     }
     table = Table(pd.DataFrame.from_dict(cells, orient="index", columns=columns))
     for key, column in _protocol_columns(named).items():
@@ -66,7 +66,7 @@ def compare(
 def metric_table(scores: Mapping[str, Scores] | Sequence[Scores]) -> Table:
     """The same rows and columns as `compare`, as bare numbers in percent; the protocol stands below."""
     named = named_scores(scores)
-    table = Table(pd.DataFrame({name: one.metrics for name, one in named.items()}).T)
+    table = Table(pd.DataFrame({name: own.metrics for name, own in named.items()}).T)
     for key, column in _protocol_columns(named).items():
         table[key] = column
     table.note = protocol_note(named)
@@ -83,10 +83,10 @@ def named_scores(scores: Mapping[str, Scores] | Sequence[Scores]) -> dict[str, S
         named = dict(scores)
     else:
         named = {}
-        for one in scores:
-            method = str(one.protocol.get("method", "features"))
+        for own in scores:
+            method = str(own.protocol.get("method", "features"))
             number = 1 + sum(name.partition(" #")[0] == method for name in named)
-            named[method if number == 1 else f"{method} #{number}"] = one
+            named[method if number == 1 else f"{method} #{number}"] = own
     if not named:
         raise ValueError("scores is empty: give at least one Scores, or name -> Scores")
     first = next(iter(named.values()))
@@ -99,29 +99,31 @@ def named_scores(scores: Mapping[str, Scores] | Sequence[Scores]) -> dict[str, S
 
 def protocol_note(scores: Mapping[str, Scores]) -> str:
     """What the scores say of their protocol, as far as they agree, in one line."""
-    said = _protocol_values(scores)
-    return protocol_line({key: column[0] for key, column in said.items() if len(set(map(str, column))) == 1})
+    values = _protocol_values(scores)
+    return protocol_line(
+        {key: column[0] for key, column in values.items() if len(set(map(str, column))) == 1}
+    )
 
 
-def _cell(one: Scores, base: Scores, metric: str, level: float) -> str:
-    low, high = one.interval(metric, level)
+def _cell(own: Scores, base: Scores, metric: str, level: float) -> str:
+    low, high = own.interval(metric, level)
     mark = ""
-    if one is not base and _same_queries(one, base):
-        paired = difference(one, base, metric, level)
+    if own is not base and _same_queries(own, base):
+        paired = difference(own, base, metric, level)
         mark = f" {MARK}" if paired.excludes_zero else ""
-    return f"{one.metrics[metric]:.2f} ± {(high - low) / 2:.2f}{mark}"
+    return f"{own.metrics[metric]:.2f} ± {(high - low) / 2:.2f}{mark}"
 
 
 def _protocol_values(scores: Mapping[str, Scores]) -> dict[str, list[object]]:
     """Protocol key -> the values of those rows that say it, for the keys that do not describe a method."""
-    keys = dict.fromkeys(key for one in scores.values() for key in one.protocol if key not in METHOD_KEYS)
-    return {key: [one.protocol[key] for one in scores.values() if key in one.protocol] for key in keys}
+    keys = dict.fromkeys(key for own in scores.values() for key in own.protocol if key not in METHOD_KEYS)
+    return {key: [own.protocol[key] for own in scores.values() if key in own.protocol] for key in keys}
 
 
 def _protocol_columns(scores: Mapping[str, Scores]) -> dict[str, list[object]]:
     """Protocol key -> a value for each row, for the keys in which rows contradict each other."""
-    differ = [key for key, said in _protocol_values(scores).items() if len(set(map(str, said))) > 1]
-    return {key: [one.protocol.get(key, "not said") for one in scores.values()] for key in differ}
+    differ = [key for key, values in _protocol_values(scores).items() if len(set(map(str, values))) > 1]
+    return {key: [own.protocol.get(key, "not said") for own in scores.values()] for key in differ}
 
 
 def _same_queries(a: Scores, b: Scores) -> bool:
@@ -138,22 +140,22 @@ def average(scores: Sequence[Scores]) -> Scores:
     """
     if not scores:
         raise ValueError("scores is empty: give the Scores of each category")
-    if any(list(one.values) != list(scores[0].values) for one in scores):
+    if any(list(part.values) != list(scores[0].values) for part in scores):
         raise ValueError(f"all scores must have the metrics {list(scores[0].values)}")
-    query_ids = tuple(name for one in scores for name in one.query_ids)
+    query_ids = tuple(name for part in scores for name in part.query_ids)
     if len(set(query_ids)) < len(query_ids):
         raise ValueError("the same queries occur twice: give each category once")
-    if any(one.strata.any() for one in scores):
+    if any(part.strata.any() for part in scores):
         raise ValueError("an average cannot be averaged again: give the Scores of each category")
     return Scores(
         query_ids=query_ids,
-        groups=tuple(group for one in scores for group in one.groups),
-        aspects=tuple(names for one in scores for names in one.aspects),
-        values={name: np.concatenate([one.values[name] for one in scores]) for name in scores[0].values},
-        ranks=np.concatenate([one.ranks for one in scores]),
-        subset_ranks=np.concatenate([one.subset_ranks for one in scores]),
+        groups=tuple(group for part in scores for group in part.groups),
+        aspects=tuple(names for part in scores for names in part.aspects),
+        values={name: np.concatenate([part.values[name] for part in scores]) for name in scores[0].values},
+        ranks=np.concatenate([part.ranks for part in scores]),
+        subset_ranks=np.concatenate([part.subset_ranks for part in scores]),
         protocol=_joined_protocol(scores),
-        strata=np.repeat(np.arange(len(scores)), [len(one.query_ids) for one in scores]),
+        strata=np.repeat(np.arange(len(scores)), [len(part.query_ids) for part in scores]),
     )
 
 
@@ -208,9 +210,9 @@ def largest_changes(first: Scores, second: Scores, count: int = 2) -> tuple[list
 def _joined_protocol(scores: Sequence[Scores]) -> dict[str, object]:
     """What all say, once; what they say differently, one after the other; ties added up."""
     joined: dict[str, object] = {}
-    for key in dict.fromkeys(key for one in scores for key in one.protocol):
-        said = list(dict.fromkeys(str(one.protocol.get(key, "not said")) for one in scores))
-        joined[key] = scores[0].protocol[key] if len(said) == 1 else "; ".join(said)
+    for key in dict.fromkeys(key for part in scores for key in part.protocol):
+        values = list(dict.fromkeys(str(part.protocol.get(key, "not said")) for part in scores))
+        joined[key] = scores[0].protocol[key] if len(values) == 1 else "; ".join(values)
     for key in ("ties", "near ties"):
         if all(key in part.protocol for part in scores):
             joined[key] = sum(part.protocol[key] for part in scores)

@@ -17,6 +17,8 @@ import torch.nn.functional as F
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from zscir.benchmarks.base import legal_value
+
 #: image: the reference alone; text: the relative caption alone; image+text (also "sum"): the normalised sum
 #: of both features; slerp: spherical interpolation between them; inversion: the prompt with the reference's
 #: pseudo-word
@@ -106,17 +108,17 @@ def clean_caption(caption: str, cleaning: str = "none") -> str:
     >>> clean_caption(" Is RED, with (short) sleeves. ", "lower")
     'is red, with short sleeves'
     """
-    return CLEANINGS[_named("cleaning", cleaning, CLEANINGS)](caption)
+    return CLEANINGS[legal_value("cleaning", cleaning, tuple(CLEANINGS))](caption)
 
 
 def check_preprocessing(name: str) -> str:
     """``name`` when it is one of `PREPROCESSINGS`. Raises ValueError with the legal names otherwise."""
-    return _named("preprocessing", name, PREPROCESSINGS)
+    return legal_value("preprocessing", name, tuple(PREPROCESSINGS))
 
 
 def method_name(method: str) -> str:
     """A method's name in `METHODS` ("sum" is "image+text"). Raises ValueError with the legal names."""
-    return _named("method", _SAME.get(method, method), METHODS)
+    return legal_value("method", _SAME.get(method, method), METHODS)
 
 
 def slerp(start: Tensor, end: Tensor, weight: float) -> Tensor:
@@ -141,9 +143,3 @@ def slerp(start: Tensor, end: Tensor, weight: float) -> Tensor:
     a = torch.where(flat, torch.full_like(sine, 1 - weight), torch.sin((1 - weight) * angle) / sine)
     b = torch.where(flat, torch.full_like(sine, weight), torch.sin(weight * angle) / sine)
     return F.normalize(a * start + b * end, dim=-1)
-
-
-def _named(parameter: str, name: str, legal: object) -> str:
-    if name not in legal:
-        raise ValueError(f"{parameter}={name!r} is not one of {', '.join(map(repr, legal))}")
-    return name

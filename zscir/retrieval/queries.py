@@ -63,9 +63,9 @@ class Composition:
         check_preprocessing(self.preprocessing)
         slerp(torch.ones(1, 1), torch.ones(1, 1), self.weight)
 
-    def words(self, backbone: Backbone, benchmark: Benchmark) -> dict[str, object]:
+    def protocol(self, backbone: Backbone, benchmark: Benchmark) -> dict[str, object]:
         """What was chosen, in words, for the protocol."""
-        said = {
+        words = {
             "method": self.method,
             "backbone": f"{backbone.name} ({backbone.fingerprint})",
             "precision": backbone.precision,
@@ -73,11 +73,11 @@ class Composition:
             "cleaning": self.cleaning,
         }
         if self.method == "slerp":
-            said["weight"] = self.weight
+            words["weight"] = self.weight
         if self.method == "inversion":
-            said["prompt"] = compose_prompt("{caption}", self.prompt or benchmark.prompt)
-            said["inversion"] = network_words(self.inversion)
-        return said
+            words["prompt"] = compose_prompt("{caption}", self.prompt or benchmark.prompt)
+            words["inversion"] = network_words(self.inversion)
+        return words
 
 
 def query_features(
@@ -136,7 +136,7 @@ def evaluate(
     gallery = gallery_features(backbone, benchmark, how.preprocessing)
     place = None if backbone.device.type == "cpu" else str(backbone.device)
     scores = score_features(benchmark, queries, gallery, device=place)
-    return replace(scores, protocol={**scores.protocol, **how.words(backbone, benchmark)})
+    return replace(scores, protocol={**scores.protocol, **how.protocol(backbone, benchmark)})
 
 
 def retrieve_files(

@@ -54,8 +54,8 @@ class Table(pd.DataFrame):
 
 def protocol_line(protocol: Mapping[str, object]) -> str:
     """A protocol in one line, "" for an empty one."""
-    said = "; ".join(f"{key}: {value}" for key, value in protocol.items())
-    return f"Protocol: {said}" if said else ""
+    words = "; ".join(f"{key}: {value}" for key, value in protocol.items())
+    return f"Protocol: {words}" if words else ""
 
 
 @dataclass(frozen=True, eq=False)
