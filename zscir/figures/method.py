@@ -19,7 +19,7 @@ from PIL import Image
 from zscir.backbone import Backbone, load_backbone
 from zscir.regions import noun_cams
 from zscir.regions.masks import noun_regions
-from zscir.storage.tables import write_whole
+from zscir.storage.whole import written_whole
 
 ATTRIBUTION = "drawings: OpenMoji, CC BY-SA 4.0"
 #: Pixels of an embedded picture, and its number of colours: small, and sharp enough.
@@ -60,7 +60,9 @@ def method_svg(backbone: Backbone | None = None, tau: float = 0.3) -> str:
 
 def write_method_svg(path: str | Path, backbone: Backbone | None = None, tau: float = 0.3) -> Path:
     """Write `method_svg` to ``path``, whole or not at all; the path."""
-    return write_whole(Path(path), method_svg(backbone, tau))
+    with written_whole(path) as scratch:
+        scratch.write_text(method_svg(backbone, tau), encoding="utf-8")
+    return Path(path)
 
 
 def _pictures() -> dict[str, Image.Image]:

@@ -23,7 +23,7 @@ from zscir.benchmarks.cirr import PUBLISHED
 from zscir.benchmarks.files import Problems
 from zscir.retrieval.metrics import similarity_chunks, top_k
 from zscir.retrieval.ranking import excluded_rows, feature_rows, gallery_rows
-from zscir.storage.tables import write_whole
+from zscir.storage.whole import written_whole
 
 SUBMITTED = 50
 SUBMITTED_SUBSET = 3
@@ -68,7 +68,11 @@ def write_submission(
             raise ValueError(
                 f"{name} would have {len(text):,} bytes; the server takes {SERVER_LIMIT_BYTES:,}"
             )
-    return [write_whole(Path(path) / f"{name}.json", text) for name, text in texts.items()]
+    files = {Path(path) / f"{name}.json": text for name, text in texts.items()}
+    for file, text in files.items():
+        with written_whole(file) as scratch:
+            scratch.write_text(text, encoding="utf-8")
+    return list(files)
 
 
 def check_submission(path: str | Path, benchmark: Benchmark | None = None) -> str:
