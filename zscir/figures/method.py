@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import base64
 import io
-import os
 import sys
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from PIL import Image
 from zscir.backbone import Backbone, load_backbone
 from zscir.regions import noun_cams
 from zscir.regions.masks import noun_regions
+from zscir.storage.whole import written_whole
 
 ATTRIBUTION = "drawings: OpenMoji, CC BY-SA 4.0"
 #: Pixels of an embedded picture, and its number of colours: small, and sharp enough.
@@ -60,14 +60,9 @@ def method_svg(backbone: Backbone | None = None, tau: float = 0.3) -> str:
 
 def write_method_svg(path: str | Path, backbone: Backbone | None = None, tau: float = 0.3) -> Path:
     """Write `method_svg` to ``path``, whole or not at all; the path."""
-    target = Path(path)
-    scratch = target.with_name(f".{target.name}-{os.getpid()}.tmp")
-    try:
+    with written_whole(path) as scratch:
         scratch.write_text(method_svg(backbone, tau), encoding="utf-8")
-        os.replace(scratch, target)
-    finally:
-        scratch.unlink(missing_ok=True)
-    return target
+    return Path(path)
 
 
 def _pictures() -> dict[str, Image.Image]:

@@ -10,7 +10,6 @@ import io
 import os
 import shutil
 import tarfile
-import uuid
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -18,6 +17,7 @@ from pathlib import Path
 from zscir.pairs.sources import pair_columns
 from zscir.storage import artifact, fingerprint
 from zscir.storage.paths import artifacts_root
+from zscir.storage.whole import written_whole
 
 #: Samples a tar.
 TAR_SIZE = 1024
@@ -72,19 +72,14 @@ def _batches(samples: Iterable, limit: int | None, done: int) -> Iterator[list]:
 
 
 def _write_tar(path: Path, first: int, samples: list[tuple[bytes | None, str | None]]) -> None:
-    scratch = path.with_name(f".{path.name}-{uuid.uuid4().hex[:8]}")
-    try:
-        with tarfile.open(scratch, "w") as tar:
-            for number, (image, caption) in enumerate(samples, start=first):
-                text = caption.encode() if caption is not None else None
-                for suffix, data in ((_suffix(image), image), ("txt", text)):
-                    if data is not None:
-                        entry = tarfile.TarInfo(f"{number:09}.{suffix}")
-                        entry.size = len(data)
-                        tar.addfile(entry, io.BytesIO(data))
-        os.replace(scratch, path)
-    finally:
-        scratch.unlink(missing_ok=True)
+    with written_whole(path) as scratch, tarfile.open(scratch, "w") as tar:
+        for number, (image, caption) in enumerate(samples, start=first):
+            text = caption.encode() if caption is not None else None
+            for suffix, data in ((_suffix(image), image), ("txt", text)):
+                if data is not None:
+                    entry = tarfile.TarInfo(f"{number:09}.{suffix}")
+                    entry.size = len(data)
+                    tar.addfile(entry, io.BytesIO(data))
 
 
 def _suffix(image: bytes | None) -> str:

@@ -12,8 +12,6 @@ MB. CIRCO's takes one (Baldrati et al., ICCV 2023): 50 image ids for each of the
 from __future__ import annotations
 
 import json
-import os
-import uuid
 from collections import Counter
 from pathlib import Path
 
@@ -25,6 +23,7 @@ from zscir.benchmarks.cirr import PUBLISHED
 from zscir.benchmarks.files import Problems
 from zscir.retrieval.metrics import similarity_chunks, top_k
 from zscir.retrieval.ranking import excluded_rows, feature_rows, gallery_rows
+from zscir.storage.whole import written_whole
 
 SUBMITTED = 50
 SUBMITTED_SUBSET = 3
@@ -69,9 +68,11 @@ def write_submission(
             raise ValueError(
                 f"{name} would have {len(text):,} bytes; the server takes {SERVER_LIMIT_BYTES:,}"
             )
-    folder = Path(path)
-    folder.mkdir(parents=True, exist_ok=True)
-    return [_write_whole(folder / f"{name}.json", text) for name, text in texts.items()]
+    places = {name: Path(path) / f"{name}.json" for name in texts}
+    for name, text in texts.items():
+        with written_whole(places[name]) as scratch:
+            scratch.write_text(text, encoding="utf-8")
+    return list(places.values())
 
 
 def check_submission(path: str | Path, benchmark: Benchmark | None = None) -> str:
@@ -254,14 +255,3 @@ def _circo_lists(benchmark: Benchmark, queries: np.ndarray, gallery: np.ndarray)
             best = top_k(row, SUBMITTED)
             lists[benchmark.queries[number].id] = [int(benchmark.gallery[i]) for i in best]
     return {f"circo_{benchmark.split}": lists}
-
-
-def _write_whole(path: Path, text: str) -> Path:
-    """Write beside the place and move in, so that no half-written file is ever seen."""
-    scratch = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        scratch.write_text(text, encoding="utf-8")
-        os.replace(scratch, path)
-    finally:
-        scratch.unlink(missing_ok=True)
-    return path
