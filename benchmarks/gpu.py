@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
-from training import DATE, machine, versions, write
+from training import DATE, write
 
 from zscir.backbone import Backbone, load_backbone
 from zscir.inversion import TrainConfig
@@ -27,6 +27,7 @@ from zscir.inversion.state import Run, State, fresh_state
 from zscir.inversion.training import _losses, _step
 from zscir.pairs import Pairs
 from zscir.regions import keep_mask, mask_image, noun_cams
+from zscir.storage.provenance import machine, versions
 
 #: Captions about as long as CC3M's, which have ten words on average (Sharma et al., ACL 2018).
 CAPTIONS = (
@@ -134,7 +135,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     backbone = load_backbone(args.backbone, args.pretrained or None, precision=args.precision)
-    record = {"date": DATE, "machine": machine(), "versions": versions()}
+    record = {"date": DATE, "machine": machine(), "versions": versions(("torch", "open_clip_torch"))}
     record["settings"] = {key: value for key, value in vars(args).items() if key != "out"}
     record["training"] = training_speed(backbone, args)
     record["masking"] = masking_speed(backbone, args.images)

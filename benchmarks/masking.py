@@ -15,7 +15,6 @@ every number the least of the repeats counts.
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import io
 import json
 import os
@@ -38,7 +37,7 @@ from zscir.backbone.weights import build_model
 from zscir.regions import encode_masked, encode_regions, encode_with_cams, keep_mask, noun_cams
 from zscir.regions.maps import CONTRAST_NOUNS, TEMPLATE
 from zscir.regions.token_drop import kept_patches, patch_grid
-from zscir.storage.provenance import processor
+from zscir.storage.provenance import machine, versions
 
 WORDS = ("dog", "sofa", "tree", "car", "lamp", "kite", "horse", "cup")
 KEPT = 0.3
@@ -218,9 +217,8 @@ def main() -> None:
     backbone = load_backbone(args.backbone, args.pretrained or None, device="cpu")
     record = {
         "date": date.today().isoformat(),
-        "machine": {"processor": processor(), "threads": 1, "cuda": False}
-        | {"instruction set": torch.backends.cpu.get_cpu_capability()},
-        "versions": {n: importlib.metadata.version(n) for n in ("torch", "open_clip_torch", "grad-cam")},
+        "machine": machine(),
+        "versions": versions(("torch", "open_clip_torch", "grad-cam")),
         "backbone": f"{args.backbone}, {args.pretrained}",
         "image half": [image_half(tower, args.masked, args.repeats) for tower in (load_backbone(), backbone)],
         "maps": maps(backbone, args.images, args.nouns, args.repeats),

@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import importlib.metadata
 import json
-import os
 import resource
 import statistics
 import subprocess
@@ -25,7 +23,7 @@ import numpy as np
 
 from zscir.benchmarks import Benchmark, Query, load_benchmark
 from zscir.retrieval import score_features
-from zscir.storage.provenance import processor
+from zscir.storage.provenance import machine, thread_share, versions
 
 WIDTH = 768
 GALLERY = 123_403
@@ -101,14 +99,10 @@ def main() -> None:
         print(json.dumps(large()))
         return
     alone = [sys.executable, __file__, "--large"]
-    threads = int(os.environ.get("OMP_NUM_THREADS", os.cpu_count()))
     record = {
         "date": datetime.date.today().isoformat(),
-        "machine": {
-            "processor": processor(),
-            "threads": threads,
-        },
-        "versions": {name: importlib.metadata.version(name) for name in ("numpy", "zscir")},
+        "machine": machine() | {"threads": thread_share(1)},
+        "versions": versions(("numpy", "zscir")),
         "CIRR val": compared(args.root, args.repeats),
         "gallery of CIRCO's size": json.loads(subprocess.run(alone, capture_output=True, check=True).stdout),
     }

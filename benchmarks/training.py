@@ -10,7 +10,6 @@ python benchmarks/training.py --out benchmarks/results/training.json
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import json
 import statistics
 import time
@@ -25,7 +24,7 @@ from zscir.backbone import Backbone, load_backbone
 from zscir.inversion import InversionNetwork, original_loss
 from zscir.inversion.network import NETWORKS, PROMPT, contrastive
 from zscir.inversion.processes import Processes, SharedTower
-from zscir.storage.provenance import processor
+from zscir.storage.provenance import machine, versions
 
 #: The day of the record, not of the clock: records of one state of the project carry one date.
 DATE = "2026-11-25"
@@ -79,20 +78,6 @@ def alternating(works: dict[str, Callable], repeats: int) -> dict[str, list[floa
     return taken
 
 
-def machine() -> dict:
-    """What was measured on."""
-    return {
-        "processor": processor(),
-        "threads": torch.get_num_threads(),
-        "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-    }
-
-
-def versions() -> dict[str, str]:
-    """Of what computes."""
-    return {name: importlib.metadata.version(name) for name in ("torch", "open_clip_torch")}
-
-
 def write(record: dict, out: Path | None) -> None:
     """Print a record and store it."""
     text = json.dumps(record, indent=1)
@@ -128,7 +113,7 @@ def main() -> None:
     record = {
         "date": DATE,
         "machine": machine(),
-        "versions": versions(),
+        "versions": versions(("torch", "open_clip_torch")),
         "settings": {key: value for key, value in vars(args).items() if key != "out"},
         "loss": {"theirs": their_loss, "ours": our_loss},
         "largest difference of gradients / largest gradient": float(

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +22,7 @@ from zscir.pocket.scenes import training_scene
 from zscir.regions import noun_cams
 from zscir.regions.cams import FAST_METHODS
 from zscir.regions.maps import TARGETS
+from zscir.storage.whole import written_whole
 
 from .pool import HELD_OUT_STREAM
 
@@ -113,9 +113,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="JSON file to write")
     args = parser.parse_args()
     scores = judge(load_backbone(args.backbone))
-    part = args.out.with_suffix(".part")
-    part.write_text(json.dumps(scores, indent=1) + "\n", encoding="utf-8")
-    os.replace(part, args.out)
+    with written_whole(args.out) as scratch:
+        scratch.write_text(json.dumps(scores, indent=1) + "\n", encoding="utf-8")
     print(json.dumps({**scores["retrieval"], **(scores["localisation"]["chosen"] or {})}, indent=1))
 
 

@@ -17,7 +17,6 @@ import csv
 import dataclasses
 import json
 import math
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +31,7 @@ from zscir.backbone.weights import save_backbone
 from zscir.pocket import captions
 from zscir.storage import fingerprint
 from zscir.storage.paths import artifacts_root
+from zscir.storage.whole import written_whole
 
 from .locality import image_tokens, start_local
 from .losses import clip_loss, named_in, patch_losses, short_texts
@@ -205,8 +205,8 @@ class Run:
         """Write a checkpoint, atomically."""
         state = {"config": dataclasses.asdict(self.config), "done": self.done, "log": self.log}
         state |= {"model": self.model.state_dict(), "optimisers": [o.state_dict() for o in self.optimisers]}
-        torch.save(state, path.with_suffix(".part"))
-        os.replace(path.with_suffix(".part"), path)
+        with written_whole(path) as scratch:
+            torch.save(state, scratch)
 
     def resume(self, path: Path) -> None:
         """Go on from a checkpoint of the same configuration."""

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import uuid
 import zipfile
 from copy import deepcopy
 from pathlib import Path
@@ -18,6 +16,8 @@ import open_clip
 import torch
 from safetensors.torch import save_file
 from torch import nn
+
+from zscir.storage.whole import written_whole
 
 CONFIG_FILE = "open_clip_config.json"
 POCKET_WEIGHTS = Path(__file__).parents[1] / "pocket" / "weights"
@@ -133,18 +133,10 @@ def save_backbone(model: nn.Module, config: dict, folder: str | Path) -> Path:
         raise ValueError(f"weights too large for float16, or not finite: {broken}")
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    mark = uuid.uuid4().hex[:8]
-    weights, text = folder / f".weights-{mark}", folder / f".config-{mark}"
-    try:
+    with written_whole(folder / CONFIG_FILE) as text, written_whole(folder / WEIGHT_FILES[0]) as weights:
         save_file(state, weights)
-        text.write_text(
-            json.dumps({**config, "weights_sha256": _sha256(weights)}, indent=1) + "\n", encoding="utf-8"
-        )
-        os.replace(weights, folder / WEIGHT_FILES[0])
-        os.replace(text, folder / CONFIG_FILE)
-    finally:
-        weights.unlink(missing_ok=True)
-        text.unlink(missing_ok=True)
+        record = {**config, "weights_sha256": _sha256(weights)}
+        text.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return folder
 
 

@@ -14,7 +14,6 @@ quick profile, another tau) has a folder of its own below ``_build/`` and never 
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import json
 import os
 import re
@@ -35,7 +34,8 @@ from papermill.exceptions import PapermillExecutionError
 from zscir.book.record import PROBE, chapter_record, cleaned, sign
 from zscir.storage import fingerprint
 from zscir.storage.paths import REPO
-from zscir.storage.provenance import DISTRIBUTIONS, commit_of, variables
+from zscir.storage.provenance import DISTRIBUTIONS, commit_of, variables, versions
+from zscir.storage.whole import written_whole
 
 #: Parameters of each profile: ``"*"`` for every chapter that declares them, a chapter's name for it alone.
 PROFILES: dict[str, dict[str, dict[str, Any]]] = {
@@ -205,8 +205,7 @@ def _sha256(path: Path) -> str:
 
 def _stamp(root: Path, source: Path, chosen: dict[str, Any]) -> str:
     """Name of everything an executed copy depends on: state, parameters, versions."""
-    versions = {name: importlib.metadata.version(name) for name in DISTRIBUTIONS}
-    return fingerprint(state_of(root, source), chosen, versions, sys.version)
+    return fingerprint(state_of(root, source), chosen, versions(DISTRIBUTIONS), sys.version)
 
 
 def _stored_stamp(target: Path) -> str | None:
@@ -254,14 +253,9 @@ def _execute(root: Path, source: Path, chosen: dict[str, Any]) -> tuple[nbformat
 
 
 def _store(notebook: nbformat.NotebookNode, target: Path) -> Path:
-    """Write the notebook whole, beside its place first, then renamed; its path."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    scratch = target.with_name(f".{target.stem}-{os.getpid()}.tmp")
-    try:
+    """Write the notebook, whole; its path."""
+    with written_whole(target) as scratch:
         nbformat.write(notebook, scratch)
-        os.replace(scratch, target)
-    finally:
-        scratch.unlink(missing_ok=True)
     return target
 
 

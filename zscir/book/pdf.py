@@ -11,7 +11,6 @@ leaves of it: no menus, solutions open, code that the pages fold left out, each 
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,7 @@ from zscir.book.browser import chromium, find_chromium
 from zscir.book.chapters import BookError, checkout, edition_folder
 from zscir.book.pages import render
 from zscir.storage.paths import REPO
+from zscir.storage.whole import written_whole
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -62,16 +62,11 @@ def print_pdf(html: Path, target: Path) -> Path:
         FileNotFoundError: there is no Chromium or no Playwright.
         BookError: the page has no text, a formula was not drawn, or Chromium failed.
     """
-    scratch = target.with_name(f".{target.name}-{os.getpid()}")
-    try:
-        with chromium() as browser:
-            page = browser.new_page()
-            page.goto(html.resolve().as_uri())
-            prepare(page)
-            page.pdf(path=scratch, outline=True, tagged=True, prefer_css_page_size=True)
-        os.replace(scratch, target)
-    finally:
-        scratch.unlink(missing_ok=True)
+    with written_whole(target) as scratch, chromium() as browser:
+        page = browser.new_page()
+        page.goto(html.resolve().as_uri())
+        prepare(page)
+        page.pdf(path=scratch, outline=True, tagged=True, prefer_css_page_size=True)
     return target
 
 

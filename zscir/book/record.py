@@ -13,7 +13,6 @@ host, unless a parameter brought it.
 from __future__ import annotations
 
 import ast
-import importlib.metadata
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -299,7 +298,7 @@ def summary_markdown(notebooks: Path, root: Path, now: datetime | None = None) -
         "on": _each(records, lambda record: machine_line(record["machine"])),
         "memory of a chapter": _peak(records),
         "computed with": _each(records, lambda record: _versions(record["versions"])),
-        "rendered with": _versions({name: importlib.metadata.version(name) for name in _RENDERERS}),
+        "rendered with": _versions(versions(_RENDERERS)),
     }
     return table(rows.items())
 
@@ -390,5 +389,7 @@ def _recorded_machine(machine: Mapping[str, Any] | str) -> str:
         return machine
     threads = machine.get("threads")
     parts = [machine.get("processor"), f"{threads} thread{'' if threads == 1 else 's'}" if threads else None]
-    parts += [value for key in ("gpu", "cuda") if isinstance(value := machine.get(key), str)]
+    parts += [
+        value for key in ("instruction_set", "gpu", "cuda") if isinstance(value := machine.get(key), str)
+    ]
     return ", ".join(part for part in parts if part)

@@ -10,19 +10,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import shutil
-import subprocess
-import uuid
-from importlib.metadata import version
 from pathlib import Path
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from zscir.storage.paths import REPO
+from zscir.storage.provenance import git_commit, versions
+from zscir.storage.whole import flush_to_disk, whole_folder
 
 TENSORS, RECORD = "state.safetensors", "state.json"
 
@@ -37,18 +34,14 @@ def save_checkpoint(folder: Path, step: int, tensors: dict[str, Tensor], record:
     for left in folder.glob(".step-*"):  # by a process that was killed while writing
         shutil.rmtree(left, ignore_errors=True)
     target = folder / f"step-{step:08d}"
-    scratch = folder / f".{target.name}-{uuid.uuid4().hex[:8]}"
-    scratch.mkdir()
-    save_file({name: one.detach().cpu().contiguous() for name, one in tensors.items()}, scratch / TENSORS)
-    digest = _sha256(scratch / TENSORS)
-    text = json.dumps({"step": step, **record, "sha256": digest}, indent=1) + "\n"
-    (scratch / RECORD).write_text(text, encoding="utf-8")
-    for path in (scratch / TENSORS, scratch / RECORD, scratch):
-        _flush(path)
-    if target.exists():
-        shutil.rmtree(target)
-    os.rename(scratch, target)
-    _flush(folder)
+    with whole_folder(target) as scratch:
+        save_file({name: one.detach().cpu().contiguous() for name, one in tensors.items()}, scratch / TENSORS)
+        digest = _sha256(scratch / TENSORS)
+        text = json.dumps({"step": step, **record, "sha256": digest}, indent=1) + "\n"
+        (scratch / RECORD).write_text(text, encoding="utf-8")
+        for path in (scratch / TENSORS, scratch / RECORD, scratch):
+            flush_to_disk(path)
+    flush_to_disk(folder)
     for old in checkpoints(folder)[:-keep]:
         shutil.rmtree(old)
     return target
@@ -128,26 +121,9 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 def provenance() -> dict:
     """Versions of what computes, and the commit of the checkout ("-dirty" when files differ from it)."""
     names = ("torch", "open_clip_torch", "numpy", "safetensors")
-    return {"versions": {name: version(name) for name in names}, "git_commit": _git_commit()}
-
-
-def _git_commit() -> str | None:
-    if REPO is None or shutil.which("git") is None:
-        return None
-    command = ["git", "-C", str(REPO), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return done.stdout.strip() or None if done.returncode == 0 else None
+    return {"versions": versions(names), "git_commit": git_commit()}
 
 
 def _sha256(path: Path) -> str:
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _flush(path: Path) -> None:
-    """Make the system write a file's, or a folder's, content to disk now."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 from torch import Tensor
+
+from zscir.storage.whole import whole_folder
 
 #: Pairs written at once.
 WRITE_BATCH = 4096
@@ -59,22 +59,16 @@ class MaskedPairs:
         folder = Path(folder).expanduser()
         if folder.exists() and any(folder.iterdir()):
             raise FileExistsError(f"{folder} is not empty; name a new folder")
-        scratch = folder.with_name(f".{folder.name}-{uuid.uuid4().hex[:8]}")
-        scratch.mkdir(parents=True)
-        try:
-            table = scratch / "table.arrow"
+        with whole_folder(folder) as scratch, TemporaryDirectory(dir=scratch.parent, prefix=".rows-") as rows:
+            table = Path(rows, "table.arrow")
             with ArrowWriter(path=str(table), features=self._columns()) as writer:
                 for first in range(0, len(self.rows), WRITE_BATCH):
                     writer.write_batch(self._batch(slice(first, first + WRITE_BATCH)))
                 writer.finalize()
-            Dataset.from_file(str(table)).save_to_disk(str(scratch / "saved"))
+            Dataset.from_file(str(table)).save_to_disk(str(scratch))
             report = {**self.report, "skipped": self.skipped}
             text = json.dumps(report, ensure_ascii=False, indent=1) + "\n"
-            (scratch / "saved" / "report.json").write_text(text, encoding="utf-8")
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(scratch / "saved", folder)
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
+            (scratch / "report.json").write_text(text, encoding="utf-8")
         return folder
 
     def _columns(self):

@@ -11,7 +11,6 @@ import json
 import os
 import shutil
 import tarfile
-import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -19,6 +18,7 @@ from pathlib import Path
 
 from zscir.storage import artifact, fingerprint
 from zscir.storage.paths import artifacts_root
+from zscir.storage.whole import written_whole
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 IMAGE_COLUMNS = ("image", "jpg", "png", "webp")
@@ -141,19 +141,14 @@ def _batches(samples: Iterable, limit: int | None, done: int) -> Iterator[list]:
 
 
 def _write_tar(path: Path, first: int, samples: list[tuple[bytes | None, str | None]]) -> None:
-    scratch = path.with_name(f".{path.name}-{uuid.uuid4().hex[:8]}")
-    try:
-        with tarfile.open(scratch, "w") as tar:
-            for number, (image, caption) in enumerate(samples, start=first):
-                text = caption.encode() if caption is not None else None
-                for suffix, data in ((_suffix(image), image), ("txt", text)):
-                    if data is not None:
-                        entry = tarfile.TarInfo(f"{number:09}.{suffix}")
-                        entry.size = len(data)
-                        tar.addfile(entry, io.BytesIO(data))
-        os.replace(scratch, path)
-    finally:
-        scratch.unlink(missing_ok=True)
+    with written_whole(path) as scratch, tarfile.open(scratch, "w") as tar:
+        for number, (image, caption) in enumerate(samples, start=first):
+            text = caption.encode() if caption is not None else None
+            for suffix, data in ((_suffix(image), image), ("txt", text)):
+                if data is not None:
+                    entry = tarfile.TarInfo(f"{number:09}.{suffix}")
+                    entry.size = len(data)
+                    tar.addfile(entry, io.BytesIO(data))
 
 
 def _suffix(image: bytes | None) -> str:

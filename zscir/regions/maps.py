@@ -79,7 +79,7 @@ def noun_cams(
 
     Returns:
         For each image a tensor [n_nouns, S, S] (or [n_nouns, h, w]), float32 in [0, 1], each map with its
-        peak at 1 unless nothing raises the cosine: then it is 0 everywhere. No noun: [0, S, S].
+        peak at 1 unless nothing raises the target: then it is 0 everywhere.
 
     Raises:
         ValueError: an unknown method, target, engine, grain or layer, a template without ``{noun}``, an
@@ -90,28 +90,30 @@ def noun_cams(
     method, target = method or backbone.cam_method, target or backbone.cam_target
     engine = engine or ("fast" if method in FAST_METHODS else "reference")
     layers = _check_request(backbone, pixels, nouns, method, layer, target, grain, engine, template, max_rows)
-    known = texts or {}
-    texts = _noun_features(backbone, [noun for row in nouns for noun in row], template, known)
-    if target == "contrast":
-        texts = texts - _noun_features(backbone, CONTRAST_NOUNS, template, known).mean(dim=0)
+    texts = _targets(backbone, [noun for row in nouns for noun in row], target, template, texts or {})
     counts = [len(row) for row in nouns]
-    maps, first = [], 0
+    if not any(counts):
+        return [_no_map(backbone, pixels[:1], method, layers, grain)] * len(nouns)
+    maps = []
     for images in _chunks(counts, max_rows):
         rows = torch.repeat_interleave(torch.tensor([counts[i] for i in images])).to(backbone.device)
-        targets = texts[first : first + len(rows)]
-        request = (backbone, pixels[images].to(backbone.device), rows, targets, method, layers)
-        if engine == "fast":
-            maps.append(fast_maps(*request, None if below is None else below[images]))
-        else:
-            maps.append((reference_maps if grain == "patch" else reference_pixel_maps)(*request))
-        first += len(rows)
-    if not maps:  # no noun anywhere: the shape of one map, none of them
-        one = noun_cams(backbone, pixels[:1], [["thing"]], method=method, layer=layer, grain=grain)
-        return [one[0][:0] for _ in nouns]
-    whole = torch.cat(maps)
-    if engine == "fast" and grain == "pixel":
-        whole = upsample_cams(whole, backbone.image_size)
-    return list(whole.split(counts))
+        here, texts = texts[: len(rows)], texts[len(rows) :]
+        request = (backbone, pixels[images].to(backbone.device), rows, here, method, layers)
+        maps.append(_run(request, engine, grain, None if below is None else below[images]))
+    return list(torch.cat(maps).split(counts))
+
+
+def _no_map(backbone: Backbone, pixels: Tensor, method: str, layers: list[str], grain: str) -> Tensor:
+    """The shape of a map, none of them: [0, S, S] or [0, h, w]."""
+    return noun_cams(backbone, pixels, [["thing"]], method=method, layer=layers, grain=grain)[0][:0]
+
+
+def _run(request: tuple, engine: str, grain: str, below: Tensor | None) -> Tensor:
+    """Maps [R, S, S] or [R, h, w] of one chunk by one of the engines."""
+    if engine == "reference":
+        return (reference_pixel_maps if grain == "pixel" else reference_maps)(*request)
+    maps = fast_maps(*request, below)
+    return upsample_cams(maps, request[0].image_size) if grain == "pixel" else maps
 
 
 def encode_with_cams(
@@ -143,6 +145,16 @@ def _chunks(counts: Sequence[int], most: int) -> Iterator[list[int]]:
             total += count
     if group:
         yield group
+
+
+def _targets(
+    backbone: Backbone, nouns: Sequence[str], target: str, template: str, known: Mapping[str, Tensor]
+) -> Tensor:
+    """What the feature of each row's image should be near to, [R, D]."""
+    texts = _noun_features(backbone, nouns, template, known)
+    if target == "cosine":
+        return texts
+    return texts - _noun_features(backbone, CONTRAST_NOUNS, template, known).mean(dim=0)
 
 
 def _noun_features(

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from zscir.storage.provenance import kernel_facts, thread_share, versions
+from zscir.storage.provenance import machine, thread_share, versions
 
 Point = dict[str, Any]
 Task = Callable[[Point], dict[str, Any]]
@@ -47,10 +47,9 @@ def outcome(task: bytes, point: Point) -> Outcome:
     except Exception as error:
         return Outcome(error=error_text(error), hopeless=isinstance(error, SweepError))
     seconds = round(time.perf_counter() - start, 3)
-    machine = kernel_facts() | versions(["torch"])
-    del machine["peak_memory"]
-    machine["threads"] = machine["threads"] or thread_share(1)
-    return Outcome(result, seconds=seconds, machine=machine)
+    worker = machine() | versions(["torch"])
+    worker["threads"] = worker["threads"] or thread_share(1)
+    return Outcome(result, seconds=seconds, machine=worker)
 
 
 def _plain_result(result: Any, point: Point) -> dict[str, Any]:

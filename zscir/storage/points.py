@@ -94,9 +94,8 @@ def run_points(
 
     points = _checked(points)
     count = _worker_count(workers, scheduler, len(points))
-    payload = packed(task)
-    store = Store(folder, task)
-    done, failed, trouble = store.read(points), {}, ""
+    payload, store = packed(task), Store(folder, task)
+    done, failed = store.read(points), {}
     missing = {number: point for number, point in enumerate(points) if number not in done}
 
     def say(text: str) -> None:
@@ -115,13 +114,12 @@ def run_points(
                 if found.hopeless:
                     break
     except SweepError as error:
-        if not failed:
-            raise
-        trouble = f"{error}\n"
+        if failed:
+            raise SweepError(f"{error}\n{_failures(points, failed, done, store.folder)}") from None
+        raise
     if failed:
-        raise SweepError(trouble + _failures(points, failed, len(points) - len(done), store.folder))
-    table = _table(points, done)
-    store.finish(table)
+        raise SweepError(_failures(points, failed, done, store.folder))
+    store.finish(table := _table(points, done))
     return table
 
 
@@ -167,10 +165,11 @@ def _table(points: list[Point], done: dict[int, Outcome]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*points[0], *results, "seconds"])
 
 
-def _failures(points: list[Point], failed: dict[int, str], missing: int, folder: Path) -> str:
+def _failures(points: list[Point], failed: dict[int, str], done: dict[int, Outcome], folder: Path) -> str:
     """One message for all points that failed."""
     listed = "\n".join(f"  {label(points[number])}: {failed[number]}" for number in sorted(failed))
-    rest = f", {missing - len(failed)} were not tried" if missing > len(failed) else ""
+    untried = len(points) - len(done) - len(failed)
+    rest = f", {untried} were not tried" if untried else ""
     return (
         f"{len(failed)} of {len(points)} points failed{rest}; what was finished is stored in {folder}; the "
         f"same call goes on from there:\n{listed}"

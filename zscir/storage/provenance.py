@@ -39,23 +39,30 @@ def kernel_facts() -> dict[str, Any]:
     """What the calling process computes on, and the most memory it held at once.
 
     Returns:
+        As `machine`, and ``peak_memory`` (bytes, or None where nothing tells it).
+    """
+    return machine() | {"peak_memory": _peak_memory()}
+
+
+def machine() -> dict[str, Any]:
+    """What the calling process computes on.
+
+    Returns:
         ``processor``, ``cores`` (that this process may use), ``threads`` and ``instruction_set`` (of PyTorch,
-        such as 8 and "AVX2"; None when it was not imported), ``gpu`` (its name, or None) and ``peak_memory``
-        (bytes, or None where nothing tells it).
+        such as 8 and "AVX2"; None when it was not imported) and ``gpu`` (its name, or None).
     """
     torch = sys.modules.get("torch")
     gpu = torch is not None and torch.cuda.is_available()
     return {
-        "processor": processor(),
+        "processor": _processor(),
         "cores": cores(),
         "threads": None if torch is None else torch.get_num_threads(),
         "instruction_set": None if torch is None else torch.backends.cpu.get_cpu_capability(),
         "gpu": torch.cuda.get_device_name() if gpu else None,
-        "peak_memory": _peak_memory(),
     }
 
 
-def processor() -> str:
+def _processor() -> str:
     """The processor's name, as the system tells it."""
     listing = Path("/proc/cpuinfo")
     lines = listing.read_text(encoding="utf-8").splitlines() if listing.is_file() else []
