@@ -59,7 +59,7 @@ def noun_cams(
     Args:
         backbone: the frozen towers.
         pixels: [B, 3, S, S] normalised.
-        nouns: for each image its nouns, any number of them.
+        nouns: of each image.
         method: by default ``backbone.cam_method``; "gradcam" (Selvaraju et al. 2017), "hirescam" (gradient
             and activation multiplied cell by cell; Draelos and Carin 2020), "layercam" (Jiang et al. 2021),
             "gradcam++" (Chattopadhay et al. 2018) or "eigengradcam".
@@ -70,8 +70,7 @@ def noun_cams(
             noun's text (as pytorch-grad-cam's users take it), or "contrast", that cosine less its mean over
             `CONTRAST_NOUNS`, which takes away what all nouns share.
         grain: "pixel" for maps of the image's size, "patch" for the layer's own grid (see `upsample_cams`).
-        engine: "fast" (batched; gradcam, hirescam, layercam), "reference" (pytorch-grad-cam), or None for
-            the fast one where it knows the method. They agree.
+        engine: "fast" (batched; gradcam, hirescam, layercam) or "reference" (pytorch-grad-cam); they agree.
         template: the text whose feature is the target; ``{noun}`` stands for the noun.
         texts: features [D] of the nouns' texts, where they are known already; the others are encoded.
         max_rows: how many image-noun rows run at once; smaller needs less memory, the maps are the same.
@@ -90,15 +89,14 @@ def noun_cams(
     method, target = method or backbone.cam_method, target or backbone.cam_target
     engine = engine or ("fast" if method in FAST_METHODS else "reference")
     layers = _check_request(backbone, pixels, nouns, method, layer, target, grain, engine, template, max_rows)
-    texts = _targets(backbone, [noun for row in nouns for noun in row], target, template, texts or {})
-    counts = [len(row) for row in nouns]
-    if not any(counts):
+    if not any(counts := [len(row) for row in nouns]):
         return [_no_map(backbone, pixels[:1], method, layers, grain)] * len(nouns)
+    texts = _targets(backbone, [noun for row in nouns for noun in row], target, template, texts or {})
     maps = []
     for images in _chunks(counts, max_rows):
         rows = torch.repeat_interleave(torch.tensor([counts[i] for i in images])).to(backbone.device)
-        here, texts = texts[: len(rows)], texts[len(rows) :]
-        request = (backbone, pixels[images].to(backbone.device), rows, here, method, layers)
+        request = (backbone, pixels[images].to(backbone.device), rows, texts[: len(rows)], method, layers)
+        texts = texts[len(rows) :]
         maps.append(_run(request, engine, grain, None if below is None else below[images]))
     return list(torch.cat(maps).split(counts))
 
