@@ -13,7 +13,7 @@ import nbformat
 import pytest
 
 from zscir.book import PROFILES, BookError, build, run_chapter
-from zscir.book.chapters import chapters
+from zscir.book.chapters import chapters, print_remarks
 from zscir.storage.paths import REPO
 
 PARAMETERS = 'tau: float = 0.3  # threshold\nworld: str = "small"  # size of the pocket world'
@@ -133,9 +133,53 @@ def test_a_failed_chapter_leaves_no_copy_not_even_an_older_one(tmp_path, code, w
     assert run_chapter("01_a", root=tmp_path).is_file()
     write_notebook(tmp_path, "01_a", code)
     with pytest.raises(BookError, match="chapter 01_a") as caught:
-        run_chapter("01_a", root=tmp_path)
+        run_chapter("01_a", root=tmp_path, strict=True)
     assert all(word in str(caught.value) for word in words), caught.value
     assert files_below(tmp_path) == set()
+
+
+REMARKS = """import sys, warnings
+for _ in range(3):
+    print("Corrupt EXIF data", file=sys.stderr)
+    print("    warnings.warn(text)", file=sys.stderr)
+print("/home/ann/lib/PIL/Image.py:9: UserWarning: a | palette", file=sys.stderr)
+print("done")"""
+
+
+def test_a_readers_run_counts_what_came_on_stderr_and_goes_on(tmp_path, capsys):
+    write_notebook(tmp_path, "01_a", REMARKS)
+    copy = run_chapter("01_a", {"tau": 0.4}, root=tmp_path)
+    notebook = nbformat.read(copy, 4)
+    told = {"Corrupt EXIF data": 3, "Image.py:9: UserWarning: a | palette": 1}
+    assert notebook.metadata["zscir"]["record"]["remarks"] == told
+    assert "4 remarks on stderr: Corrupt EXIF data (3 times); Image.py:9" in notebook.cells[-1].source
+    assert printed(copy) == "done\n"
+    assert not [o for c in notebook.cells for o in c.get("outputs", []) if o.get("name") == "stderr"]
+    print_remarks(copy)
+    assert capsys.readouterr().out.startswith(
+        "chapter 01_a: 4 remarks on stderr: Corrupt EXIF data (3 times)"
+    )
+
+
+def test_the_books_own_build_takes_no_copy_with_remarks(tmp_path):
+    write_notebook(tmp_path, "01_a", REMARKS)
+    run_chapter("01_a", root=tmp_path)
+    with pytest.raises(BookError, match="Corrupt EXIF data"):
+        run_chapter("01_a", root=tmp_path, strict=True)
+
+
+def test_a_copy_that_cannot_be_stored_is_told_before_the_chapter_runs(tmp_path):
+    write_notebook(tmp_path, "01_a", "from pathlib import Path\nPath('ran').touch()")
+    tmp_path.joinpath("file").touch()
+    with pytest.raises(OSError, match="file"):
+        run_chapter("01_a", out=tmp_path / "file" / "copy.ipynb", root=tmp_path)
+    assert not list(tmp_path.rglob("ran"))
+
+
+def test_a_machine_that_fails_in_a_chapter_is_told_in_one_line(tmp_path):
+    write_notebook(tmp_path, "01_a", "raise PermissionError(13, 'Permission denied', '/data/x')")
+    with pytest.raises(OSError, match="chapter 01_a stopped in cell 2: .*Permission denied: '/data/x'$"):
+        run_chapter("01_a", root=tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def test_book_passes_its_options(monkeypatch, capsys):
 
 
 def test_run_passes_its_parameters(monkeypatch, capsys):
-    ran = recorded(monkeypatch, "run_chapter")
+    ran = recorded(monkeypatch, "run_chapter", Path("done"))
     assert (
         cli.main(["run", "05", "-p", "tau", "1e-1", "-p", "world", "tiny", "-o", "x.ipynb", "--force"]) == 0
     )
@@ -127,6 +127,23 @@ def test_fields_of_the_configuration_become_options_with_its_types():
     words = ("--tau", "0.2", "--steps", "700", "--pairs", "x", "--keep", "rest", "--tensorboard")
     assert config(*words) == TrainConfig(tau=0.2, steps=700, pairs="x", keep="rest", tensorboard=True)
     assert config("--no-tensorboard") == TrainConfig()
+
+
+def test_a_machine_that_cannot_store_is_told_in_one_line(tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("ZSCIR_ARTIFACTS", str(tmp_path / "file" / "x"))
+    assert cli.main(["pocket", "make", "--size", "tiny"]) == 2
+    said = capsys.readouterr().err
+    assert (
+        said.count("\n") == 1 and f"{tmp_path / 'file' / 'x'}; ZSCIR_ARTIFACTS names another folder" in said
+    )
+
+
+def test_a_reader_that_stops_reading_is_no_mistake():
+    code = "import sys; from zscir import cli\n"
+    code += "def parse(words):\n    raise BrokenPipeError\ncli.parse = parse\nsys.exit(cli.main(['x']))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (1, "")
 
 
 def test_help_is_quick_and_names_every_command():

@@ -172,7 +172,7 @@ def artifacts(tmp_path_factory):
 @pytest.mark.slow
 @each_chapter
 def test_the_chapter_runs_alone(path, artifacts, tmp_path):
-    copy = run_chapter(path.stem, profile="quick", out=tmp_path / path.name)
+    copy = run_chapter(path.stem, profile="quick", out=tmp_path / path.name, strict=True)
     named = [one for one in (REPO, artifacts, tmp_path, Path.home()) if f"{one}/" in copy.read_text("utf-8")]
     assert not named, "a copy names no path of the machine"
     for cell in code_cells(copy):

@@ -32,9 +32,10 @@ KERNEL = {"processor": "A processor", "cores": 2, "threads": 1, "gpu": None, "pe
 CLEAN = {"commit": "0" * 40, "dirty": False}
 
 
-def record_of(chosen=None, commit=CLEAN, kernel=KERNEL, name="05_cirr"):
+def record_of(chosen=None, commit=CLEAN, kernel=KERNEL, name="05_cirr", remarks=()):
     started = datetime(2026, 3, 1, 9, 5, tzinfo=UTC)
-    return chapter_record(name, DECLARED, chosen or {}, "default", commit, started, 41.26, kernel)
+    facts = (commit, started, 41.26, kernel, dict(remarks))
+    return chapter_record(name, DECLARED, chosen or {}, "default", *facts)
 
 
 def git(folder, *words):

@@ -6,11 +6,13 @@ Those whose options are the fields of typed settings stand in `zscir.cli_setting
     torchrun --nproc_per_node 8 -m zscir train --backbone ViT-L-14 --pretrained openai --pairs /data/cc3m
     zscir evaluate cirr --root ~/data/cirr --method inversion
 
-A mistake of the caller (a value, a name, a file) is told in one line on stderr, with exit status 2; a chapter
-or a page that fails, points of a sweep, or a training whose loss is no number, with exit status 1.
+A mistake of the caller (a value, a name, a file) or a fault of the machine (a full disk, a folder that cannot
+be written) is told in one line on stderr, with exit status 2; a chapter or a page that fails, points of a
+sweep, or a training whose loss is no number, with exit status 1.
 """
 
 import ast
+import os
 import shutil
 import sys
 from collections.abc import Callable, Sequence
@@ -19,9 +21,9 @@ from typing import Annotated, Any
 from cyclopts import App, CycloptsError, Parameter, Token, UnknownOptionError, convert
 
 import zscir
+from zscir.storage.paths import artifacts_root
 
-#: Errors that are the caller's mistakes, and the names of those that are failures (importing them is slow).
-MISTAKES = (ValueError, FileNotFoundError, FileExistsError)
+#: Names of the errors that are failures (importing them is slow).
 FAILURES = ("BookError", "SweepError", "FloatingPointError")
 #: Commands of `zscir.cli_settings`, which is imported when one of them is named.
 _SETTINGS = {
@@ -71,7 +73,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if command.__name__ == "help_print" and not {"--help", "-h"} & set(words):
             raise ValueError(f"which command? zscir {' '.join([*words, '--help'])} names them")
         command(*given.args, **given.kwargs)
-    except (CycloptsError, *MISTAKES) as error:
+    except BrokenPipeError:  # who reads has seen enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (CycloptsError, ValueError, OSError) as error:
         print(f"zscir: {' '.join(_message(error).split())}", file=sys.stderr)
         return 2
     except (RuntimeError, FloatingPointError) as error:
@@ -95,6 +100,8 @@ def parse(words: list[str]) -> tuple[Callable, Any]:
 def _message(error: Exception) -> str:
     """What an error says; an unknown option comes with a near one, or with all there are."""
     said = str(error)
+    if isinstance(error, OSError) and error.strerror and not isinstance(error, FileNotFoundError):
+        said += f". Results are stored in {artifacts_root()}; ZSCIR_ARTIFACTS names another folder"
     if isinstance(error, UnknownOptionError) and "mean" not in said:
         names = [argument.names[0] for argument in error.argument_collection or () if argument.names]
         said += f" The options are: {', '.join(name for name in names if name.startswith('-'))}."
@@ -190,8 +197,11 @@ def run(
         parameter: a parameter of the chapter, such as -p tau 0.27
     """
     from zscir.book import run_chapter
+    from zscir.book.chapters import print_remarks
 
-    print(run_chapter(chapter, _values(parameter), profile, out, force=force))
+    copy = run_chapter(chapter, _values(parameter), profile, out, force=force)
+    print_remarks(copy)
+    print(copy)
 
 
 @app.command

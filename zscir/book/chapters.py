@@ -3,8 +3,9 @@
     zscir run 05_cirr -p tau 0.27   # one chapter with another threshold
 
 A chapter is a notebook of ``notebooks/``, stored without outputs, with one cell of parameters. Papermill
-executes it; only a chapter that ran to its end without an error and without a word on stderr is stored, with
-a box at its end that says what made it (`zscir.book.record`). A chapter whose notebook, parameters, library
+executes it; only a chapter that ran to its end without an error is stored, with a box at its end that says
+what made it (`zscir.book.record`). What was said on stderr, by other libraries of a reader's own files most
+often, is counted there; in the book's own build it is an error. A chapter whose notebook, parameters, library
 and versions are the same as last time is not run again.
 
 The copies with the notebooks' own parameters are kept in ``book/notebooks/``. Every other *edition* (the
@@ -13,12 +14,14 @@ quick profile, another tau) has a folder of its own below ``_build/`` and never 
 
 from __future__ import annotations
 
+import builtins
 import hashlib
 import json
 import os
 import re
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -31,11 +34,11 @@ from jupyter_client.kernelspec import NoSuchKernel
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
-from zscir.book.record import PROBE, chapter_record, cleaned, sign
+from zscir.book.record import PROBE, chapter_record, cleaned, remarks_line, sign
 from zscir.storage import fingerprint
-from zscir.storage.paths import REPO
+from zscir.storage.paths import REPO, artifacts_root
 from zscir.storage.provenance import DISTRIBUTIONS, commit_of, variables, versions
-from zscir.storage.whole import written_whole
+from zscir.storage.whole import check_writable, written_whole
 
 #: Parameters of each profile: ``"*"`` for every chapter that declares them, a chapter's name for it alone.
 PROFILES: dict[str, dict[str, dict[str, Any]]] = {
@@ -95,6 +98,7 @@ def run_chapter(
     *,
     root: Path | None = None,
     force: bool = False,
+    strict: bool = False,
 ) -> Path:
     """Execute one chapter and store the executed copy, whole or not at all.
 
@@ -105,13 +109,16 @@ def run_chapter(
         out: where to store the copy; by default the ``book/notebooks/`` of the edition.
         root: the checkout; by default the one this library runs from.
         force: run although nothing has changed.
+        strict: whether a word on stderr is an error; else it is counted in the record (``remarks``).
 
     Returns:
         Path of the executed notebook.
 
     Raises:
         ValueError: unknown chapter, profile or parameter, or a value of the wrong type; nothing was run.
-        BookError: a cell failed or wrote to stderr. There is then no copy, not even an older one.
+        OSError: the copy cannot be stored there (nothing was run), or a cell could not store its results.
+        BookError: a cell failed or, if ``strict``, wrote to stderr. There is then no copy, not even an older
+            one.
     """
     root = checkout(root)
     source = source_of(root, name)
@@ -121,13 +128,15 @@ def run_chapter(
     if target.resolve().parent == source.resolve().parent:
         raise ValueError(f"out must not lie in the folder of the sources, got {target}")
     stamp = _stamp(root, source, chosen)
-    if not force and _stored_stamp(target) == stamp:
-        return target
+    if not force and (told := told_by(target)).get("stamp") == stamp:
+        if not (strict and told["record"].get("remarks")):
+            return target
+    check_writable(target.parent)
     target.unlink(missing_ok=True)
     begun, clock = (commit_of(root), datetime.now(UTC)), time.perf_counter()
-    notebook, kernel = _execute(root, source, chosen)
-    told = (*begun, time.perf_counter() - clock, kernel)
-    record = chapter_record(source.stem, declared_parameters(source.stem, root), chosen, profile, *told)
+    notebook, kernel, remarks = _execute(root, source, chosen, strict)
+    facts = (*begun, time.perf_counter() - clock, kernel, remarks)
+    record = chapter_record(source.stem, declared_parameters(source.stem, root), chosen, profile, *facts)
     cleaned(notebook).metadata["zscir"] = {"stamp": stamp, "profile": profile, "parameters": chosen}
     return _store(sign(notebook, record), target)
 
@@ -182,6 +191,8 @@ def chosen_parameters(source: Path, profile: str, parameters: dict[str, Any]) ->
             legal = [f"{one} (default {spec['default']})" for one, spec in declared.items()] or ["none"]
             raise ValueError(f"chapter {source.stem} has no parameter {key!r}; it has: {', '.join(legal)}")
         kind = declared[key]["inferred_type_name"]
+        if value is None and key == "limit":  # all pairs
+            continue
         legal_types = _TYPES.get(kind, (object,))
         if not isinstance(value, legal_types) or (isinstance(value, bool) and kind in ("int", "float")):
             raise ValueError(f"parameter {key} of chapter {source.stem} must be {kind}, got {value!r}")
@@ -208,48 +219,73 @@ def _stamp(root: Path, source: Path, chosen: dict[str, Any]) -> str:
     return fingerprint(state_of(root, source), chosen, versions(DISTRIBUTIONS), sys.version)
 
 
-def _stored_stamp(target: Path) -> str | None:
-    """Stamp in an executed copy, or None if there is no such copy or it has none."""
-    if not target.is_file():
-        return None
+def told_by(target: Path) -> dict[str, Any]:
+    """What an executed copy says of itself; nothing if there is none, or it was not written by us."""
     try:
-        return json.loads(target.read_text(encoding="utf-8"))["metadata"]["zscir"]["stamp"]
+        return json.loads(target.read_text(encoding="utf-8"))["metadata"]["zscir"] if target.is_file() else {}
     except (ValueError, KeyError, TypeError):
-        return None  # not written by us, so it is run again
+        return {}
+
+
+def print_remarks(target: Path) -> None:
+    """Say what came on stderr while an executed copy was made."""
+    if (record := told_by(target).get("record", {})).get("remarks"):
+        print(f"chapter {record['chapter']}: {remarks_line(record)}", flush=True)
 
 
 @contextmanager
 def environment() -> Iterator[None]:
-    """Inside the block new processes find this Python's kernel and this library, and figures are inline."""
+    """Inside the block new processes find this Python's kernel and this library, and figures are inline.
+
+    Matplotlib keeps its list of fonts beside the results: not every home can be written.
+    """
     paths = [str(_PACKAGE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     wanted = {
         "JUPYTER_PREFER_ENV_PATH": "1",
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+        "MPLCONFIGDIR": os.environ.get("MPLCONFIGDIR") or str(artifacts_root() / "matplotlib"),
         "PYTHONPATH": os.pathsep.join(paths),
     }
     with variables(wanted):
         yield
 
 
-def _execute(root: Path, source: Path, chosen: dict[str, Any]) -> tuple[nbformat.NotebookNode, dict]:
-    """The executed notebook, and what its kernel tells of itself; BookError with the cell that failed."""
+def _execute(
+    root: Path, source: Path, chosen: dict[str, Any], strict: bool
+) -> tuple[nbformat.NotebookNode, dict, dict[str, int]]:
+    """The executed notebook, what its kernel tells of itself, and how often which line came on stderr.
+
+    Raises:
+        BookError, OSError: as `run_chapter`, with the cell that failed.
+    """
     notebook = nbformat.read(source, as_version=4)
     notebook.cells.append(nbformat.v4.new_code_cell(PROBE))
+    artifacts_root().mkdir(parents=True, exist_ok=True)
     try:
         with environment():
             done = papermill.execute_notebook(notebook, None, chosen, cwd=root, **_ENGINE)
     except PapermillExecutionError as error:
+        kind = getattr(builtins, error.ename, BookError)
+        if issubclass(kind, OSError) and not issubclass(kind, FileNotFoundError):  # the machine, not the code
+            raise OSError(
+                f"chapter {source.stem} stopped in cell {error.cell_index}: {error.evalue}"
+            ) from error
         trace = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(error.traceback))
         raise BookError(_report(source, error.cell_index, error.source, trace)) from error
     except (DeadKernelError, NoSuchKernel) as error:
         raise BookError(f"chapter {source.stem}: the kernel died or did not start ({error})") from error
+    remarks: Counter[str] = Counter()
     for index, cell in enumerate(done.cells):
-        for output in cell.get("outputs", []):
-            if output.get("name") == "stderr":
-                message = f"wrote to stderr: {output.text.strip()}"
-                raise BookError(_report(source, index, cell.source, message))
-    return done, json.loads(done.cells.pop().outputs[0].text)
+        for output in [o for o in cell.get("outputs", []) if o.get("name") == "stderr"]:
+            if strict:
+                raise BookError(
+                    _report(source, index, cell.source, f"wrote to stderr: {output.text.strip()}")
+                )
+            lines = re.sub(r"\S*[/\\](?=[\w.-]+:\d+: )", "", output.text).splitlines()  # no path of a library
+            remarks.update(line for line in lines if line and not line[0].isspace())
+            cell.outputs.remove(output)
+    return done, json.loads(done.cells.pop().outputs[0].text), dict(remarks)
 
 
 def _store(notebook: nbformat.NotebookNode, target: Path) -> Path:

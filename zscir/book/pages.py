@@ -25,6 +25,7 @@ from zscir.book.chapters import (
     declared_parameters,
     edition_folder,
     environment,
+    print_remarks,
     run_chapter,
     source_of,
 )
@@ -40,7 +41,9 @@ def build(
     root: Path | None = None,
     force: bool = False,
 ) -> Path:
-    """Execute all chapters in order, then render the pages; every warning is an error.
+    """Execute all chapters in order, then render the pages; every warning of the pages is an error.
+
+    What chapters say on stderr is one, too, in the book with its own parameters; with others it is counted.
 
     Args:
         profile: as in `run_chapter`.
@@ -64,7 +67,7 @@ def build(
     try:
         for name in names:
             target = edition / "book" / "notebooks" / f"{name}.ipynb"
-            _run_aloud(name, shares[name], profile, target, root, force)
+            _run_aloud(name, shares[name], profile, target, root, force, strict=not parameters)
         _drop_orphans(root, edition)
         _fill_book(root, edition / "book")
         render(root, edition)
@@ -85,17 +88,20 @@ def _shares(root: Path, names: list[str], parameters: dict[str, Any]) -> dict[st
     }
 
 
-def _run_aloud(name: str, parameters: dict, profile: str, target: Path, root: Path, force: bool) -> None:
+def _run_aloud(
+    name: str, parameters: dict, profile: str, target: Path, root: Path, force: bool, strict: bool
+) -> None:
     """Run one chapter and say so."""
     start, before = time.perf_counter(), target.stat().st_mtime_ns if target.is_file() else None
     print(f"chapter {name} ...", end=" ", flush=True)
     try:
-        run_chapter(name, parameters, profile, target, root=root, force=force)
+        run_chapter(name, parameters, profile, target, root=root, force=force, strict=strict)
     except BaseException:
         print("FAILED", flush=True)
         raise
     unchanged = target.stat().st_mtime_ns == before
     print("unchanged" if unchanged else f"{time.perf_counter() - start:.1f} s", flush=True)
+    print_remarks(target)
 
 
 def _drop_orphans(root: Path, edition: Path) -> None:

@@ -7,7 +7,7 @@
 
 What differs between two equal runs stands in three places: the box, the running time that the chapter's first
 cell shows, and the record in the notebook's metadata. None of them has a path or the name of a person or a
-host, unless a parameter brought it.
+host, unless a parameter or a remark on stderr brought it.
 """
 
 from __future__ import annotations
@@ -58,6 +58,7 @@ def chapter_record(
     started: datetime,
     seconds: float,
     kernel: Mapping[str, Any],
+    remarks: Mapping[str, int],
 ) -> dict[str, Any]:
     """All there is to say about one run of one chapter, in JSON's own types.
 
@@ -70,6 +71,7 @@ def chapter_record(
         started: when the run began, with a time zone.
         seconds: how long it took, the start of the kernel included.
         kernel: as `kernel_facts` gives them, asked in the kernel that ran.
+        remarks: lines that came on stderr, each with how often.
     """
     used, own = values_used(declared, chosen), values_used(declared, {})
     return {
@@ -83,7 +85,24 @@ def chapter_record(
         "versions": versions(),
         "machine": {key: value for key, value in kernel.items() if key != "peak_memory"},
         "peak_memory": kernel["peak_memory"],
+        "remarks": dict(remarks),
     }
+
+
+def remarks_line(record: Mapping[str, Any], most: int = 5) -> str:
+    """What was said on stderr while a chapter ran: how many remarks, and the commonest.
+
+    >>> remarks_line({"remarks": {"UserWarning: Corrupt EXIF data.": 3}})
+    '3 remarks on stderr: UserWarning: Corrupt EXIF data. (3 times)'
+    """
+    found = record.get("remarks", {})
+    if not found:
+        return "none"
+    order = sorted(found, key=found.get, reverse=True)
+    named = [f"{line} ({found[line]} times)" if found[line] > 1 else line for line in order[:most]]
+    named += [f"and {len(order) - most} others"] if len(order) > most else []
+    count = sum(found.values())
+    return f"{count} remark{'s' if count > 1 else ''} on stderr: {'; '.join(named)}"
 
 
 def utc(moment: datetime) -> str:
@@ -171,6 +190,8 @@ def box(record: Mapping[str, Any]) -> str:
         "machine": machine_line(record["machine"]),
         "memory": gigabytes(record["peak_memory"]),
     }
+    if record.get("remarks"):
+        rows["remarks"] = f"`{remarks_line(record)}`".replace("|", r"\|")
     return f"```{{admonition}} Made by\n:class: dropdown made-by\n\n{table(rows.items())}\n```"
 
 

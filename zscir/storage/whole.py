@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -57,6 +58,16 @@ def whole_folder(path: str | Path, keep: Callable[[Path], bool] = lambda path: F
                 raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def check_writable(folder: str | Path) -> None:
+    """Make the folder and try to write in it, before long work whose result it is to hold.
+
+    Raises:
+        OSError: it cannot be made, or written in.
+    """
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    tempfile.TemporaryFile(dir=folder).close()
 
 
 def flush_to_disk(path: Path) -> None:
