@@ -10,7 +10,6 @@ whole batch, and the gradients of the parts are added up: the training is that o
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Callable
 from datetime import timedelta
@@ -18,11 +17,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from zscir.backbone import Backbone
-from zscir.backbone.same_prompt import encode_same_prompt
-from zscir.backbone.text_blocks import has_usual_blocks
 
 
 class Processes:
@@ -112,20 +108,6 @@ class SharedTower:
     def __init__(self, backbone: Backbone, processes: Processes, logit_scale: float | None = None):
         self.backbone, self.processes = backbone, processes
         self.logit_scale = backbone.logit_scale if logit_scale is None else logit_scale
-        self.shares_start = has_usual_blocks(backbone.text_tower)
-
-    def _own(self, ids: Tensor, pseudo_words: Tensor) -> Tensor:
-        same = ids.stride(0) == 0 and self.shares_start  # one prompt, repeated by ``expand``
-        with self._attention():
-            if same and int((ids[0] == self.backbone.placeholder_id).sum()) == 1:
-                return encode_same_prompt(self.backbone, ids[0], pseudo_words)
-            return self.backbone.compose_tokens(ids, pseudo_words)
-
-    def _attention(self) -> contextlib.AbstractContextManager:
-        """On the CPU the plain kernel: for a dozen tokens it is faster than the one made for long texts."""
-        if self.backbone.device.type != "cpu":
-            return contextlib.nullcontext()
-        return sdpa_kernel(SDPBackend.MATH)
 
     def compose_tokens(self, ids: Tensor, pseudo_words: Tensor) -> Tensor:
         """Features [B, D] of all rows, as ``Backbone.compose_tokens``, of which it encodes its own part."""
@@ -133,5 +115,5 @@ class SharedTower:
         if part.stop == part.start:
             own = pseudo_words.new_zeros(0, self.backbone.dim)
         else:
-            own = self._own(ids[part], pseudo_words[part])
+            own = self.backbone.compose_tokens(ids[part], pseudo_words[part])
         return self.processes.gather(own, len(ids))
