@@ -27,7 +27,8 @@ import math
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 
-from zscir.inversion.network import ACTIVATIONS, LOSSES, NETWORKS
+from zscir.inversion.network import LOSSES, NETWORKS
+from zscir.inversion.network import RULES as NETWORK
 from zscir.pairs import Masking
 from zscir.storage.checks import SEED, Rule, check_fields, number, one_of, optional, whole_from
 
@@ -47,32 +48,25 @@ _FREE = {"lam": 0.5, "keep": "noun", "mask_source": "cam", "modality": "image", 
 #: Fields that say where pairs and backbone come from; their fingerprints name them in an artifact's key.
 _SOURCES = ("preset", "network", "backbone", "pretrained", "pairs", "limit", "epochs")
 #: Fields that change what is kept on the way, not phi.
-_HOUSEKEEPING = ("checkpoint_every", "keep_checkpoints", "tensorboard")
+_HOUSEKEEPING = ("checkpoint_every",)
 _STEPS = 600
-_SWITCH = Rule("True, False", lambda value: isinstance(value, bool))
 #: What is legal for the fields that are none of `Masking`.
 RULES = {
     "precision": one_of(*PRECISIONS),
     "loss": one_of(*LOSSES),
     "modality": one_of(*MODALITIES),
-    "activation": one_of(*ACTIVATIONS),
-    "online": _SWITCH,
-    "compile": _SWITCH,
-    "tensorboard": _SWITCH,
-    "hidden": optional(whole_from(1)),
+    "online": Rule("True, False", lambda value: isinstance(value, bool)),
+    "hidden": optional(NETWORK["hidden"]),
+    **{name: NETWORK[name] for name in ("depth", "dropout", "activation")},
     "limit": optional(whole_from(1)),
     "epochs": optional(whole_from(1)),
-    "logit_scale": optional(number("a number > 0", lambda scale: scale > 0)),
     "lam": number("0 <= lam <= 1", lambda lam: 0 <= lam <= 1),
     "lr": number("lr > 0", lambda lr: lr > 0),
     "weight_decay": number("weight_decay >= 0", lambda decay: decay >= 0),
     "clip_norm": number("clip_norm > 0", lambda norm: norm > 0),
     "ema": number("0 <= ema < 1", lambda ema: 0 <= ema < 1),
-    "dropout": number("0 <= dropout < 1", lambda dropout: 0 <= dropout < 1),
     "noise": number("noise >= 0", lambda noise: noise >= 0),
-    "depth": whole_from(1),
     "checkpoint_every": Rule("whole numbers from 0 (0: at the end)", whole_from(0).test),
-    "keep_checkpoints": whole_from(1),
     "batch": Rule("whole numbers from 2 (one pair has nothing to be told from)", whole_from(2).test),
     "seed": SEED,
     "backbone": Rule("a name or the path of a folder", lambda value: isinstance(value, str) and value != ""),
@@ -89,16 +83,14 @@ class TrainConfig:
     fixes cannot be set to something else, so its name in a table can be trusted. ``masking`` is the
     ``zscir.pairs.Masking`` that the fields of its names give.
 
-    * ``loss``: "contrastive" (by the backbone's own logit scale, or ``logit_scale``), "cosine" or "mse".
+    * ``loss``: "contrastive" (by the backbone's own logit scale), "cosine" or "mse".
     * ``noise``: length of LinCIR's noise relative to a feature's, see ``zscir.inversion.network.noisy``.
     * ``steps``, or ``epochs`` in its place; ``batch`` is that of all processes together.
     * ``lr`` rises linearly over ``warmup`` steps (by default a third of all, at most 100), then falls to 0
       along a cosine.
     * ``ema``: decay of the running mean of phi's weights, which is what is returned (0: the last weights).
     * ``online``: encode augmented images in every step, in place of stored features.
-    * ``compile``: run phi through ``torch.compile``.
-    * ``checkpoint_every``: steps between checkpoints (0: only at the end); ``keep_checkpoints`` stay.
-    * ``tensorboard``: also write TensorBoard's event files (needs the package ``tensorboard``).
+    * ``checkpoint_every``: steps between checkpoints (0: only at the end).
 
     Raises:
         ValueError: a field has an illegal value; the message names field, value and what is legal.
@@ -116,7 +108,6 @@ class TrainConfig:
     noun_strategy: str = "random"
     span: str = "noun"
     loss: str | None = None
-    logit_scale: float | None = None
     modality: str | None = None
     noise: float = 1.0
     steps: int | None = None
@@ -139,10 +130,7 @@ class TrainConfig:
     pairs: str = "pocket-small"
     limit: int | None = None
     online: bool = False
-    compile: bool = False
     checkpoint_every: int = 500
-    keep_checkpoints: int = 2
-    tensorboard: bool = False
 
     def __post_init__(self):
         self._require("preset", self.preset in PRESETS, ", ".join(PRESETS))
@@ -220,8 +208,6 @@ def key_fields(config: TrainConfig) -> dict:
     else:
         unused.add("noise")
     unused |= masking if config.lam == 0 else config.masking.without_effect
-    if config.loss != "contrastive":
-        unused.add("logit_scale")
     values = {name: value for name, value in asdict(config).items() if name not in unused}
     floats = {f.name for f in fields(config) if "float" in str(f.type)}
     return {
