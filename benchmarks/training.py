@@ -1,9 +1,9 @@
 """A training step the naive way against ours, on the same pairs, in one run.
 
 Theirs: the image tower runs in every step, on whole and masked images, and texts are padded to the full
-context of 77 tokens. Ours: features are stored beforehand, and the text tower skips what changes nothing.
-Between them, "whole texts": features are stored too, texts are cut to the longest of the batch and run from
-start to end. Loss and gradient must be the same. How images are masked is not measured here.
+context (CLIP's is 77 tokens). Ours: features are stored beforehand, and the text tower skips what changes
+nothing. Between them, "whole texts": features are stored too, texts are cut to the longest of the batch and
+run from start to end. Loss and gradient must be the same. How images are masked is not measured here.
 
 python benchmarks/training.py --out benchmarks/results/training.json
 python benchmarks/training.py --step paper --backbone pocket --pretrained "" --batch 128 \\

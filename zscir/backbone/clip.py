@@ -199,21 +199,21 @@ class Backbone:
     def _encode_ids(self, ids: Tensor, pseudo_words: Tensor | None = None) -> Tensor:
         """Features [B, D]; a large batch runs in parts of like length, each as short as it may be."""
         size = TEXT_PART if self.device.type == "cpu" else 4 * TEXT_PART  # a GPU wants more at once
-        packed = pseudo_words is not None and has_usual_blocks(self.text_tower)
-        size = 4 * size if packed else size
+        if pseudo_words is not None and has_usual_blocks(self.text_tower):
+            size *= 4  # without padding
         if not self._causal or len(ids) < 2 * size:
-            return self._encode_part(ids, pseudo_words, packed)
+            return self._encode_part(ids, pseudo_words)
         order = ids.argmax(dim=1).argsort(stable=True)  # by the place of the end token
         parts = []
         for rows in order.split(size):
             words = None if pseudo_words is None else pseudo_words[rows.to(pseudo_words.device)]
-            parts.append(self._encode_part(ids[rows], words, packed))
+            parts.append(self._encode_part(ids[rows], words))
         return torch.cat(parts)[order.argsort().to(self.device)]
 
-    def _encode_part(self, ids: Tensor, pseudo_words: Tensor | None, packed: bool) -> Tensor:
+    def _encode_part(self, ids: Tensor, pseudo_words: Tensor | None) -> Tensor:
         tower = self.text_tower
         with self.autocast():
-            if packed:
+            if pseudo_words is not None and has_usual_blocks(tower):
                 x = composed_ends(tower, ids, self.placeholder_id, pseudo_words.to(self.device))
             else:
                 x = self._ends(ids, pseudo_words)

@@ -27,24 +27,23 @@ import math
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 
+from zscir.backbone.clip import PRECISIONS
 from zscir.inversion.network import LOSSES, NETWORKS
 from zscir.inversion.network import RULES as NETWORK
 from zscir.pairs import Masking
 from zscir.storage.checks import SEED, Rule, check_fields, number, one_of, optional, whole_from
 
-#: What each preset fixes. "text" as modality is LinCIR's: no image takes part.
+#: What each preset fixes.
 PRESETS: dict[str, dict] = {
     "paper": {},
     "pic2word": {"lam": 0.0, "mask_source": "none"},
     "query-target-only": {"lam": 1.0},
     "unmasked-image": {"mask_source": "none"},
     "rest": {"keep": "rest"},
-    "lincir": {"modality": "text", "lam": 1.0, "mask_source": "none", "loss": "mse"},
+    "lincir": {"lam": 1.0, "mask_source": "none", "loss": "mse"},
 }
-MODALITIES = ("image", "text")
-PRECISIONS = ("fp32", "bf16")
 #: What a field is that neither the caller nor the preset sets.
-_FREE = {"lam": 0.5, "keep": "noun", "mask_source": "cam", "modality": "image", "loss": "contrastive"}
+_FREE = {"lam": 0.5, "keep": "noun", "mask_source": "cam", "loss": "contrastive"}
 #: Fields that say where pairs and backbone come from; their fingerprints name them in an artifact's key.
 _SOURCES = ("preset", "network", "backbone", "pretrained", "pairs", "limit", "epochs")
 #: Fields that change what is kept on the way, not phi.
@@ -54,7 +53,6 @@ _STEPS = 600
 RULES = {
     "precision": one_of(*PRECISIONS),
     "loss": one_of(*LOSSES),
-    "modality": one_of(*MODALITIES),
     "online": Rule("True, False", lambda value: isinstance(value, bool)),
     "hidden": optional(NETWORK["hidden"]),
     **{name: NETWORK[name] for name in ("depth", "dropout", "activation")},
@@ -78,7 +76,7 @@ class TrainConfig:
     """Everything a training depends on, checked when it is made.
 
     Total loss = ``lam`` * query-target + (1 - ``lam``) * original. Fields that are None are filled in:
-    ``lam``, ``keep``, ``mask_source``, ``loss`` and ``modality`` by the preset, ``hidden``, ``depth``,
+    ``lam``, ``keep``, ``mask_source`` and ``loss`` by the preset, ``hidden``, ``depth``,
     ``dropout`` and ``activation`` by ``network`` (see ``zscir.inversion.network.NETWORKS``). What a preset
     fixes cannot be set to something else, so its name in a table can be trusted. ``masking`` is the
     ``zscir.pairs.Masking`` that the fields of its names give.
@@ -108,7 +106,6 @@ class TrainConfig:
     noun_strategy: str = "random"
     span: str = "noun"
     loss: str | None = None
-    modality: str | None = None
     noise: float = 1.0
     steps: int | None = None
     epochs: int | None = None
@@ -163,6 +160,11 @@ class TrainConfig:
         free = dict.fromkeys([*PRESETS[self.preset], *PRESETS.get(preset, ())])
         return replace(self, preset=preset, **{**free, **fields})
 
+    @property
+    def language_only(self) -> bool:
+        """Whether phi learns from captions, as LinCIR's does: no image takes part."""
+        return self.preset == "lincir"
+
     @cached_property
     def masking(self) -> Masking:
         """How the pairs are masked."""
@@ -177,8 +179,7 @@ class TrainConfig:
 
     def _check_together(self):
         """What only some combinations allow."""
-        if self.modality == "text":
-            self._require("modality", self.preset == "lincir", "'image' (preset 'lincir' is the text one)")
+        if self.language_only:
             self._require("online", not self.online, "False for preset 'lincir', which reads no image")
             legal = self.noun_strategy != "most-visible"
             self._require(
@@ -203,12 +204,13 @@ def key_fields(config: TrainConfig) -> dict:
     """The fields that decide phi: none that is replaced by a fingerprint or without effect."""
     unused = {*_SOURCES, *_HOUSEKEEPING}
     masking = _MASKING - {"seed"}
-    if config.modality == "text":
+    if config.language_only:
         unused |= masking - {"noun_strategy", "span"}
     else:
         unused.add("noise")
     unused |= masking if config.lam == 0 else config.masking.without_effect
     values = {name: value for name, value in asdict(config).items() if name not in unused}
+    values["language_only"] = config.language_only
     floats = {f.name for f in fields(config) if "float" in str(f.type)}
     return {
         name: float(value) if name in floats and value is not None else value

@@ -64,7 +64,7 @@ def load_data(
     Raises:
         ValueError: fewer pairs with a masked caption than needed: one, or ``batch`` where only those count.
     """
-    if config.modality == "text":
+    if config.language_only:
         return _language_data(config, backbone, pairs, progress)
     made = masked_row = captions = inputs = online = None
     report = {"pairs": len(pairs)}
@@ -82,19 +82,14 @@ def load_data(
         targets = inputs = None
         online = OnlineImages(config, backbone, pairs, made, processes)
     elif config.lam < 1:
-        targets, rows = _readable(backbone, pairs, progress)
+        targets = image_features(backbone, pairs, progress=progress)
+        rows = readable_rows(targets)
+        targets = targets if len(rows) == len(targets) else targets[rows]
         if made is None:
             report["unreadable"] = len(pairs) - len(rows)
     if made is not None:
         masked_row = masked_row[rows]
     return TrainData(len(rows), targets, inputs, captions, masked_row, report, online)
-
-
-def _readable(backbone: Backbone, pairs: Pairs, progress: bool) -> tuple[Tensor, Tensor]:
-    """Features of the images that can be read, and their rows."""
-    features = image_features(backbone, pairs, progress=progress)
-    rows = readable_rows(features)
-    return (features if len(rows) == len(features) else features[rows]), rows
 
 
 def _require_masked(config: TrainConfig, pairs: Pairs, found: int, report: dict):

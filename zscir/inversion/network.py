@@ -80,6 +80,7 @@ class InversionNetwork(nn.Module):
         unit_input: bool = True,
     ):
         super().__init__()
+        self.unit_input = unit_input
         hidden = 4 * dim_in if hidden is None else hidden
         settings = {"dim_in": dim_in, "dim_out": dim_out, "hidden": hidden, "depth": depth}
         self.settings = {**settings, "dropout": dropout, "activation": activation, "unit_input": unit_input}
@@ -94,11 +95,6 @@ class InversionNetwork(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Pseudo-words [B, dim_out] of image features [B, dim_in]."""
         return self.layers(features)
-
-    @property
-    def unit_input(self) -> bool:
-        """Whether features of length 1 are expected."""
-        return self.settings["unit_input"]
 
 
 def contrastive(a: Tensor, b: Tensor, logit_scale: float | Tensor) -> Tensor:

@@ -210,7 +210,7 @@ def _losses(run: Run, data: TrainData) -> Callable[[nn.Module, Tensor, int], Ten
             terms[0] = original_loss(tower, phi, targets, prompt, config.loss)
         if config.lam > 0 and has.any():
             inputs, ids, found = inputs.to(device), data.captions[places[has]], targets[has.to(device)]
-            if config.modality == "text":
+            if config.language_only:
                 terms[2] = self_masking_loss(tower, phi, noisy(inputs, config.noise), ids, found)
             else:
                 terms[1] = query_target_loss(tower, phi, inputs, ids, found, config.loss)
