@@ -21,9 +21,9 @@ from training import DATE, write
 
 from zscir.backbone import Backbone, load_backbone
 from zscir.inversion import TrainConfig
+from zscir.inversion.checkpoints import Run, State, fresh_state
 from zscir.inversion.data import TrainData, batches
 from zscir.inversion.processes import Processes
-from zscir.inversion.state import Run, State, fresh_state
 from zscir.inversion.training import _losses, _step
 from zscir.pairs import Pairs
 from zscir.regions import keep_mask, mask_image, noun_cams
@@ -58,7 +58,7 @@ def prepared(backbone: Backbone, config: TrainConfig, data: TrainData):
     state: State = fresh_state(run)
     state.phi.train()
     drawn, losses = batches(data.count, config.batch, config.seed), _losses(run, data)
-    return lambda: _step(run, state, state.phi, losses, next(drawn), config.lr)
+    return lambda: _step(run, state, losses, next(drawn), config.lr)
 
 
 def wait(backbone: Backbone) -> None:

@@ -35,8 +35,10 @@ def run_script(tmp_path, monkeypatch, tiny_folder):
     return run
 
 
-def test_training(run_script, capsys):
-    record = run_script("training", "--batch", "4", "--repeats", "2")
+@pytest.mark.parametrize("step", ["pic2word", "paper"])
+def test_training(run_script, capsys, step):
+    record = run_script("training", "--step", step, "--batch", "4", "--repeats", "2")
+    assert [*record["loss"]] == ["theirs", "whole texts", "ours"]
     assert record["loss"]["theirs"] == pytest.approx(record["loss"]["ours"], rel=1e-6)
     assert record["largest difference of gradients / largest gradient"] < 1e-4
     assert all(len(values) == 2 for values in record["seconds"].values())
@@ -54,6 +56,17 @@ def test_the_record_keeps_the_bar():
     assert record["settings"]["backbone"] == "ViT-B-32"
     assert record["theirs / ours"]["median of turns"] >= 10
     assert record["loss"]["theirs"] == pytest.approx(record["loss"]["ours"], rel=1e-5)
+    assert record["largest difference of gradients / largest gradient"] < 1e-3
+
+
+@pytest.mark.parametrize(
+    "path", sorted((FOLDER / "results").glob("training_paper_*.json")), ids=lambda p: p.stem
+)
+def test_the_step_of_the_paper_keeps_the_bar(path):
+    record = json.loads(path.read_text("utf-8"))
+    assert record["settings"]["step"] == "paper"
+    assert record["whole texts / ours"]["median of turns"] >= 1.8
+    assert record["theirs / ours"]["median of turns"] >= 10
     assert record["largest difference of gradients / largest gradient"] < 1e-3
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from zscir.inversion import TrainConfig, fit, load_inversion
-from zscir.inversion.checkpoints import checkpoints, load_checkpoint, read_json, save_checkpoint
+from zscir.inversion.checkpoints import checkpoints, load_checkpoint, save_checkpoint
 
 WORKER = Path(__file__).with_name("train_worker.py")
 SETTINGS = {"steps": 17, "batch": 8, "warmup": 3, "hidden": 24, "checkpoint_every": 5}
@@ -50,12 +50,11 @@ def test_killed_twice_and_resumed_gives_the_same_bits(colour_pairs, tmp_path, mo
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     assert train(colour_pairs, killed, kill_at=7) == -signal.SIGKILL
     (folder,) = (killed / "inversion-checkpoints").iterdir()
-    assert [path.name for path in checkpoints(folder)] == ["step-00000005"]
+    assert [path.name for path in checkpoints(folder)] == ["step-00000005.ckpt"]
     assert not list((killed / "inversion").glob("*/key.json"))
     assert train(colour_pairs, killed, kill_at=13) == -signal.SIGKILL
-    half = folder / ".step-00000015-0badcafe"  # killed while a checkpoint was being written
-    half.mkdir()
-    (half / "state.safetensors").write_bytes(b"\0" * 99)
+    half = folder / ".step-00000015.ckpt-0badcafe.tmp"  # killed while a checkpoint was being written
+    half.write_bytes(b"\0" * 99)
     assert train(colour_pairs, killed) == 0
     assert not half.exists()
     monkeypatch.setenv("ZSCIR_ARTIFACTS", str(whole))
@@ -67,7 +66,7 @@ def test_killed_twice_and_resumed_gives_the_same_bits(colour_pairs, tmp_path, mo
         torch.set_num_threads(threads)
     (resumed,) = (killed / "inversion").glob("*/phi.safetensors")
     assert resumed.read_bytes() == (run.path / "phi.safetensors").read_bytes()
-    assert [path.name for path in checkpoints(folder)] == ["step-00000015", "step-00000017"]
+    assert [path.name for path in checkpoints(folder)] == ["step-00000015.ckpt", "step-00000017.ckpt"]
     again = load_inversion(resumed.parent)
     exact = ["step", "loss", "original", "query_target", "lr"]
     assert again.history[exact].equals(run.history[exact])
@@ -75,14 +74,12 @@ def test_killed_twice_and_resumed_gives_the_same_bits(colour_pairs, tmp_path, mo
 
 def test_a_checkpoint_says_where_it_comes_from(stored, tiny_backbone, colour_pairs):
     run, folder = stored
-    tensors, record = load_checkpoint(checkpoints(folder)[-1])
+    parts, record = load_checkpoint(checkpoints(folder)[-1])
     assert record["step"] == 17 and TrainConfig(**record["config"]) == config(colour_pairs)
     assert record["backbone"]["fingerprint"] == tiny_backbone.fingerprint
     assert record["pairs"] == run.record["pairs"] and record["versions"]["torch"]
     assert record["git_commit"] is None or len(record["git_commit"]) >= 40
-    kinds = {name.split(".")[0] for name in tensors}
-    assert kinds == {"phi", "mean", "optimizer"}
-    assert not [path for path in folder.rglob("*") if path.suffix in (".pt", ".pkl", ".pth")]
+    assert set(parts) == {"phi", "mean", "optimizer", "recent"}
 
 
 def test_a_checkpoint_is_an_inversion(stored, tiny_backbone, make_tiny_backbone):
@@ -91,33 +88,32 @@ def test_a_checkpoint_is_an_inversion(stored, tiny_backbone, make_tiny_backbone)
     same = zip(last.phi.parameters(), run.phi.parameters(), strict=True)
     assert all(torch.equal(a, b) for a, b in same) and first.record["step"] == 15
     with pytest.raises(ValueError, match="was fitted to backbone 'tiny'"):
-        load_inversion(folder / "step-00000017", make_tiny_backbone(seed=5))
+        load_inversion(folder / "step-00000017.ckpt", make_tiny_backbone(seed=5))
     quick = make_tiny_backbone(precision="bf16")  # the same weights
-    assert load_inversion(folder / "step-00000017", quick).phi is not None
+    assert load_inversion(folder / "step-00000017.ckpt", quick).phi is not None
 
 
-@pytest.mark.parametrize("damage", ["cut", "flipped", "record", "missing"])
+@pytest.mark.parametrize("damage", ["cut", "empty", "flipped", "missing"])
 def test_damage_is_told_and_names_the_file(stored, tiny_backbone, colour_pairs, damage):
     run, folder = stored
     last = checkpoints(folder)[-1]
-    tensors, record = last / "state.safetensors", last / "state.json"
-    data = bytearray(tensors.read_bytes())
+    data = bytearray(last.read_bytes())
+    weights = load_checkpoint(last)[0]["mean"]["layers.0.weight"].numpy().tobytes()
     if damage == "cut":
-        tensors.write_bytes(data[: len(data) // 2])
+        last.write_bytes(data[: len(data) // 2])
+    elif damage == "empty":
+        last.write_bytes(b"")
     elif damage == "flipped":
-        data[-7] ^= 1
-        tensors.write_bytes(data)
-    elif damage == "record":
-        record.write_text(record.read_text("utf-8")[:100], "utf-8")
+        data[data.index(weights) + 7] ^= 1
+        last.write_bytes(data)
     else:
-        tensors.unlink()
+        last.unlink()
     error = FileNotFoundError if damage == "missing" else ValueError
-    name = "state.json" if damage == "record" else "state.safetensors"
     for work in (
         lambda: load_inversion(last),
         lambda: fit(config(colour_pairs, seed=1), backbone=tiny_backbone, resume=last),
     ):
-        with pytest.raises(error, match=name):
+        with pytest.raises(error, match=last.name):
             work()
 
 
@@ -128,12 +124,10 @@ def test_an_earlier_checkpoint_takes_over_when_the_damaged_one_is_removed(
     wanted = (run.path / "phi.safetensors").read_bytes()
     (run.path / "key.json").unlink()
     last = checkpoints(folder)[-1]
-    (last / "state.safetensors").write_bytes(b"")
-    with pytest.raises(ValueError, match="remove .*step-00000017 to go on from the checkpoint before"):
+    last.write_bytes(b"")
+    with pytest.raises(ValueError, match="remove .*step-00000017.ckpt to go on from the checkpoint before"):
         fit(config(colour_pairs), backbone=tiny_backbone)
-    for path in last.iterdir():
-        path.unlink()
-    last.rmdir()
+    last.unlink()
     again = fit(config(colour_pairs), backbone=tiny_backbone)
     assert (again.path / "phi.safetensors").read_bytes() == wanted
 
@@ -163,13 +157,14 @@ def test_beginning_anew(stored, tiny_backbone, colour_pairs, capsys):
 
 def test_only_the_last_are_kept(tmp_path):
     for step in (1, 2, 30, 4):
-        save_checkpoint(tmp_path, step, {"a": torch.ones(2)}, {}, keep=2)
-    assert [path.name for path in checkpoints(tmp_path)] == ["step-00000004", "step-00000030"]
-    tensors, record = load_checkpoint(tmp_path / "step-00000030")
-    assert record["step"] == 30 and torch.equal(tensors["a"], torch.ones(2))
+        save_checkpoint(tmp_path, step, {"a": torch.ones(2)}, {})
+    assert [path.name for path in checkpoints(tmp_path)] == ["step-00000004.ckpt", "step-00000030.ckpt"]
+    parts, record = load_checkpoint(tmp_path / "step-00000030.ckpt")
+    assert record["step"] == 30 and torch.equal(parts["a"], torch.ones(2))
 
 
-def test_json_that_is_no_object(tmp_path):
-    (tmp_path / "a.json").write_text("[1]", "utf-8")
-    with pytest.raises(ValueError, match="a.json is damaged: it holds no JSON object"):
-        read_json(tmp_path / "a.json")
+def test_json_that_is_no_object(stored):
+    settings = stored[0].path / "config.json"
+    settings.write_text("[1]", "utf-8")
+    with pytest.raises(ValueError, match="config.json is damaged: it holds no JSON object"):
+        load_inversion(settings.parent)

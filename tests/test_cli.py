@@ -124,9 +124,9 @@ def test_fields_of_the_configuration_become_options_with_its_types():
         return cli.parse(["train", *words])[1].kwargs.get("config")
 
     assert config() is None
-    words = ("--tau", "0.2", "--steps", "700", "--pairs", "x", "--keep", "rest", "--tensorboard")
-    assert config(*words) == TrainConfig(tau=0.2, steps=700, pairs="x", keep="rest", tensorboard=True)
-    assert config("--no-tensorboard") == TrainConfig()
+    words = ("--tau", "0.2", "--steps", "700", "--pairs", "x", "--keep", "rest", "--online")
+    assert config(*words) == TrainConfig(tau=0.2, steps=700, pairs="x", keep="rest", online=True)
+    assert config("--no-online") == TrainConfig()
 
 
 def test_a_machine_that_cannot_store_is_told_in_one_line(tmp_path, monkeypatch, capsys):

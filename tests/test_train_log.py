@@ -1,4 +1,4 @@
-"""What a training says: its CSV file, lines or a bar, TensorBoard."""
+"""What a training says: its CSV file, lines or a bar."""
 
 import sys
 
@@ -8,7 +8,7 @@ import torch
 
 from zscir.inversion import TrainConfig, fit
 from zscir.inversion import log as train_log
-from zscir.inversion.log import COLUMNS, TrainingLog, check_tensorboard, memory_mib, shown_progress
+from zscir.inversion.log import COLUMNS, TrainingLog, as_frame, shown_progress
 
 
 @pytest.fixture(autouse=True)
@@ -21,11 +21,10 @@ def test_the_file_grows_row_by_row_and_keeps_what_was_before(tmp_path):
     before = [[10, 1.0, 1.0, float("nan"), float("nan"), 0.1, 5.0, 100.0]]
     log = TrainingLog(tmp_path, before)
     log.add(20, [0.5, 0.5, float("nan"), float("nan")], 0.05, 80, torch.device("cpu"))
-    found = pd.read_csv(tmp_path / "log.csv")  # before it is closed
-    log.close()
+    found = pd.read_csv(tmp_path / "log.csv")
     assert list(found.columns) == list(COLUMNS) and found.step.tolist() == [10, 20]
     assert found.pairs_per_second[1] > 0 and found.memory_mib[1] > 10
-    assert found.equals(log.frame())
+    assert found.equals(as_frame(log.rows))
 
 
 def test_a_training_writes_it(tiny_backbone, colour_pairs, artifacts):
@@ -72,31 +71,3 @@ def test_a_bar_in_a_notebook_goes_when_it_is_done(monkeypatch):
     with shown_progress(True, 50, 20) as moved:
         moved(30, 1.25)
     assert "20/50" in shown[0] and "30/50 loss 1.250" in shown[1] and shown[-1] == ""
-
-
-def test_tensorboard_is_asked_for_before_any_work(monkeypatch, colour_pairs):
-    monkeypatch.setattr(train_log.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ImportError, match="pip install tensorboard"):
-        fit(TrainConfig(pairs=colour_pairs, tensorboard=True))
-
-
-def test_tensorboard_gets_every_loss_with_a_share(tmp_path):
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    log = TrainingLog(tmp_path, [], tensorboard=True)
-    log.add(10, [0.5, 0.25, float("nan"), float("nan")], 0.05, 80, torch.device("cpu"))
-    log.add(20, [0.4, 0.2, float("nan"), float("nan")], 0.04, 80, torch.device("cpu"))
-    log.close()
-    written = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
-    names = ("loss", "original", "lr", "pairs_per_second", "memory_mib")
-    assert sorted(written.Tags()["scalars"]) == sorted(f"train/{name}" for name in names)
-    found = [(one.step, one.value) for one in written.Scalars("train/original")]
-    assert found == [(10, pytest.approx(0.25)), (20, pytest.approx(0.2))]
-
-
-def test_memory_is_a_number_of_mebibytes():
-    assert 10 < memory_mib(torch.device("cpu")) < 2**24
-
-
-def test_tensorboard_is_found_when_it_is_there():
-    check_tensorboard()

@@ -25,7 +25,7 @@ from open_clip.transform import PreprocessCfg, image_transform_v2, merge_preproc
 from PIL import Image
 from torch import Tensor, nn
 
-from zscir.backbone.text_blocks import has_usual_blocks, run_blocks
+from zscir.backbone.text_tower import composed_ends, has_usual_blocks, run_blocks
 from zscir.backbone.weights import (
     POCKET_WEIGHTS,
     build_model,
@@ -199,6 +199,8 @@ class Backbone:
     def _encode_ids(self, ids: Tensor, pseudo_words: Tensor | None = None) -> Tensor:
         """Features [B, D]; a large batch runs in parts of like length, each as short as it may be."""
         size = TEXT_PART if self.device.type == "cpu" else 4 * TEXT_PART  # a GPU wants more at once
+        if pseudo_words is not None and has_usual_blocks(self.text_tower):
+            size *= 4  # without padding
         if not self._causal or len(ids) < 2 * size:
             return self._encode_part(ids, pseudo_words)
         order = ids.argmax(dim=1).argsort(stable=True)  # by the place of the end token
@@ -210,24 +212,33 @@ class Backbone:
 
     def _encode_part(self, ids: Tensor, pseudo_words: Tensor | None) -> Tensor:
         tower = self.text_tower
+        with self.autocast():
+            if pseudo_words is not None and has_usual_blocks(tower):
+                x = composed_ends(tower, ids, self.placeholder_id, pseudo_words.to(self.device))
+            else:
+                x = self._ends(ids, pseudo_words)
+            x = tower.ln_final(x)  # [B, W]
+            project = tower.text_projection
+            if project is not None:
+                x = project(x) if isinstance(project, nn.Linear) else x @ project  # [B, D]
+        return F.normalize(x.float(), dim=-1)
+
+    def _ends(self, ids: Tensor, pseudo_words: Tensor | None) -> Tensor:
+        """End tokens [B, W] after all blocks, of whole texts."""
+        tower = self.text_tower
         end = ids.argmax(dim=1)  # [B]: the end token has the highest id
         length = int(end.max()) + 1 if self._causal else ids.shape[1]
         ids, end = ids[:, :length].to(self.device), end.to(self.device)
         x = tower.token_embedding(ids)  # [B, L, W]
         if pseudo_words is not None:
             x = torch.where((ids == self.placeholder_id)[..., None], pseudo_words.to(x)[:, None], x)
-        with self.autocast():
-            x = x + tower.positional_embedding[:length]
-            if has_usual_blocks(tower):
-                x = run_blocks(tower, x)
-            else:
-                mask = tower.attn_mask[:length, :length] if self._causal else None
-                x = tower.transformer(x, attn_mask=mask)
-            x = tower.ln_final(x[torch.arange(len(x), device=x.device), end])  # [B, W]
-            project = tower.text_projection
-            if project is not None:
-                x = project(x) if isinstance(project, nn.Linear) else x @ project  # [B, D]
-        return F.normalize(x.float(), dim=-1)
+        x = x + tower.positional_embedding[:length]
+        if has_usual_blocks(tower):
+            x = run_blocks(tower, x)
+        else:
+            mask = tower.attn_mask[:length, :length] if self._causal else None
+            x = tower.transformer(x, attn_mask=mask)
+        return x[torch.arange(len(x), device=x.device), end]
 
 
 def load_backbone(

@@ -27,52 +27,44 @@ import math
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 
-from zscir.inversion.network import ACTIVATIONS, LOSSES, NETWORKS
+from zscir.backbone.clip import PRECISIONS
+from zscir.inversion.network import LOSSES, NETWORKS
+from zscir.inversion.network import RULES as NETWORK
 from zscir.pairs import Masking
 from zscir.storage.checks import SEED, Rule, check_fields, number, one_of, optional, whole_from
 
-#: What each preset fixes. "text" as modality is LinCIR's: no image takes part.
+#: What each preset fixes.
 PRESETS: dict[str, dict] = {
     "paper": {},
     "pic2word": {"lam": 0.0, "mask_source": "none"},
     "query-target-only": {"lam": 1.0},
     "unmasked-image": {"mask_source": "none"},
     "rest": {"keep": "rest"},
-    "lincir": {"modality": "text", "lam": 1.0, "mask_source": "none", "loss": "mse"},
+    "lincir": {"lam": 1.0, "mask_source": "none", "loss": "mse"},
 }
-MODALITIES = ("image", "text")
-PRECISIONS = ("fp32", "bf16")
 #: What a field is that neither the caller nor the preset sets.
-_FREE = {"lam": 0.5, "keep": "noun", "mask_source": "cam", "modality": "image", "loss": "contrastive"}
+_FREE = {"lam": 0.5, "keep": "noun", "mask_source": "cam", "loss": "contrastive"}
 #: Fields that say where pairs and backbone come from; their fingerprints name them in an artifact's key.
 _SOURCES = ("preset", "network", "backbone", "pretrained", "pairs", "limit", "epochs")
 #: Fields that change what is kept on the way, not phi.
-_HOUSEKEEPING = ("checkpoint_every", "keep_checkpoints", "tensorboard")
+_HOUSEKEEPING = ("checkpoint_every",)
 _STEPS = 600
-_SWITCH = Rule("True, False", lambda value: isinstance(value, bool))
 #: What is legal for the fields that are none of `Masking`.
 RULES = {
     "precision": one_of(*PRECISIONS),
     "loss": one_of(*LOSSES),
-    "modality": one_of(*MODALITIES),
-    "activation": one_of(*ACTIVATIONS),
-    "online": _SWITCH,
-    "compile": _SWITCH,
-    "tensorboard": _SWITCH,
-    "hidden": optional(whole_from(1)),
+    "online": Rule("True, False", lambda value: isinstance(value, bool)),
+    "hidden": optional(NETWORK["hidden"]),
+    **{name: NETWORK[name] for name in ("depth", "dropout", "activation")},
     "limit": optional(whole_from(1)),
     "epochs": optional(whole_from(1)),
-    "logit_scale": optional(number("a number > 0", lambda scale: scale > 0)),
     "lam": number("0 <= lam <= 1", lambda lam: 0 <= lam <= 1),
     "lr": number("lr > 0", lambda lr: lr > 0),
     "weight_decay": number("weight_decay >= 0", lambda decay: decay >= 0),
     "clip_norm": number("clip_norm > 0", lambda norm: norm > 0),
     "ema": number("0 <= ema < 1", lambda ema: 0 <= ema < 1),
-    "dropout": number("0 <= dropout < 1", lambda dropout: 0 <= dropout < 1),
     "noise": number("noise >= 0", lambda noise: noise >= 0),
-    "depth": whole_from(1),
     "checkpoint_every": Rule("whole numbers from 0 (0: at the end)", whole_from(0).test),
-    "keep_checkpoints": whole_from(1),
     "batch": Rule("whole numbers from 2 (one pair has nothing to be told from)", whole_from(2).test),
     "seed": SEED,
     "backbone": Rule("a name or the path of a folder", lambda value: isinstance(value, str) and value != ""),
@@ -84,21 +76,19 @@ class TrainConfig:
     """Everything a training depends on, checked when it is made.
 
     Total loss = ``lam`` * query-target + (1 - ``lam``) * original. Fields that are None are filled in:
-    ``lam``, ``keep``, ``mask_source``, ``loss`` and ``modality`` by the preset, ``hidden``, ``depth``,
+    ``lam``, ``keep``, ``mask_source`` and ``loss`` by the preset, ``hidden``, ``depth``,
     ``dropout`` and ``activation`` by ``network`` (see ``zscir.inversion.network.NETWORKS``). What a preset
     fixes cannot be set to something else, so its name in a table can be trusted. ``masking`` is the
     ``zscir.pairs.Masking`` that the fields of its names give.
 
-    * ``loss``: "contrastive" (by the backbone's own logit scale, or ``logit_scale``), "cosine" or "mse".
+    * ``loss``: "contrastive" (by the backbone's own logit scale), "cosine" or "mse".
     * ``noise``: length of LinCIR's noise relative to a feature's, see ``zscir.inversion.network.noisy``.
     * ``steps``, or ``epochs`` in its place; ``batch`` is that of all processes together.
     * ``lr`` rises linearly over ``warmup`` steps (by default a third of all, at most 100), then falls to 0
       along a cosine.
     * ``ema``: decay of the running mean of phi's weights, which is what is returned (0: the last weights).
     * ``online``: encode augmented images in every step, in place of stored features.
-    * ``compile``: run phi through ``torch.compile``.
-    * ``checkpoint_every``: steps between checkpoints (0: only at the end); ``keep_checkpoints`` stay.
-    * ``tensorboard``: also write TensorBoard's event files (needs the package ``tensorboard``).
+    * ``checkpoint_every``: steps between checkpoints (0: only at the end).
 
     Raises:
         ValueError: a field has an illegal value; the message names field, value and what is legal.
@@ -116,8 +106,6 @@ class TrainConfig:
     noun_strategy: str = "random"
     span: str = "noun"
     loss: str | None = None
-    logit_scale: float | None = None
-    modality: str | None = None
     noise: float = 1.0
     steps: int | None = None
     epochs: int | None = None
@@ -139,10 +127,7 @@ class TrainConfig:
     pairs: str = "pocket-small"
     limit: int | None = None
     online: bool = False
-    compile: bool = False
     checkpoint_every: int = 500
-    keep_checkpoints: int = 2
-    tensorboard: bool = False
 
     def __post_init__(self):
         self._require("preset", self.preset in PRESETS, ", ".join(PRESETS))
@@ -175,6 +160,11 @@ class TrainConfig:
         free = dict.fromkeys([*PRESETS[self.preset], *PRESETS.get(preset, ())])
         return replace(self, preset=preset, **{**free, **fields})
 
+    @property
+    def language_only(self) -> bool:
+        """Whether phi learns from captions, as LinCIR's does: no image takes part."""
+        return self.preset == "lincir"
+
     @cached_property
     def masking(self) -> Masking:
         """How the pairs are masked."""
@@ -189,8 +179,7 @@ class TrainConfig:
 
     def _check_together(self):
         """What only some combinations allow."""
-        if self.modality == "text":
-            self._require("modality", self.preset == "lincir", "'image' (preset 'lincir' is the text one)")
+        if self.language_only:
             self._require("online", not self.online, "False for preset 'lincir', which reads no image")
             legal = self.noun_strategy != "most-visible"
             self._require(
@@ -215,14 +204,13 @@ def key_fields(config: TrainConfig) -> dict:
     """The fields that decide phi: none that is replaced by a fingerprint or without effect."""
     unused = {*_SOURCES, *_HOUSEKEEPING}
     masking = _MASKING - {"seed"}
-    if config.modality == "text":
+    if config.language_only:
         unused |= masking - {"noun_strategy", "span"}
     else:
         unused.add("noise")
     unused |= masking if config.lam == 0 else config.masking.without_effect
-    if config.loss != "contrastive":
-        unused.add("logit_scale")
     values = {name: value for name, value in asdict(config).items() if name not in unused}
+    values["language_only"] = config.language_only
     floats = {f.name for f in fields(config) if "float" in str(f.type)}
     return {
         name: float(value) if name in floats and value is not None else value

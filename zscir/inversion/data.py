@@ -64,39 +64,32 @@ def load_data(
     Raises:
         ValueError: fewer pairs with a masked caption than needed: one, or ``batch`` where only those count.
     """
-    if config.modality == "text":
+    if config.language_only:
         return _language_data(config, backbone, pairs, progress)
-    if config.lam == 0:
-        if config.online:
-            online = OnlineImages(config, backbone, pairs, None, processes)
-            return TrainData(len(pairs), None, None, None, None, {"pairs": len(pairs)}, online)
-        targets, rows = _readable(backbone, pairs, progress)
-        report = {"pairs": len(pairs), "unreadable": len(pairs) - len(rows)}
-        return TrainData(len(rows), targets, None, None, None, report)
-    settings = {"mask_source": "none"} if config.online else {}  # maps are made anew in every step
-    made = build_masked_pairs(backbone, pairs, config.masking, **settings, progress=progress)
-    _require_masked(config, pairs, len(made.rows), made.report)
-    captions = backbone.tokenize(made.masked_captions)
-    every = config.lam < 1  # pairs without a noun take part in the original loss
-    masked_row = torch.arange(len(made.rows))
-    if every:
+    made = masked_row = captions = inputs = online = None
+    report = {"pairs": len(pairs)}
+    if config.lam > 0:
+        settings = {"mask_source": "none"} if config.online else {}  # maps are made anew in every step
+        made = build_masked_pairs(backbone, pairs, config.masking, **settings, progress=progress)
+        report, targets, inputs = made.report, made.image_features, made.masked_features
+        _require_masked(config, pairs, len(made.rows), report)
+        captions = backbone.tokenize(made.masked_captions)
         masked_row = torch.full((len(pairs),), -1)
         masked_row[made.rows] = torch.arange(len(made.rows))
+    # with a share of the original loss, pairs without a noun take part too
+    rows = torch.arange(len(pairs)) if config.lam < 1 else torch.as_tensor(made.rows)
     if config.online:
+        targets = inputs = None
         online = OnlineImages(config, backbone, pairs, made, processes)
-        return TrainData(len(masked_row), None, None, captions, masked_row, made.report, online)
-    targets = made.image_features
-    if every:
-        targets, rows = _readable(backbone, pairs, progress)
+    elif config.lam < 1:
+        targets = image_features(backbone, pairs, progress=progress)
+        rows = readable_rows(targets)
+        targets = targets if len(rows) == len(targets) else targets[rows]
+        if made is None:
+            report["unreadable"] = len(pairs) - len(rows)
+    if made is not None:
         masked_row = masked_row[rows]
-    return TrainData(len(masked_row), targets, made.masked_features, captions, masked_row, made.report)
-
-
-def _readable(backbone: Backbone, pairs: Pairs, progress: bool) -> tuple[Tensor, Tensor]:
-    """Features of the images that can be read, and their rows."""
-    features = image_features(backbone, pairs, progress=progress)
-    rows = readable_rows(features)
-    return (features if len(rows) == len(features) else features[rows]), rows
+    return TrainData(len(rows), targets, inputs, captions, masked_row, report, online)
 
 
 def _require_masked(config: TrainConfig, pairs: Pairs, found: int, report: dict):

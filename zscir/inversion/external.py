@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from zscir.inversion.network import InversionNetwork
 
@@ -97,9 +97,8 @@ def _network(path: Path, state: dict[str, Tensor], pattern: str, settings: dict)
         raise ValueError(f"{path}: these layers do not follow each other: {sizes or 'none'}")
     hidden = outs[0] if len(outs) > 1 else None
     phi = InversionNetwork(ins[0], outs[-1], hidden, depth=len(outs), unit_input=False, **settings)
-    linear = [module for module in phi.layers if isinstance(module, torch.nn.Linear)]
-    with torch.no_grad():
-        for module, name in zip(linear, order, strict=True):
-            module.weight.copy_(state[f"{name}.weight"])
-            module.bias.copy_(state[f"{name}.bias"])
+    linear = [name for name, module in phi.named_modules() if isinstance(module, nn.Linear)]
+    for ours, theirs in zip(linear, order, strict=True):
+        layer = {part: state[f"{theirs}.{part}"] for part in ("weight", "bias")}
+        phi.get_submodule(ours).load_state_dict(layer)
     return phi

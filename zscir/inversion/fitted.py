@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import pandas as pd
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
 
 from zscir.backbone import Backbone
 from zscir.backbone.weights import weights_hash
-from zscir.inversion.checkpoints import is_checkpoint, load_checkpoint, read_json, read_tensors
+from zscir.inversion.checkpoints import SUFFIX, load_checkpoint
 from zscir.inversion.config import TrainConfig
 from zscir.inversion.external import Published, read_published
-from zscir.inversion.log import COLUMNS
+from zscir.inversion.log import as_frame
 from zscir.inversion.network import InversionNetwork
 from zscir.storage.artifacts import is_whole
 
@@ -54,12 +58,11 @@ def load_inversion(path: str | Path, backbone: Backbone | None = None) -> Invers
             that config.json says; or they do not fit the backbone.
     """
     path = Path(path).expanduser()
-    if path.is_file() or path.suffix in (".pt", ".pth", ".bin"):
-        phi, origin = read_published(path)
-        record = {"published": {"layout": origin.layout, "file": origin.file, "sha256": origin.sha256}}
-        found = Inversion(phi, origin, pd.DataFrame(columns=COLUMNS), record, path)
-    elif is_checkpoint(path):
+    if path.suffix == SUFFIX:
         found = _from_checkpoint(path)
+    elif path.is_file() or path.suffix in (".pt", ".pth", ".bin"):
+        phi, origin = read_published(path)
+        found = Inversion(phi, origin, as_frame([]), {"published": asdict(origin)}, path)
     else:
         found = _from_artifact(path)
     if backbone is not None:
@@ -75,22 +78,31 @@ def _from_artifact(path: Path) -> Inversion:
         raise FileNotFoundError(
             f"{path} holds no whole inversion: missing {', '.join(missing or ['key.json'])}"
         )
-    written = read_json(path / SETTINGS)
-    phi = network(path / WEIGHTS, written["phi"], read_tensors(path / WEIGHTS), SETTINGS)
+    written = _read(path / SETTINGS, lambda file: json.loads(file.read_text(encoding="utf-8")))
+    phi = _network(path / WEIGHTS, written["phi"], _read(path / WEIGHTS, load_file), SETTINGS)
     history = pd.read_csv(path / HISTORY)
     return Inversion(phi, TrainConfig(**written["config"]), history, written["record"], path)
 
 
 def _from_checkpoint(path: Path) -> Inversion:
-    tensors, record = load_checkpoint(path)
-    mean = {name.removeprefix("mean."): one for name, one in tensors.items() if name.startswith("mean.")}
-    phi = network(path, record["phi"], mean, "its record")
-    history = pd.DataFrame(record["history"], columns=COLUMNS)
+    parts, record = load_checkpoint(path)
+    phi = _network(path, record["phi"], parts["mean"], "its record")
     kept = {name: record[name] for name in ("step", "backbone", "pairs", "report", "versions", "git_commit")}
-    return Inversion(phi, TrainConfig(**record["config"]), history, kept, path)
+    return Inversion(phi, TrainConfig(**record["config"]), as_frame(record["history"]), kept, path)
 
 
-def network(path: Path, settings: dict, weights: dict[str, Tensor], where: str) -> InversionNetwork:
+def _read(path: Path, reader: Callable[[Path], dict]) -> dict:
+    """What a reader finds in a file. Raises ValueError naming the file when it is damaged."""
+    try:
+        found = reader(path)
+    except (ValueError, SafetensorError) as error:
+        raise ValueError(f"{path} is damaged or cut off: {error}") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} is damaged: it holds no JSON object")
+    return found
+
+
+def _network(path: Path, settings: dict, weights: dict[str, Tensor], where: str) -> InversionNetwork:
     """phi of these settings and weights; ``path`` and ``where`` the settings stand are named in errors."""
     with torch.device("meta"):  # only the sizes: nothing is drawn
         phi = InversionNetwork(**settings)

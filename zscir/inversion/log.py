@@ -1,12 +1,10 @@
-"""What a training says while it runs: a CSV file, a bar or plain lines, TensorBoard if wanted."""
+"""What a training says while it runs: a CSV file, and a bar or plain lines."""
 
 from __future__ import annotations
 
-import importlib.util
-import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,19 +12,15 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
+from zscir.storage.provenance import peak_memory
+
 #: Means over the steps since the row before; a loss without share is NaN.
 LOSS_COLUMNS = ("loss", "original", "query_target", "self_masking")
 #: Columns that are the same in every run of the same training on the CPU ...
 EXACT_COLUMNS = ("step", *LOSS_COLUMNS, "lr")
 #: ... and those that are not: pairs per second since the row before, and the most memory so far, in MiB (of
-#: the GPU where phi is on one, else resident).
+#: the GPU where phi is on one, else resident; NaN where the system does not tell).
 COLUMNS = (*EXACT_COLUMNS, "pairs_per_second", "memory_mib")
-
-
-def check_tensorboard() -> None:
-    """Raise ImportError, saying what to install, when TensorBoard's writer cannot be had."""
-    if importlib.util.find_spec("tensorboard") is None:
-        raise ImportError("tensorboard is True, but the package is not installed: pip install tensorboard")
 
 
 class TrainingLog:
@@ -35,122 +29,77 @@ class TrainingLog:
     Args:
         folder: where to write; None for the processes that only train.
         rows: what a resumed training had logged before.
-        tensorboard: also write event files, to ``<folder>/tensorboard``.
     """
 
-    def __init__(self, folder: Path | None, rows: list[list], tensorboard: bool = False):
-        self.rows, self._clock, self._file, self._events = rows, time.perf_counter(), None, None
-        if folder is None:
-            return
-        folder.mkdir(parents=True, exist_ok=True)
-        self._file = (folder / "log.csv").open("w", encoding="utf-8")
-        self._file.write(self.frame().to_csv(index=False))
-        self._file.flush()
-        if tensorboard:
-            from torch.utils.tensorboard import SummaryWriter
-
-            self._events = SummaryWriter(folder / "tensorboard")
+    def __init__(self, folder: Path | None, rows: list[list]):
+        self.rows, self._clock, self._path = rows, time.perf_counter(), None
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._path = folder / "log.csv"
+            as_frame(rows).to_csv(self._path, index=False)
 
     def add(self, step: int, losses: list[float], lr: float, pairs: int, device: torch.device) -> None:
         """One row: the step reached, mean losses, rate, and how many pairs were seen since the last row."""
         now = time.perf_counter()
-        row = [step, *losses, lr, pairs / max(now - self._clock, 1e-9), memory_mib(device)]
+        most = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else peak_memory()
+        memory = float("nan") if most is None else most / 2**20
+        self.rows.append([step, *losses, lr, pairs / max(now - self._clock, 1e-9), memory])
         self._clock = now
-        self.rows.append(row)
-        if self._file is not None:
-            self._file.write(pd.DataFrame([row], columns=COLUMNS).to_csv(index=False, header=False))
-            self._file.flush()
-        if self._events is not None:
-            for name, value in zip(COLUMNS[1:], row[1:], strict=True):
-                if value == value:
-                    self._events.add_scalar(f"train/{name}", value, step)
-
-    def frame(self) -> pd.DataFrame:
-        """All rows."""
-        return pd.DataFrame(self.rows, columns=COLUMNS).astype({"step": int})
-
-    def close(self) -> None:
-        """Close the files."""
-        for one in (self._file, self._events):
-            if one is not None:
-                one.close()
+        if self._path is not None:
+            as_frame(self.rows[-1:]).to_csv(self._path, index=False, header=False, mode="a")
 
 
-def memory_mib(device: torch.device) -> float:
-    """The most memory used so far, in MiB: of the GPU, or resident; NaN where the system does not tell."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    if os.name != "posix":
-        return float("nan")
-    import resource
-
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most / (2**20 if sys.platform == "darwin" else 2**10)
-
-
-class _Plain:
-    """About ten lines in all, for logs of a batch system."""
-
-    def __init__(self, steps: int):
-        self.steps, self.every = steps, max(1, steps // 10)
-
-    def moved(self, step: int, loss: float) -> None:
-        if step % self.every == 0 or step == self.steps:
-            print(f"step {step}/{self.steps}: loss {loss:.4f}", flush=True)
-
-
-class _Terminal:
-    """A bar that stays on one line."""
-
-    def __init__(self, steps: int, first: int):
-        self.bar = tqdm(total=steps, initial=first, desc="training phi", file=sys.stdout)
-
-    def moved(self, step: int, loss: float) -> None:
-        self.bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
-        self.bar.update(step - self.bar.n)
-
-    def close(self) -> None:
-        self.bar.close()
-
-
-class _Notebook:
-    """A bar below the cell that goes when the training is over: pages of a book stay clean."""
-
-    def __init__(self, steps: int, first: int):
-        from IPython.display import HTML, display
-
-        self.html, self.steps, self.shown = HTML, steps, time.monotonic()
-        self.handle = display(self._bar(first, ""), display_id=True)
-
-    def _bar(self, step: int, said: str):
-        return self.html(
-            f"<progress value='{step}' max='{self.steps}'></progress> {step}/{self.steps} {said}"
-        )
-
-    def moved(self, step: int, loss: float) -> None:
-        if time.monotonic() - self.shown > 0.5:
-            self.shown = time.monotonic()
-            self.handle.update(self._bar(step, f"loss {loss:.3f}"))
-
-    def close(self) -> None:
-        self.handle.update(self.html(""))
+def as_frame(rows: list[list]) -> pd.DataFrame:
+    """Rows of a log under their `COLUMNS`."""
+    return pd.DataFrame(rows, columns=COLUMNS).astype({"step": int})
 
 
 @contextmanager
-def shown_progress(wanted: bool, steps: int, first: int) -> Iterator:
+def shown_progress(wanted: bool, steps: int, first: int) -> Iterator[Callable[[int, float], None]]:
     """A function (step, loss) that shows how far a training is: in a notebook, a terminal, or plain lines."""
     if not wanted:
         yield lambda step, loss: None
-        return
-    if _in_notebook():
-        shown = _Notebook(steps, first)
+    elif _in_notebook():
+        with _notebook_bar(steps, first) as moved:
+            yield moved
+    elif sys.stdout.isatty():
+        with tqdm(total=steps, initial=first, desc="training phi", file=sys.stdout) as bar:
+
+            def moved(step: int, loss: float) -> None:
+                bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
+                bar.update(step - bar.n)
+
+            yield moved
     else:
-        shown = _Terminal(steps, first) if sys.stdout.isatty() else _Plain(steps)
+        every = max(1, steps // 10)  # about ten lines in all, for logs of a batch system
+
+        def moved(step: int, loss: float) -> None:
+            if step % every == 0 or step == steps:
+                print(f"step {step}/{steps}: loss {loss:.4f}", flush=True)
+
+        yield moved
+
+
+@contextmanager
+def _notebook_bar(steps: int, first: int) -> Iterator[Callable[[int, float], None]]:
+    """A bar below the cell that goes when the training is over: pages of a book stay clean."""
+    from IPython.display import HTML, display
+
+    def bar(step: int, said: str = "") -> HTML:
+        return HTML(f"<progress value='{step}' max='{steps}'></progress> {step}/{steps} {said}")
+
+    handle, shown = display(bar(first), display_id=True), time.monotonic()
+
+    def moved(step: int, loss: float) -> None:
+        nonlocal shown
+        if time.monotonic() - shown > 0.5:
+            shown = time.monotonic()
+            handle.update(bar(step, f"loss {loss:.3f}"))
+
     try:
-        yield shown.moved
+        yield moved
     finally:
-        if hasattr(shown, "close"):
-            shown.close()
+        handle.update(HTML(""))
 
 
 def _in_notebook() -> bool:

@@ -20,6 +20,8 @@ from open_clip import ClipLoss
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from zscir.storage.checks import check, number, one_of, whole_from
+
 if TYPE_CHECKING:
     from zscir.backbone import Backbone
 
@@ -33,6 +35,12 @@ NETWORKS: dict[str, dict] = {
     "three-layer": {"hidden": None, "depth": 3, "dropout": 0.5, "activation": "gelu"},
     "two-layer": {"hidden": None, "depth": 2, "dropout": 0.5, "activation": "gelu"},
     "pic2word": {"hidden": 512, "depth": 3, "dropout": 0.1, "activation": "relu"},
+}
+#: What is legal for the settings of `InversionNetwork`.
+RULES = {
+    **dict.fromkeys(("dim_in", "dim_out", "hidden", "depth"), whole_from(1)),
+    "dropout": number("0 <= dropout < 1", lambda dropout: 0 <= dropout < 1),
+    "activation": one_of(*ACTIVATIONS),
 }
 #: Distances between queries and targets, see `distance`.
 LOSSES = ("contrastive", "cosine", "mse")
@@ -72,23 +80,12 @@ class InversionNetwork(nn.Module):
         unit_input: bool = True,
     ):
         super().__init__()
+        self.unit_input = unit_input
         hidden = 4 * dim_in if hidden is None else hidden
-        for name, value in (("dim_in", dim_in), ("dim_out", dim_out), ("hidden", hidden), ("depth", depth)):
-            if value < 1:
-                raise ValueError(f"{name} is {value!r}; legal: whole numbers from 1")
-        if not 0.0 <= dropout < 1.0:
-            raise ValueError(f"dropout is {dropout!r}; legal: 0 <= dropout < 1")
-        if activation not in ACTIVATIONS:
-            raise ValueError(f"activation is {activation!r}; legal: {', '.join(ACTIVATIONS)}")
-        self.settings = {
-            "dim_in": dim_in,
-            "dim_out": dim_out,
-            "hidden": hidden,
-            "depth": depth,
-            "dropout": dropout,
-            "activation": activation,
-            "unit_input": unit_input,
-        }
+        settings = {"dim_in": dim_in, "dim_out": dim_out, "hidden": hidden, "depth": depth}
+        self.settings = {**settings, "dropout": dropout, "activation": activation, "unit_input": unit_input}
+        for name, rule in RULES.items():
+            check(name, self.settings[name], rule)
         widths = [dim_in] + [hidden] * (depth - 1) + [dim_out]
         layers: list[nn.Module] = []
         for width, following in zip(widths[:-2], widths[1:-1], strict=True):
@@ -98,11 +95,6 @@ class InversionNetwork(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Pseudo-words [B, dim_out] of image features [B, dim_in]."""
         return self.layers(features)
-
-    @property
-    def unit_input(self) -> bool:
-        """Whether features of length 1 are expected."""
-        return self.settings["unit_input"]
 
 
 def contrastive(a: Tensor, b: Tensor, logit_scale: float | Tensor) -> Tensor:
@@ -152,8 +144,7 @@ def distance(a: Tensor, b: Tensor, kind: str = "contrastive", logit_scale: float
     Raises:
         ValueError: an unknown kind, or shapes as in `contrastive`.
     """
-    if kind not in LOSSES:
-        raise ValueError(f"kind is {kind!r}; legal: {', '.join(LOSSES)}")
+    check("kind", kind, one_of(*LOSSES))
     if kind == "contrastive":
         return contrastive(a, b, logit_scale)
     _check_rows(a, b)

@@ -10,19 +10,16 @@ whole batch, and the gradients of the parts are added up: the training is that o
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import timedelta
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from zscir.backbone import Backbone
-from zscir.backbone.same_prompt import encode_same_prompt
-from zscir.backbone.text_blocks import has_usual_blocks
 
 
 class Processes:
@@ -37,13 +34,13 @@ class Processes:
     def __init__(self):
         self.count, self.index, self.device = int(os.environ.get("WORLD_SIZE", "1")), 0, None
         if self.count > 1:
-            from accelerate import Accelerator
-            from accelerate.utils import InitProcessGroupKwargs
+            import accelerate
 
-            patient = InitProcessGroupKwargs(timeout=timedelta(days=7))  # while the first makes masked pairs
-            accelerator = Accelerator(cpu=not torch.cuda.is_available(), kwargs_handlers=[patient])
-            self.count, self.index = accelerator.num_processes, accelerator.process_index
-            self.device = str(accelerator.device)
+            patient = accelerate.InitProcessGroupKwargs(timeout=timedelta(days=7))  # while pairs are masked
+            self._state = accelerate.Accelerator(cpu=not torch.cuda.is_available(), kwargs_handlers=[patient])
+            self._utils = accelerate.utils
+            self.count, self.index = self._state.num_processes, self._state.process_index
+            self.device = str(self._state.device)
 
     @property
     def first(self) -> bool:
@@ -60,72 +57,39 @@ class Processes:
         """All [rows, D] of which ``own`` is this process's `part`; gradient flows to that part alone."""
         if self.count == 1:
             return own
-        from accelerate.utils import gather
-
         part, most = self.part(rows), -(-rows // self.count)
         padded = torch.zeros(most, *own.shape[1:], dtype=own.dtype, device=own.device)
         padded[: len(own)] = own.detach()
-        parts = gather(padded).split(most)
+        parts = self._utils.gather(padded).split(most)
         sizes = [rows // self.count + (number < rows % self.count) for number in range(self.count)]
-        full = torch.cat([one[:size] for one, size in zip(parts, sizes, strict=True)])
+        full = torch.cat([dealt[:size] for dealt, size in zip(parts, sizes, strict=True)])
         return torch.cat([full[: part.start], own, full[part.stop :]])
 
     def add_gradients(self, parameters: list[Tensor]) -> None:
         """Each gradient becomes the sum of all processes' gradients."""
-        if self.count > 1:
-            from accelerate.utils import reduce
-
-            for parameter in parameters:
-                parameter.grad.copy_(reduce(parameter.grad, reduction="sum"))
+        for parameter in parameters if self.count > 1 else ():
+            parameter.grad.copy_(self._utils.reduce(parameter.grad, reduction="sum"))
 
     def first_then_all(self, work: Callable[[], Any]) -> Any:
         """The result of ``work``, which the first process does before the others (who find it stored)."""
-        if self.count > 1 and not self.first:
-            self.wait()
-        result = work()
-        if self.count > 1 and self.first:
-            self.wait()
-        return result
+        with self._state.main_process_first() if self.count > 1 else nullcontext():
+            return work()
 
     def wait(self) -> None:
         """Until all processes are here."""
         if self.count > 1:
-            from accelerate.utils import wait_for_everyone
-
-            wait_for_everyone()
+            self._state.wait_for_everyone()
 
     def agree(self, value: Any) -> Any:
         """The first process's value, in all."""
-        if self.count == 1:
-            return value
-        from accelerate.utils import broadcast_object_list
-
-        return broadcast_object_list([value], from_process=0)[0]
+        return value if self.count == 1 else self._utils.broadcast_object_list([value], from_process=0)[0]
 
 
 class SharedTower:
-    """A backbone whose text tower encodes this process's rows only; the losses take it for a backbone.
+    """A backbone whose text tower encodes this process's rows only; the losses take it for a backbone."""
 
-    ``logit_scale`` is the backbone's own unless another is given.
-    """
-
-    def __init__(self, backbone: Backbone, processes: Processes, logit_scale: float | None = None):
-        self.backbone, self.processes = backbone, processes
-        self.logit_scale = backbone.logit_scale if logit_scale is None else logit_scale
-        self.shares_start = has_usual_blocks(backbone.text_tower)
-
-    def _own(self, ids: Tensor, pseudo_words: Tensor) -> Tensor:
-        same = ids.stride(0) == 0 and self.shares_start  # one prompt, repeated by ``expand``
-        with self._attention():
-            if same and int((ids[0] == self.backbone.placeholder_id).sum()) == 1:
-                return encode_same_prompt(self.backbone, ids[0], pseudo_words)
-            return self.backbone.compose_tokens(ids, pseudo_words)
-
-    def _attention(self) -> contextlib.AbstractContextManager:
-        """On the CPU the plain kernel: for a dozen tokens it is faster than the one made for long texts."""
-        if self.backbone.device.type != "cpu":
-            return contextlib.nullcontext()
-        return sdpa_kernel(SDPBackend.MATH)
+    def __init__(self, backbone: Backbone, processes: Processes):
+        self.backbone, self.processes, self.logit_scale = backbone, processes, backbone.logit_scale
 
     def compose_tokens(self, ids: Tensor, pseudo_words: Tensor) -> Tensor:
         """Features [B, D] of all rows, as ``Backbone.compose_tokens``, of which it encodes its own part."""
@@ -133,5 +97,5 @@ class SharedTower:
         if part.stop == part.start:
             own = pseudo_words.new_zeros(0, self.backbone.dim)
         else:
-            own = self._own(ids[part], pseudo_words[part])
+            own = self.backbone.compose_tokens(ids[part], pseudo_words[part])
         return self.processes.gather(own, len(ids))

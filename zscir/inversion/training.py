@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
-from contextlib import closing, nullcontext
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -23,22 +23,21 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from zscir.backbone import Backbone, load_backbone
-from zscir.inversion.checkpoints import checkpoints, provenance
+from zscir.inversion.checkpoints import (
+    Run,
+    State,
+    checkpoints,
+    fresh_state,
+    provenance,
+    resume_state,
+    save_state,
+)
 from zscir.inversion.config import PRESETS, TrainConfig, key_fields
 from zscir.inversion.data import TrainData, batches, draw_seed, load_data
 from zscir.inversion.fitted import HISTORY, SETTINGS, WEIGHTS, Inversion, load_inversion
-from zscir.inversion.log import TrainingLog, check_tensorboard, shown_progress
+from zscir.inversion.log import TrainingLog, as_frame, shown_progress
 from zscir.inversion.network import PROMPT, noisy, original_loss, query_target_loss, self_masking_loss
 from zscir.inversion.processes import Processes, SharedTower
-from zscir.inversion.state import (
-    Run,
-    State,
-    fresh_state,
-    learning_rate,
-    resume_state,
-    save_state,
-    update_mean,
-)
 from zscir.pairs import Pairs, load_pairs
 from zscir.storage import artifact, fingerprint
 from zscir.storage.artifacts import is_whole
@@ -77,8 +76,6 @@ def fit(
             asked of pairs that have none; a checkpoint that is damaged or of another training.
         FloatingPointError: loss or gradient is not finite; the message names step, rows and last checkpoint.
     """
-    if config.tensorboard:
-        check_tensorboard()
     processes = Processes()
     pairs = pairs or load_pairs(config.pairs, config.limit)
     asked, config = config, _with_steps(config, pairs, processes)
@@ -135,15 +132,14 @@ def _train(run: Run, resume: bool | str | Path) -> State:
 def _loop(run: Run, state: State, data: TrainData) -> None:
     """Step until the last; log and keep checkpoints on the way."""
     config, seen = run.config, 0
-    net = torch.compile(state.phi) if config.compile else state.phi
     losses_of = _losses(run, data)
     drawn = batches(data.count, config.batch, config.seed, state.step)
-    log = TrainingLog(run.folder if run.processes.first else None, state.rows, config.tensorboard)
+    log = TrainingLog(run.folder if run.processes.first else None, state.rows)
     state.phi.train()
-    with closing(log), shown_progress(run.progress, config.steps, state.step) as moved:
+    with shown_progress(run.progress, config.steps, state.step) as moved:
         while state.step < config.steps:
             lr = learning_rate(config, state.step)
-            state.recent.append(_step(run, state, net, losses_of, next(drawn), lr))
+            state.recent.append(_step(run, state, losses_of, next(drawn), lr))
             seen, last = seen + config.batch, state.step == config.steps
             if state.step % LOG_EVERY == 0 or last:
                 means = torch.stack(state.recent).nanmean(dim=0).tolist()
@@ -154,7 +150,15 @@ def _loop(run: Run, state: State, data: TrainData) -> None:
                 save_state(run, state)
 
 
-def _step(run: Run, state: State, net: Callable, losses_of: Callable, rows: Tensor, lr: float) -> Tensor:
+def learning_rate(config: TrainConfig, step: int) -> float:
+    """Rate of a step counted from 0: linear rise over ``warmup``, then a cosine towards 0."""
+    if step < config.warmup:
+        return config.lr * (step + 1) / config.warmup
+    done = (step - config.warmup) / max(1, config.steps - config.warmup)
+    return config.lr * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def _step(run: Run, state: State, losses_of: Callable, rows: Tensor, lr: float) -> Tensor:
     """One step of the optimizer; the detached losses [4]: total and its terms (NaN: no share).
 
     What is drawn in it, such as dropout, depends on seed and step alone: not on the steps before, and not on
@@ -166,7 +170,7 @@ def _step(run: Run, state: State, net: Callable, losses_of: Callable, rows: Tens
         group["lr"] = lr
     state.optimizer.zero_grad(set_to_none=True)
     with torch.autocast(run.backbone.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
-        losses = losses_of(net, rows, state.step)
+        losses = losses_of(state.phi, rows, state.step)
     losses[0].backward()
     weights = list(state.phi.parameters())
     run.processes.add_gradients(weights)
@@ -175,8 +179,16 @@ def _step(run: Run, state: State, net: Callable, losses_of: Callable, rows: Tens
         raise FloatingPointError(_not_finite(run, state.step + 1, rows, float(losses[0]), float(norm)))
     state.optimizer.step()
     state.step += 1
-    update_mean(state, config.ema)
+    _update_mean(state, config.ema)
     return losses
+
+
+@torch.no_grad()
+def _update_mean(state: State, ema: float) -> None:
+    """Move the running mean; its decay grows with the steps, so that the start is soon forgotten."""
+    decay = min(ema, (1 + state.step) / (10 + state.step))
+    for mean, now in zip(state.mean.parameters(), state.phi.parameters(), strict=True):
+        mean.lerp_(now, 1 - decay)
 
 
 def _losses(run: Run, data: TrainData) -> Callable[[nn.Module, Tensor, int], Tensor]:
@@ -185,7 +197,7 @@ def _losses(run: Run, data: TrainData) -> Callable[[nn.Module, Tensor, int], Ten
     Rows without a masked caption take part in the original loss only.
     """
     config, device = run.config, run.backbone.device
-    tower = SharedTower(run.backbone, run.processes, config.logit_scale)
+    tower = SharedTower(run.backbone, run.processes)
     prompt = run.backbone.tokenize([PROMPT])
     nan = torch.tensor(math.nan, device=device)
 
@@ -198,7 +210,7 @@ def _losses(run: Run, data: TrainData) -> Callable[[nn.Module, Tensor, int], Ten
             terms[0] = original_loss(tower, phi, targets, prompt, config.loss)
         if config.lam > 0 and has.any():
             inputs, ids, found = inputs.to(device), data.captions[places[has]], targets[has.to(device)]
-            if config.modality == "text":
+            if config.language_only:
                 terms[2] = self_masking_loss(tower, phi, noisy(inputs, config.noise), ids, found)
             else:
                 terms[1] = query_target_loss(tower, phi, inputs, ids, found, config.loss)
@@ -233,5 +245,4 @@ def _write(folder: Path, run: Run, state: State) -> None:
     weights = {name: tensor.cpu().contiguous() for name, tensor in state.mean.state_dict().items()}
     save_file(weights, folder / WEIGHTS)
     (folder / SETTINGS).write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
-    log = TrainingLog(None, state.rows).frame()
-    log.to_csv(folder / HISTORY, index=False)
+    as_frame(state.rows).to_csv(folder / HISTORY, index=False)

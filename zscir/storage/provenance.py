@@ -41,7 +41,7 @@ def kernel_facts() -> dict[str, Any]:
     Returns:
         As `machine`, and ``peak_memory`` (bytes, or None where nothing tells it).
     """
-    return machine() | {"peak_memory": _peak_memory()}
+    return machine() | {"peak_memory": peak_memory()}
 
 
 def machine() -> dict[str, Any]:
@@ -85,7 +85,7 @@ def thread_share(processes: int) -> int:
     return min(share, int(asked)) if asked.isdigit() and int(asked) else share
 
 
-def _peak_memory() -> int | None:
+def peak_memory() -> int | None:
     """Bytes of the process at its largest, or None on a system that does not count them (Windows)."""
     status = Path("/proc/self/status")  # Linux, where what `resource` says may be the parent's
     lines = status.read_text(encoding="utf-8").splitlines() if status.is_file() else []
