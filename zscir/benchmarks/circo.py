@@ -12,12 +12,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from zscir.benchmarks.base import Contents, Query, Reader
-from zscir.benchmarks.files import INTEGER, INTEGERS, NAME, NAMES, Problems, checked_entries, read_json
+from zscir.benchmarks.files import CAPTION, INTEGER, INTEGERS, NAME, NAMES, Problems, read_entries
 
 CUTS = (5, 10, 25, 50)
 GALLERY_SIZE = 123_403
 QUERIES = {"val": 220, "test": 800}
-_FIELDS = {"id": INTEGER, "reference_img_id": INTEGER, "relative_caption": NAME, "shared_concept": NAME}
+_FIELDS = {"id": INTEGER, "reference_img_id": INTEGER, "relative_caption": CAPTION, "shared_concept": CAPTION}
 _ANSWERS = {"target_img_id": INTEGER, "gt_img_ids": INTEGERS}
 
 
@@ -31,47 +31,32 @@ def _targets(entry: dict, problems: Problems) -> tuple[str, ...]:
     return tuple(str(name) for name in [target, *(other for other in answers if other != target)])
 
 
-def _aspects(entry: dict, problems: Problems) -> tuple[str, ...]:
-    """The semantic aspects; () where there are none, as in the first edition of the annotations."""
-    aspects = entry.get("semantic_aspects", [])
-    if NAMES.accepts(aspects):
-        return tuple(aspects)
-    problems.add(f"queries whose 'semantic_aspects' are not {NAMES.words}", f"id {entry['id']}")
-    return ()
-
-
 def _read(root: Path, split: str, options: dict[str, str], problems: Problems) -> Contents:
-    annotations = root / "annotations" / f"{split}.json"
     fields = _FIELDS | (_ANSWERS if split == "val" else {})
-    entries = checked_entries(read_json(annotations, problems, list), fields, annotations.name, problems)
+    entries = read_entries(root / "annotations" / f"{split}.json", fields, problems)
     coco = root / "COCO2017_unlabeled"
     info = coco / "annotations" / "image_info_unlabeled2017.json"
-    content = read_json(info, problems, dict)
-    if content and not isinstance(content.get("images"), list):
-        problems.add("annotation files without a list 'images'", info)
-        content = {}
-    kinds = {"id": INTEGER, "file_name": NAME}
-    images = checked_entries(content.get("images", []), kinds, info.name, problems)
-    queries = [
-        Query(
+    images = read_entries(info, {"id": INTEGER, "file_name": NAME}, problems, key="images")
+    queries = []
+    for entry in entries:
+        aspects = entry.get("semantic_aspects", [])  # the first edition of the annotations has none
+        if not NAMES.test(aspects):
+            kind = f"queries whose 'semantic_aspects' are not {NAMES.legal}"
+            problems.add(kind, f"id {entry['id']} has {str(aspects)[:60]!r}")
+            aspects = ()
+        query = Query(
             id=str(entry["id"]),
             reference=str(entry["reference_img_id"]),
             text=(entry["relative_caption"],),
             targets=_targets(entry, problems) if split == "val" else (),
-            aspects=_aspects(entry, problems),
+            aspects=tuple(aspects),
             concept=entry["shared_concept"],
         )
-        for entry in entries
-    ]
-    return Contents(
-        queries=queries,
-        gallery=[str(image["id"]) for image in images],
-        paths={str(image["id"]): coco / "unlabeled2017" / image["file_name"] for image in images},
-        protocol={
-            "gallery": "all images of image_info_unlabeled2017.json",
-            "captions": "relative caption alone",
-        },
-    )
+        queries.append(query)
+    gallery = [str(image["id"]) for image in images]
+    files = [coco / "unlabeled2017" / image["file_name"] for image in images]
+    protocol = {"gallery": f"all images of {info.name}", "captions": "relative caption alone"}
+    return Contents(queries, gallery, dict(zip(gallery, files, strict=True)), protocol)
 
 
 READER = Reader(

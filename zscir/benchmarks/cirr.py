@@ -14,11 +14,13 @@ to write; these are skipped, and ``protocol["captions"]`` counts them.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
 from zscir.benchmarks.base import Contents, Query, Reader
-from zscir.benchmarks.files import INTEGER, NAME, Field, Problems, checked_entries, read_json
+from zscir.benchmarks.files import CAPTION, INTEGER, NAME, NAMES, Problems, read_entries, read_json
+from zscir.storage.checks import Rule
 
 SET_SIZE = 6
 AUXILIARY = ("0", "1", "2", "3")
@@ -28,36 +30,26 @@ PUBLISHED = {"val": (4181, 2297), "test1": (4148, 2315)}
 
 def _is_set(value: object) -> bool:
     members = value.get("members") if isinstance(value, dict) else None
-    if not isinstance(members, list) or not all(map(NAME.accepts, members)):
-        return False
-    return "id" in value and len(members) == len(set(members)) == SET_SIZE
+    return NAMES.test(members) and "id" in value and len(members) == len(set(members)) == SET_SIZE
 
 
 _FIELDS = {
     "pairid": INTEGER,
     "reference": NAME,
-    "caption": NAME,
-    "img_set": Field(_is_set, f"a set with an id and {SET_SIZE} different members"),
+    "caption": CAPTION,
+    "img_set": Rule(f"a set with an id and {SET_SIZE} different members", _is_set),
 }
-
-
 _EXTENDED = {
     "pairid": INTEGER,
-    "caption_extend": Field(
-        lambda value: isinstance(value, dict) and all(isinstance(value.get(key), str) for key in AUXILIARY),
+    "caption_extend": Rule(
         "a text for each of " + ", ".join(map(repr, AUXILIARY)),
+        lambda value: isinstance(value, dict) and all(isinstance(value.get(key), str) for key in AUXILIARY),
     ),
 }
 
 
-def _annotations(root: Path) -> Path:
-    """Folder that holds captions/ and image_splits/: ``<root>/cirr`` or the root itself."""
-    return root / "cirr" if (root / "cirr" / "captions").is_dir() else root
-
-
-def _image_base(root: Path, relative: list[str]) -> Path:
+def _image_base(root: Path, annotations: Path, relative: Iterable[str]) -> Path:
     """Folder that the split file's image paths start from: the first whose subfolder exists."""
-    annotations = _annotations(root)
     places = [root, root / "img_raw", annotations, annotations / "img_raw"]
     top = {part for path in relative for part in Path(path).parts[:1]}
     return next((place for place in places if any((place / name).is_dir() for name in top)), root)
@@ -82,7 +74,7 @@ def _query(entry: dict, split: str, problems: Problems) -> Query:
 def _extended(folder: Path, split: str, pairs: list[Query], problems: Problems) -> tuple[list[Query], str]:
     """One query for each auxiliary annotation of the pairs, and the protocol's words for them."""
     path = folder / "captions_ext" / f"cap.ext.rc2.{split}.json"
-    entries = checked_entries(read_json(path, problems, list), _EXTENDED, path.name, problems)
+    entries = read_entries(path, _EXTENDED, problems)
     by_id = {query.id: query for query in pairs}
     queries, skipped = [], 0
     for entry in entries:
@@ -101,30 +93,22 @@ def _extended(folder: Path, split: str, pairs: list[Query], problems: Problems) 
 
 
 def _read(root: Path, split: str, options: dict[str, str], problems: Problems) -> Contents:
-    folder = _annotations(root)
-    captions = folder / "captions" / f"cap.rc2.{split}.json"
+    folder = root / "cirr" if (root / "cirr" / "captions").is_dir() else root
     fields = _FIELDS | ({"target_hard": NAME} if split == "val" else {})
-    entries = checked_entries(read_json(captions, problems, list), fields, captions.name, problems)
+    entries = read_entries(folder / "captions" / f"cap.rc2.{split}.json", fields, problems)
     queries = [_query(entry, split, problems) for entry in entries]
     wordings = "original"
     if options["captions"] == "extended":
         queries, wordings = _extended(folder, split, queries, problems)
     splits = folder / "image_splits" / f"split.rc2.{split}.json"
     listed = read_json(splits, problems, dict)
-    images = {name: path for name, path in listed.items() if NAME.accepts(path)}
-    for name in (name for name in listed if name not in images):
-        problems.add(f"images of {splits.name} without a path", name)
-    base = _image_base(root, list(images.values()))
-    return Contents(
-        queries=queries,
-        gallery=list(images),
-        paths={name: base / path for name, path in images.items()},
-        protocol={
-            "gallery": "all images of the split",
-            "subset": "the five other members of the set",
-            "captions": wordings,
-        },
-    )
+    images = {name: path for name, path in listed.items() if NAME.test(path)}
+    for name in [name for name in listed if name not in images]:
+        problems.add(f"images of {splits.name} without a path", f"{name} has {listed[name]!r}")
+    base = _image_base(root, folder, images.values())
+    protocol = {"gallery": "all images of the split", "subset": "the five other members of the set"}
+    paths = {name: base / path for name, path in images.items()}
+    return Contents(queries, list(images), paths, protocol | {"captions": wordings})
 
 
 READER = Reader(

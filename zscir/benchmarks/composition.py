@@ -14,10 +14,11 @@ reference is removed.
 from __future__ import annotations
 
 import csv
+import io
 from pathlib import Path
 
 from zscir.benchmarks.base import Contents, Query, Reader
-from zscir.benchmarks.files import Problems, read_lines
+from zscir.benchmarks.files import Problems, read_text, says_something
 from zscir.benchmarks.images import Region
 
 COLUMNS = ("id", "query_regions", "query_class", "classes")
@@ -26,18 +27,25 @@ PUBLISHED = 4766
 
 def _rows(path: Path, problems: Problems) -> list[dict[str, str]]:
     """Rows of the list that hold all that is needed; the others are recorded."""
-    reader = csv.DictReader(read_lines(path, problems))
+    reader = csv.DictReader(io.StringIO(read_text(path, problems), newline=""))
     if absent := [name for name in COLUMNS if reader.fieldnames and name not in reader.fieldnames]:
         for name in absent:
             problems.add(f"columns that {path.name} lacks", name)
         return []
-    rows = list(reader)
-    if reader.fieldnames and not rows:
-        problems.add("annotation files without entries", path)
-    whole = [bool(row["id"] and row["query_class"] and _box(row["query_regions"])) for row in rows]
-    for number in [number for number, good in enumerate(whole, start=2) if not good]:
-        problems.add(f"lines of {path.name} without id, class or region of four numbers", f"line {number}")
-    return [row for row, good in zip(rows, whole, strict=True) if good]
+    rows = []
+    for row in reader:
+        if None in row:
+            kind = f"lines of {path.name} with more cells than columns"
+            problems.add(kind, f"line {reader.line_num} has {row[None][0]!r} behind the last")
+        elif row["id"] and says_something(row["query_class"]) and _box(row["query_regions"]):
+            rows.append(row)
+        else:
+            kind = f"lines of {path.name} without id, class or region of four numbers"
+            cells = [row[name] for name in COLUMNS[:3]]
+            problems.add(kind, f"line {reader.line_num} has {cells}")
+    if reader.fieldnames and reader.line_num == 1:
+        problems.add("files without entries", path)
+    return rows
 
 
 def _box(text: str | None) -> tuple[int, int, int, int] | None:

@@ -20,7 +20,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from zscir.benchmarks.base import Contents, Query, Reader
-from zscir.benchmarks.files import Problems, read_lines
+from zscir.benchmarks.files import Problems, read_text, says_something
 
 DOMAINS = ("cartoon", "origami", "toy", "sculpture")
 CLASSES = 1000
@@ -31,12 +31,13 @@ PUBLISHED = (10_000, 16_983)
 def _listed(path: Path, problems: Problems) -> dict[str, int]:
     """Image -> its number, of a list with one ``path number`` a line."""
     found = {}
-    for line_number, line in enumerate(read_lines(path, problems), start=1):
+    for line_number, line in enumerate(read_text(path, problems).splitlines(), start=1):
         name, _, label = line.strip().rpartition(" ")
         if not line.strip():
             continue
-        if not name or not label.isdigit():
-            problems.add(f"lines of {path.name} that are not a path and a number", f"line {line_number}")
+        if not name or not label.isdecimal():
+            example = f"line {line_number} has {line[:60]!r}"
+            problems.add(f"lines of {path.name} that are not a path and a number", example)
         elif name in found:
             problems.add(f"images listed twice in {path.name}", name)
         else:
@@ -50,8 +51,11 @@ def _read(root: Path, split: str, options: dict[str, str], problems: Problems) -
     real = _listed(folder / "imgnet_real_query.txt", problems)
     targets = _listed(folder / "imgnet_targets.txt", problems)
     named = folder / "domains.txt"
-    lines = named.read_text(encoding="utf-8").splitlines() if named.is_file() else DOMAINS
+    lines = read_text(named, problems).splitlines() if named.is_file() else DOMAINS
     domains = tuple(name.strip() for name in lines if name.strip())
+    for name in domains:
+        if not says_something(name):
+            problems.add(f"domains of {named.name} without a letter or a digit", repr(name))
     answers = defaultdict(list)
     for name, label in targets.items():
         answers[label].append(name)

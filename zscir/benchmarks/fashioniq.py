@@ -17,12 +17,21 @@ from __future__ import annotations
 from pathlib import Path
 
 from zscir.benchmarks.base import Contents, Query, Reader
-from zscir.benchmarks.files import NAME, TWO_STRINGS, Problems, checked_entries, non_empty_files, read_json
+from zscir.benchmarks.files import NAME, Problems, non_empty_files, read_entries, read_json, says_something
+from zscir.storage.checks import Rule
 
-SUFFIXES = (".png", ".jpg")
 #: category -> queries, images of the original gallery, images of the union gallery
 PUBLISHED = {"dress": (2017, 3817, 2628), "shirt": (2038, 6346, 3089), "toptee": (1961, 5373, 2902)}
-_FIELDS = {"candidate": NAME, "target": NAME, "captions": TWO_STRINGS}
+_CAPTIONS = Rule(
+    "a list of two strings, of which one at least has a letter or a digit",
+    lambda value: (
+        isinstance(value, list)
+        and len(value) == 2
+        and all(isinstance(text, str) for text in value)
+        and any(map(says_something, value))
+    ),
+)
+_FIELDS = {"candidate": NAME, "target": NAME, "captions": _CAPTIONS}
 
 
 def join_captions(captions: list[str], joining: str) -> tuple[str, ...]:
@@ -40,26 +49,15 @@ def join_captions(captions: list[str], joining: str) -> tuple[str, ...]:
     return (f"{first} and {second}", f"{second} and {first}")
 
 
-def _image_paths(folder: Path, image_ids: list[str]) -> dict[str, Path]:
-    """Image id -> its file; ``.png`` where neither suffix exists."""
-    present = non_empty_files(folder)
-    paths = {}
-    for image_id in image_ids:
-        suffix = next((s for s in SUFFIXES if image_id + s in present), SUFFIXES[0])
-        paths[image_id] = folder / (image_id + suffix)
-    return paths
-
-
 def _read(root: Path, split: str, options: dict[str, str], problems: Problems) -> Contents:
     category = options["category"]
-    captions = root / "captions" / f"cap.{category}.{split}.json"
-    if not captions.is_file() and (root / "json" / captions.name).is_file():
-        captions = root / "json" / captions.name
-    entries = checked_entries(read_json(captions, problems, list), _FIELDS, captions.name, problems)
+    places = [root / folder / f"cap.{category}.{split}.json" for folder in ("captions", "json")]
+    captions = next((path for path in places if path.is_file()), places[0])
+    entries = read_entries(captions, _FIELDS, problems)
     splits = root / "image_splits" / f"split.{category}.{split}.json"
     gallery = read_json(splits, problems, list)
-    for image_id in [image_id for image_id in gallery if not NAME.accepts(image_id)]:
-        problems.add(f"images of {splits.name} that are not a non-empty string", image_id)
+    for image_id in [image_id for image_id in gallery if not NAME.test(image_id)]:
+        problems.add(f"images of {splits.name} that are not a non-empty string", repr(image_id))
         gallery.remove(image_id)
     if options["gallery"] == "union":
         wanted = {entry[key] for entry in entries for key in ("candidate", "target")}
@@ -75,7 +73,13 @@ def _read(root: Path, split: str, options: dict[str, str], problems: Problems) -
         )
         for number, entry in enumerate(entries)
     ]
-    return Contents(queries, gallery, _image_paths(root / "images", gallery))
+    folder = root / "images"
+    present = non_empty_files(folder)
+    jpgs = {name for name in gallery if f"{name}.jpg" in present and f"{name}.png" not in present}
+    paths = {name: folder / f"{name}{'.jpg' if name in jpgs else '.png'}" for name in gallery}
+    half = sum(not all(map(says_something, entry["captions"])) for entry in entries)
+    words = f"{half:,} queries have one empty caption, joined like others"
+    return Contents(queries, gallery, paths, {"empty captions": words} if half else {})
 
 
 def _published(split: str, options: dict[str, str]) -> tuple[int, int]:

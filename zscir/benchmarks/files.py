@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from zscir.storage.checks import Rule
 
 _EXAMPLES = 3
 _MISSING = "missing"
@@ -52,86 +56,117 @@ class Problems:
         raise FileNotFoundError(message) if only_missing else ValueError(message)
 
 
-@dataclass(frozen=True)
-class Field:
-    """What an annotation's key must hold: a test of the value and the words for an error."""
-
-    accepts: Callable[[object], bool]
-    words: str
+def _list_of(rule: Rule, words: str) -> Rule:
+    return Rule(words, lambda value: isinstance(value, list) and all(map(rule.test, value)))
 
 
-def _is_name(value: object) -> bool:
-    return isinstance(value, str) and bool(value.strip())
+def says_something(text: object) -> bool:
+    """Whether a text holds a letter, a digit or a pictograph, in any script: more than spaces and marks.
+
+    >>> says_something("是红色的"), says_something(" ... ")
+    (True, False)
+    """
+    signs = map(unicodedata.category, text) if isinstance(text, str) else ()
+    return any(sign[0] in "LMN" or sign == "So" for sign in signs)
 
 
-def _is_integer(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+NAME = Rule("a non-empty string", lambda value: isinstance(value, str) and bool(value.strip()))
+INTEGER = Rule("an integer", lambda value: isinstance(value, int) and not isinstance(value, bool))
+CAPTION = Rule("a non-empty string with a letter or a digit", says_something)
+INTEGERS = _list_of(INTEGER, "a list of integers")
+NAMES = _list_of(NAME, "a list of non-empty strings")
 
 
-def _is_list_of(test: Callable[[object], bool], length: int | None = None) -> Callable[[object], bool]:
-    def accepts(value: object) -> bool:
-        return isinstance(value, list) and (length is None or len(value) == length) and all(map(test, value))
-
-    return accepts
-
-
-NAME = Field(_is_name, "a non-empty string")
-INTEGER = Field(_is_integer, "an integer")
-INTEGERS = Field(_is_list_of(_is_integer), "a list of integers")
-NAMES = Field(_is_list_of(_is_name), "a list of non-empty strings")
-TWO_STRINGS = Field(_is_list_of(lambda value: isinstance(value, str), 2), "a list of two strings")
-
-
-def read_lines(path: Path, problems: Problems) -> list[str]:
-    """The lines of a text file; none, with the problem recorded, when there are none."""
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    if not lines:
-        kind = "without entries" if path.is_file() else "missing"
-        problems.add(f"annotation files {kind}", path)
-    return lines
+def read_text(path: Path, problems: Problems) -> str:
+    """A text file without the mark at its beginning (BOM); "" when it has none, which is recorded."""
+    if not path.is_file():
+        problems.add("annotation files missing", path)
+        return ""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        value = error.object[error.start : error.end]
+        problems.add("files that are not UTF-8", f"{path}, line {line} has {value!r}")
+        return ""
+    if not text.strip():
+        problems.add("files without entries", path)
+    return text
 
 
 def read_json(path: Path, problems: Problems, kind: type) -> list | dict:
-    """The list or dict in a JSON file; empty, with the problem recorded, when there is none."""
-    if not path.is_file():
-        problems.add("annotation files missing", path)
+    """The list or dict in a JSON file; empty, with the problem recorded, when there is none.
+
+    A key that an object holds twice is a problem too: a parser keeps the last and says nothing.
+    """
+    doubled: list[tuple[dict, str, list]] = []
+
+    def keep(pairs: list[tuple[str, object]]) -> dict:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            times = Counter(key for key, _ in pairs)
+            doubled.extend((found, k, [v for key, v in pairs if key == k]) for k in times if times[k] > 1)
+        return found
+
+    text = read_text(path, problems)
+    if not text.strip():
         return kind()
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        problems.add("annotation files that are not whole JSON", f"{path} ({error})")
+        content = json.loads(text, object_pairs_hook=keep)
+    except (json.JSONDecodeError, RecursionError) as error:
+        problems.add("files that are not whole JSON", f"{path} ({error})")
         return kind()
+    places = {id(found): place for place, found in _objects(content, "")} if doubled else {}
+    for found, key, values in doubled:
+        shown = " and ".join(str(value)[:60] for value in values)
+        where = f"{path.name}{places.get(id(found), '')}"
+        problems.add("keys used twice (a parser keeps the last)", f"{key} ({where} has {shown})")
     if not isinstance(content, kind):
-        problems.add(f"annotation files that do not hold a JSON {kind.__name__}", path)
+        example = f"{path} holds a JSON {type(content).__name__}"
+        problems.add(f"files that do not hold a JSON {kind.__name__}", example)
         return kind()
     if not content:
-        problems.add("annotation files without entries", path)
+        problems.add("files without entries", path)
     return content
 
 
-def checked_entries(
-    entries: Iterable[object], fields: dict[str, Field], source: str, problems: Problems
-) -> list[dict]:
-    """The entries that hold every field as it must be; the others are recorded as problems.
+def _objects(content: object, place: str) -> Iterator[tuple[str, dict]]:
+    """Every object of a JSON content with its place in it, such as ``[3]['img_set']``."""
+    if isinstance(content, dict):
+        yield place, content
+    children = content.items() if isinstance(content, dict) else enumerate(content)
+    for key, child in children:
+        if isinstance(child, (dict, list)):
+            yield from _objects(child, f"{place}[{key!r}]")
+
+
+def read_entries(path: Path, rules: dict[str, Rule], problems: Problems, key: str = "") -> list[dict]:
+    """The entries of a JSON list that hold every key as it must be; the others are recorded as problems.
 
     Args:
-        entries: what a JSON list held.
-        fields: key -> what its value must be.
-        source: the file's name, for the error.
+        path: the file.
+        rules: key of an entry -> what its value must be.
         problems: where to record what is wrong.
+        key: of the list, where the file holds an object.
     """
+    content = read_json(path, problems, dict if key else list)
+    entries = content.get(key) if key else content
+    if not isinstance(entries, list):
+        if content:
+            problems.add(f"files without a list {key!r}", path)
+        return []
     good = []
     for number, entry in enumerate(entries):
-        wrong = [key for key in fields if not isinstance(entry, dict) or key not in entry]
-        for key in wrong:
-            problems.add(f"entries of {source} without the key {key!r}", f"entry {number}")
-        for key, rule in fields.items():
-            if key not in wrong and not rule.accepts(entry[key]):
-                example = f"entry {number} has {str(entry[key])[:60]!r}"
-                problems.add(f"entries of {source} whose {key!r} is not {rule.words}", example)
-                wrong.append(key)
+        held = entry if isinstance(entry, dict) else {}
+        wrong = {key: rule for key, rule in rules.items() if key not in held or not rule.test(held[key])}
+        for key, rule in wrong.items():
+            if key not in held:
+                problems.add(f"entries of {path.name} without the key {key!r}", f"entry {number}")
+            else:
+                example = f"entry {number} has {str(held[key])[:60]!r}"
+                problems.add(f"entries of {path.name} whose {key!r} is not {rule.legal}", example)
         if not wrong:
-            good.append(entry)
+            good.append(held)
     return good
 
 

@@ -14,12 +14,14 @@ perfect. Here candidates and gallery are shuffled (a fixed seed), and equal scor
 
 from __future__ import annotations
 
+import math
 import random
 from pathlib import Path
 
 from zscir.benchmarks.base import Contents, Query, Reader
-from zscir.benchmarks.files import INTEGER, NAME, Field, Problems, checked_entries, non_empty_files, read_json
+from zscir.benchmarks.files import CAPTION, INTEGER, Problems, non_empty_files, read_entries
 from zscir.benchmarks.images import Region
+from zscir.storage.checks import Rule
 
 TASKS = ("focus_attribute", "change_attribute", "focus_object", "change_object")
 #: task -> published number of templates
@@ -28,24 +30,27 @@ DILATION = 0.7
 _SEED = 2023
 
 
+def _finite(value: object) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value)
+
+
 def _is_box(value: object) -> bool:
-    if not isinstance(value, dict) or not INTEGER.accepts(value.get("image_id")):
+    if not isinstance(value, dict) or not INTEGER.test(value.get("image_id")):
         return False
     box = value.get("instance_bbox")
-    numbers = isinstance(box, list) and len(box) == 4 and all(isinstance(n, (int, float)) for n in box)
-    return numbers and box[2] > 0 and box[3] > 0
+    return isinstance(box, list) and len(box) == 4 and all(map(_finite, box)) and min(box[2:]) > 0
 
 
 def _is_photo(value: object) -> bool:
-    return isinstance(value, dict) and INTEGER.accepts(value.get("val_image_id"))
+    return isinstance(value, dict) and INTEGER.test(value.get("val_image_id"))
 
 
-def _rules(boxes: bool) -> dict[str, Field]:
+def _rules(boxes: bool) -> dict[str, Rule]:
     test = _is_box if boxes else _is_photo
     words = "an 'image_id' with an 'instance_bbox' of four numbers" if boxes else "a 'val_image_id'"
-    image = Field(test, words)
-    images = Field(lambda v: isinstance(v, list) and bool(v) and all(map(test, v)), f"a list of {words}")
-    return {"reference": image, "target": image, "gallery": images, "condition": NAME}
+    image = Rule(words, test)
+    images = Rule(f"a list of {words}", lambda v: isinstance(v, list) and bool(v) and all(map(test, v)))
+    return {"reference": image, "target": image, "gallery": images, "condition": CAPTION}
 
 
 def _image_id(entry: dict) -> str:
@@ -66,7 +71,7 @@ def _read(root: Path, split: str, options: dict[str, str], problems: Problems) -
     boxes = task.endswith("attribute")
     places = [root / "genecis" / f"{task}.json", root / f"{task}.json"]
     file = next((path for path in places if path.is_file()), places[0])
-    entries = checked_entries(read_json(file, problems, list), _rules(boxes), file.name, problems)
+    entries = read_entries(file, _rules(boxes), problems)
     rng = random.Random(_SEED)
     names = ("VG_100K_all", "VG_100K", "VG_100K_2") if boxes else ("val2017",)
     folders, paths, regions, queries = _folders(root, names), {}, {}, []
