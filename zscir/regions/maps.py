@@ -61,8 +61,7 @@ def noun_cams(
         target: what a cell should raise, by default ``backbone.cam_target``: "cosine" of the image with the
             noun's text, or "contrast", that less its mean over `CONTRAST_NOUNS`: what all nouns share.
         grain: "pixel" for maps of the image's size, "patch" for the layer's own grid (see `upsample_cams`).
-        engine: "fast" (batched; see `FAST_METHODS`), "reference" (pytorch-grad-cam); by default the fast one
-            where it knows the method. They agree.
+        engine: "fast" (batched; gradcam, hirescam, layercam) or "reference" (pytorch-grad-cam); they agree.
         template: the text whose feature is the target; ``{noun}`` stands for the noun.
         texts: features [D] of the nouns' texts, where they are known already; the others are encoded.
         max_rows: how many image-noun rows run at once; smaller needs less memory, the maps are the same.
@@ -81,16 +80,15 @@ def noun_cams(
     method, target = method or backbone.cam_method, target or backbone.cam_target
     engine = engine or ("fast" if method in FAST_METHODS else "reference")
     layers = _check_request(backbone, pixels, nouns, method, layer, target, grain, engine, template, max_rows)
-    texts = _targets(backbone, [noun for row in nouns for noun in row], target, template, texts or {})
-    counts = [len(row) for row in nouns]
-    if not any(counts):  # the shape of a map, none of them
+    if not any(counts := [len(row) for row in nouns]):  # the shape of a map, none of them
         shape = noun_cams(backbone, pixels[:1], [["thing"]], method=method, layer=layers, grain=grain)[0]
         return [shape[:0]] * len(nouns)
+    texts = _targets(backbone, [noun for row in nouns for noun in row], target, template, texts or {})
     maps = []
     for images in _chunks(counts, max_rows):
         rows = torch.repeat_interleave(torch.tensor([counts[i] for i in images])).to(backbone.device)
-        here, texts = texts[: len(rows)], texts[len(rows) :]
-        request = (backbone, pixels[images].to(backbone.device), rows, here, method, layers)
+        request = (backbone, pixels[images].to(backbone.device), rows, texts[: len(rows)], method, layers)
+        texts = texts[len(rows) :]
         if engine == "reference":
             maps.append(reference_maps(*request, grain))
             continue
