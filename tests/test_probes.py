@@ -30,7 +30,8 @@ from zscir.analysis.readings import (
     word_features,
 )
 from zscir.benchmarks import load_benchmark
-from zscir.figures import likeness_curves, note_figure, reason_bars, share_dots
+from zscir.figures.probing import likeness_curves, reason_bars, share_dots
+from zscir.figures.style import note_figure
 from zscir.inversion import InversionNetwork
 from zscir.pocket import make_pocket
 from zscir.pocket.scenes import Object, Scene

@@ -343,18 +343,18 @@ def test_localisation_against_a_slow_count():
         for step in range(21):
             kept = [(cam[i, j] >= np.float32(step / 20), true[i, j]) for i in range(6) for j in range(6)]
             scores.append(sum(a and b for a, b in kept) / sum(a or b for a, b in kept))
-        got = localisation(torch.from_numpy(cam), torch.from_numpy(true))
-        assert got["best_iou"] == pytest.approx(max(scores))
-        assert got["best_tau"] == pytest.approx(scores.index(max(scores)) / 20)
-        assert got["pointing"] == bool(true[np.unravel_index(cam.argmax(), cam.shape)])
+        got = localisation(torch.from_numpy(cam)[None], torch.from_numpy(true)[None])
+        assert got["best_iou"].tolist() == pytest.approx([max(scores)])
+        assert got["pointing"].tolist() == [bool(true[np.unravel_index(cam.argmax(), cam.shape)])]
 
 
 def test_localisation_of_flat_maps_and_bad_masks():
-    flat, true = torch.zeros(4, 4), torch.zeros(4, 4, dtype=torch.bool)
-    true[0] = True
-    assert localisation(flat, true) == {"pointing": False, "best_iou": 0.25, "best_tau": 0.0}
+    flat, true = torch.zeros(1, 4, 4), torch.zeros(1, 4, 4, dtype=torch.bool)
+    true[0, 0] = True
+    found = localisation(flat, true)
+    assert found["pointing"].tolist() == [False] and found["best_iou"].tolist() == [0.25]
     with pytest.raises(ValueError, match="empty"):
-        localisation(flat, ~torch.ones(4, 4, dtype=torch.bool))
-    for wrong in (true.float(), true[:2]):
-        with pytest.raises(ValueError, match="true_mask must be bool"):
+        localisation(flat, torch.zeros_like(true))
+    for wrong in (true.float(), true[:, :2]):
+        with pytest.raises(ValueError, match="masks must be bool"):
             localisation(flat, wrong)

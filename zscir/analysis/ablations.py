@@ -11,19 +11,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from zscir.inversion import TrainConfig
+from zscir.analysis.conflicts import query_conflict
+from zscir.backbone import Backbone, load_backbone
+from zscir.benchmarks import benchmark_root, load_benchmark
+from zscir.benchmarks.fashioniq import PUBLISHED
+from zscir.inversion import Inversion, TrainConfig, fit
 from zscir.inversion.config import PRESETS
+from zscir.pairs import Pairs, load_pairs
+from zscir.pairs.recaptions import retrieved_captions, wrong_captions
 from zscir.pocket import pocket_name
+from zscir.retrieval import average, evaluate, gallery_features, query_features
 from zscir.storage.checks import SHARE, check, one_of
-
-if TYPE_CHECKING:
-    from zscir.backbone import Backbone
-    from zscir.benchmarks import Benchmark
-    from zscir.pairs import Pairs
 
 #: The settings of a point, and the values that all studies start from: those of the chapters, with half
 #: the steps.
@@ -60,6 +62,9 @@ METRICS = ("recall@1", "recall@5", "recall@10", "recall_subset@1", "fashioniq re
 METRICS += ("recall@1 little conflict", "recall@1 much conflict", "kept area")
 #: Share of the queries that counts as much (or little) conflict of text and image.
 CONFLICT_SHARE = 0.2
+
+_backbone = lru_cache(maxsize=2)(load_backbone)
+_benchmark = lru_cache(maxsize=8)(load_benchmark)
 
 
 def _along(name: str, values: Iterable[Any], **fixed: Any) -> dict[Any, dict[str, Any]]:
@@ -176,25 +181,20 @@ def run_point(
         ValueError: an unknown setting or an illegal value, before anything is loaded.
         FileNotFoundError: ``root`` names no folder.
     """
-    from zscir.benchmarks import benchmark_root
-    from zscir.inversion import fit
-
     config, point = train_config(point), {**BASE, **point}
     root = benchmark_root(point["root"], point["world"])
-    backbone = backbone or _backbone(config.backbone, config.pretrained, config.precision)
+    backbone = backbone or _backbone(config.backbone, config.pretrained, precision=config.precision)
     network = fit(config, backbone=backbone, pairs=_pairs(backbone, config, point), progress=progress)
     return _scored(backbone, network, root)
 
 
-def _scored(backbone: Backbone, network: Any, root: str) -> dict[str, float]:
+def _scored(backbone: Backbone, network: Inversion, root: str) -> dict[str, float]:
     """Metrics of one network on the CIRR of a root, and on the FashionIQ of a pocket world."""
-    from zscir.retrieval import evaluate
-    from zscir.retrieval.comparison import average
-
     cirr = _benchmark("cirr", root)
     scores = evaluate(backbone, cirr, "inversion", network, "pic2word")
     found = {name: scores.metrics[name] for name in METRICS[:4]}
-    fashion = _fashioniq(root) if root.startswith("pocket-") else []
+    categories = PUBLISHED if root.startswith("pocket-") else ()
+    fashion = [_benchmark("fashioniq", root, category=category) for category in categories]
     parts = [evaluate(backbone, category, "inversion", network) for category in fashion]
     found["fashioniq recall@10"] = average(parts).metrics["recall@10"] if parts else float("nan")
     order = np.argsort(_conflict(backbone, root), kind="stable")
@@ -206,43 +206,14 @@ def _scored(backbone: Backbone, network: Any, root: str) -> dict[str, float]:
 
 
 @lru_cache(maxsize=2)
-def _backbone(name: str, pretrained: str | None, precision: str) -> Backbone:
-    from zscir.backbone import load_backbone
-
-    return load_backbone(name, pretrained, precision=precision)
-
-
-@lru_cache(maxsize=4)
-def _benchmark(name: str, root: str) -> Benchmark:
-    from zscir.benchmarks import load_benchmark
-
-    return load_benchmark(name, root)
-
-
-@lru_cache(maxsize=2)
-def _fashioniq(root: str) -> list[Benchmark]:
-    from zscir.benchmarks import load_benchmark
-    from zscir.benchmarks.fashioniq import PUBLISHED
-
-    return [load_benchmark("fashioniq", root, category=category) for category in PUBLISHED]
-
-
-@lru_cache(maxsize=2)
 def _conflict(backbone: Backbone, root: str) -> np.ndarray:
     """Conflict of every CIRR query [Q]; NumPy."""
-    from zscir.analysis.conflicts import query_conflict
-    from zscir.retrieval.features import gallery_features
-    from zscir.retrieval.queries import query_features
-
     cirr = _benchmark("cirr", root)
     return query_conflict(cirr, query_features(backbone, cirr, "text"), gallery_features(backbone, cirr))
 
 
 def _pairs(backbone: Backbone, config: TrainConfig, point: Mapping[str, Any]) -> Pairs:
     """The training pairs of a point, with the captions that it asks for."""
-    from zscir.pairs import load_pairs
-    from zscir.pairs.recaptions import retrieved_captions, wrong_captions
-
     pairs = load_pairs(config.pairs, config.limit)
     if point["captions"] == "retrieved":
         pairs = retrieved_captions(backbone, pairs)

@@ -16,11 +16,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from zscir.analysis.mask_quality import localisation_means
+from zscir.analysis.mask_quality import localisation
 from zscir.backbone import Backbone
 from zscir.backbone.weights import default_cam_layer
 from zscir.nouns import Noun
 from zscir.pairs import Pairs
+from zscir.pocket.vocabulary import THINGS
 from zscir.regions import noun_cams
 from zscir.regions.masks import expand_mask
 from zscir.regions.token_drop import kept_patches, patch_grid
@@ -65,7 +66,9 @@ def mentions(pairs: Pairs, nouns: Sequence[Sequence[Noun]]) -> pd.DataFrame:
         ValueError: pairs without scenes.
     """
     _need_scenes(pairs)
-    pattern = _names_of_things()
+    names = {word for thing in THINGS.values() for word in (*thing.names, thing.plural)}
+    longest_first = "|".join(f"{re.escape(word)}(?:e?s)?" for word in sorted(names, key=len, reverse=True))
+    pattern = re.compile(rf"\b(?:{longest_first})\b(?! of\b)")
     rows = [
         {"row": row, "word": match[0], "found": _found(match.start(), match.end(), nouns[row])}
         for row, caption in enumerate(pairs.captions)
@@ -124,9 +127,9 @@ def localisation_table(
     table = {}
     for name, layer in layers.items():
         maps = {method: objects.maps(backbone, layer=layer, method=method) for method in methods}
-        means = {method: localisation_means(own, objects.masks) for method, own in maps.items()}
+        found = {method: localisation(own, objects.masks) for method, own in maps.items()}
         columns = {"IoU": "best_iou", "pointing": "pointing"}
-        table[name] = {(title, m): means[m][key] for title, key in columns.items() for m in methods}
+        table[name] = {(title, m): found[m][key].mean() for title, key in columns.items() for m in methods}
     return pd.DataFrame.from_dict(table, orient="index").rename_axis("layer")
 
 
@@ -141,10 +144,8 @@ def blind_maps(objects: DrawnObjects, maps: Tensor, seed: int = 0) -> dict[str, 
     blob = torch.exp(-(away[:, None] ** 2 + away[None, :] ** 2) / 2)
     other = torch.empty_like(maps)
     other[order] = maps[np.roll(order, 1)]
-    return {
-        "a map of another picture": other,
-        "a blob in the middle": (blob / blob.max()).expand(count, -1, -1),
-    }
+    blobs = (blob / blob.max()).expand(count, -1, -1)
+    return {"a map of another picture": other, "a blob in the middle": blobs}
 
 
 def true_cells(backbone: Backbone, objects: DrawnObjects) -> Tensor:
@@ -189,15 +190,6 @@ def _judgement(pairs: Pairs, row: int, lemma: str) -> str:
     if scene["place"] in names:
         return "the place"
     return "not in the picture" if names else "something else"
-
-
-def _names_of_things() -> re.Pattern:
-    """Matches every name of a thing of the pocket world, singular or plural, the longest first."""
-    from zscir.pocket.vocabulary import THINGS
-
-    names = {word for thing in THINGS.values() for word in (*thing.names, thing.plural)}
-    words = sorted(names, key=len, reverse=True)
-    return re.compile(r"\b(?:" + "|".join(f"{re.escape(word)}(?:e?s)?" for word in words) + r")\b(?! of\b)")
 
 
 def _found(start: int, end: int, nouns: Sequence[Noun]) -> str:

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from zscir.benchmarks import Benchmark
 from zscir.pocket.scenes import Scene
@@ -148,8 +149,7 @@ def equal_groups(values: np.ndarray, count: int) -> np.ndarray:
     """
     if not 1 <= count <= len(values):
         raise ValueError(f"count is {count!r}; legal: whole numbers from 1 to {len(values)}, the values")
-    place = np.empty(len(values), dtype=np.int64)
-    place[np.argsort(values, kind="stable")] = np.arange(len(values))
+    place = stats.rankdata(values, method="ordinal").astype(np.int64) - 1
     return place * count // len(values)
 
 

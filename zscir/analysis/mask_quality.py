@@ -9,7 +9,7 @@ Letters in shapes: R objects, each with its own picture and map, S image side.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -21,47 +21,30 @@ from zscir.regions import keep_mask
 from zscir.retrieval.statistics import mean_interval
 
 TAUS = tuple(round(0.05 * step, 2) for step in range(1, 19))
-MEASURES = ("IoU", "precision", "recall", "kept")
 #: Object sizes: name -> smallest and largest share of the image.
 SIZES = {"all": (0.0, 1.0), "small": (0.0, 0.05), "medium": (0.05, 0.15), "large": (0.15, 1.0)}
 
 
-def localisation(cam: Tensor, true_mask: Tensor) -> dict[str, float | bool]:
-    """How well one map [S, S] finds the object of a true mask [S, S] (bool).
+def localisation(maps: Tensor, masks: Tensor) -> dict[str, np.ndarray]:
+    """How well maps [R, S, S] find the objects of their true masks, bool [R, S, S].
 
     Returns:
-        ``pointing``: whether the map's peak lies inside the mask (the pointing game, Zhang et al. 2018).
-        ``best_iou``: the largest intersection over union of ``cam >= tau`` with the mask over tau = 0,
-        0.05, ..., 1; ``best_tau``: the smallest tau that reaches it. A map that is 0 everywhere points
-        nowhere (False).
+        ``pointing``, bool [R]: whether the map's peak lies inside the mask (the pointing game, Zhang et al.
+        2018); a map that is 0 everywhere points nowhere. ``best_iou``, float64 [R]: the largest intersection
+        over union of ``map >= tau`` with the mask over tau = 0, 0.05, ..., 1.
 
     Raises:
-        ValueError: different shapes, a mask that is not bool, or an empty mask.
+        ValueError: what `mask_measures` refuses.
 
-    >>> cam = torch.tensor([[0.0, 0.2], [0.6, 1.0]])
-    >>> localisation(cam, cam > 0.5)
-    {'pointing': True, 'best_iou': 1.0, 'best_tau': 0.25}
+    >>> maps = torch.tensor([[[0.0, 0.2], [0.6, 1.0]]])
+    >>> {name: values.tolist() for name, values in localisation(maps, maps > 0.5).items()}
+    {'pointing': [True], 'best_iou': [1.0]}
     """
-    if cam.ndim != 2 or cam.shape != true_mask.shape or true_mask.dtype != torch.bool:
-        raise ValueError(
-            f"true_mask must be bool of the map's shape {list(cam.shape)}, "
-            f"got {true_mask.dtype} {list(true_mask.shape)}"
-        )
-    if not true_mask.any():
-        raise ValueError("true_mask is empty: there is nothing to find")
-    taus = torch.arange(21, device=cam.device) / 20
-    kept = cam >= taus[:, None, None]  # [21, S, S]
-    shared, either = (kept & true_mask).sum(dim=(1, 2)), (kept | true_mask).sum(dim=(1, 2))
-    iou = shared / either
-    pointing = bool(true_mask.flatten()[cam.argmax()]) and bool(cam.max() > 0)
-    best = int(iou.argmax())
-    return {"pointing": pointing, "best_iou": float(iou[best]), "best_tau": best / 20}
-
-
-def localisation_means(maps: Tensor, masks: Tensor) -> dict[str, float]:
-    """Means of `localisation`, 0 to 1: ``best_iou`` and ``pointing`` of maps and true masks [R, S, S]."""
-    found = [localisation(cam, mask) for cam, mask in zip(maps.cpu(), masks, strict=True)]
-    return {name: float(np.mean([each[name] for each in found])) for name in ("best_iou", "pointing")}
+    maps, masks = maps.cpu(), masks.cpu()
+    best = np.max([mask_measures(maps >= tau, masks)["IoU"] for tau in torch.arange(21) / 20], axis=0)
+    flat = maps.flatten(1)
+    hits = masks.flatten(1).gather(1, flat.argmax(dim=1, keepdim=True))[:, 0] & (flat.amax(dim=1) > 0)
+    return {"pointing": hits.numpy(), "best_iou": best}
 
 
 def map_scores(maps: Tensor, masks: Tensor) -> dict[str, float]:
@@ -71,10 +54,9 @@ def map_scores(maps: Tensor, masks: Tensor) -> dict[str, float]:
         ``pointing`` (the pointing game, percent), ``best_iou`` (each object at its own best threshold),
         ``iou_at_one_tau`` and ``that_tau`` (the one threshold best for all), ``iou_at_0.3``.
     """
-    taus = [round(0.05 * step, 2) for step in range(1, 20)]
-    measured = zip(taus, _measured(maps, masks, taus), strict=True)
-    ious = {tau: float(measures["IoU"].mean()) for tau, measures in measured}
-    best, means = max(ious, key=ious.get), localisation_means(maps, masks)
+    means = {name: float(values.mean()) for name, values in localisation(maps, masks).items()}
+    ious = {tau: float(mask_measures(keep_mask(maps, tau), masks)["IoU"].mean()) for tau in (*TAUS, 0.95)}
+    best = max(ious, key=ious.get)
     return {
         "pointing": round(100 * means["pointing"], 1),
         "best_iou": round(means["best_iou"], 3),
@@ -85,7 +67,7 @@ def map_scores(maps: Tensor, masks: Tensor) -> dict[str, float]:
 
 
 def mask_measures(keep: Tensor, masks: Tensor) -> dict[str, np.ndarray]:
-    """`MEASURES` of each of R masks, float64 [R], for kept and true regions, bool [R, S, S].
+    """Measures of each of R masks, float64 [R], for kept and true regions, bool [R, S, S].
 
     ``IoU``, ``precision`` (share of the kept region on the object; 0 where nothing is kept), ``recall``
     (share of the object that is kept), ``kept`` (share of the image that is kept).
@@ -116,36 +98,35 @@ def mask_quality(maps: Tensor, masks: Tensor, taus: Sequence[float] = TAUS, seed
 
     Returns:
         One row a threshold and object size (`SIZES`, those that occur): ``tau``, ``size``, ``objects``, and
-        for each of `MEASURES` its mean with the ends of its 95 % bootstrap interval over objects, ``IoU``,
-        ``IoU low``, ``IoU high`` and so on. A mask that would keep nothing keeps its top cell.
+        for each of `mask_measures` its mean with the ends of its 95 % bootstrap interval over objects,
+        ``IoU``, ``IoU low``, ``IoU high`` and so on. A mask that would keep nothing keeps its top cell.
     """
-    rows = []
-    inside = sizes_of(masks)
-    for tau, measured in zip(taus, _measured(maps, masks, taus), strict=True):
-        for size, chosen in inside.items():
-            row = {"tau": tau, "size": size, "objects": int(chosen.sum())}
-            for name in MEASURES:
-                values = mean_interval(measured[name][chosen], seed=seed)
-                row |= dict(zip((name, f"{name} low", f"{name} high"), values, strict=True))
-            rows.append(row)
-    return pd.DataFrame(rows)
+    kept = {tau: mask_measures(keep_mask(maps, tau), masks) for tau in taus}
+    return pd.DataFrame(
+        [{"tau": tau, **row} for tau, measures in kept.items() for row in _by_size(measures, masks, seed)]
+    )
 
 
 def pointing_quality(maps: Tensor, masks: Tensor, seed: int = 0) -> pd.DataFrame:
-    """The pointing game (Zhang et al. 2018): does the peak of the map fall on the object?
+    """The pointing game (see `localisation`): does the peak of the map fall on the object?
 
     Returns:
         One row a size: ``size``, ``objects``, ``pointing`` (0 to 1) and its 95 % interval, ``pointing low``,
-        ``pointing high``. A map that is 0 everywhere points nowhere.
+        ``pointing high``.
     """
-    flat = maps.cpu().flatten(1)
-    hits = masks.cpu().flatten(1).gather(1, flat.argmax(dim=1, keepdim=True))[:, 0] & (flat.amax(dim=1) > 0)
+    hits = localisation(maps, masks)["pointing"].astype(float)
+    return pd.DataFrame(_by_size({"pointing": hits}, masks, seed))
+
+
+def _by_size(measures: Mapping[str, np.ndarray], masks: Tensor, seed: int) -> list[dict]:
+    """A row a size: its name, how many objects, and of each measure [R] the mean and its interval."""
     rows = []
     for size, chosen in sizes_of(masks).items():
-        mean, low, high = mean_interval(hits.double().numpy()[chosen], seed=seed)
-        rows.append({"size": size, "objects": int(chosen.sum()), "pointing": mean})
-        rows[-1] |= {"pointing low": low, "pointing high": high}
-    return pd.DataFrame(rows)
+        rows.append({"size": size, "objects": int(chosen.sum())})
+        for name, values in measures.items():
+            ends = mean_interval(values[chosen], seed=seed)
+            rows[-1] |= dict(zip((name, f"{name} low", f"{name} high"), ends, strict=True))
+    return rows
 
 
 def sizes_of(masks: Tensor) -> dict[str, np.ndarray]:
@@ -167,7 +148,3 @@ def same_areas_at_random(maps: Tensor, seed: int = 0, cells: int = 7) -> Tensor:
     field = F.interpolate(field, (side, side), mode="bicubic", align_corners=False).flatten(1)
     values = maps.cpu().float().flatten(1).sort(dim=1).values
     return values.gather(1, field.argsort(dim=1).argsort(dim=1)).reshape(maps.shape)
-
-
-def _measured(maps: Tensor, masks: Tensor, taus: Sequence[float]) -> list[dict[str, np.ndarray]]:
-    return [mask_measures(keep_mask(maps, tau), masks) for tau in taus]

@@ -10,21 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
+from zscir.backbone import Backbone
+from zscir.benchmarks import Benchmark
 from zscir.regions import encode_regions, noun_cams
 from zscir.retrieval.features import content_hash
 from zscir.retrieval.protocols import PREPROCESSINGS, check_preprocessing
 from zscir.storage import artifact
-
-if TYPE_CHECKING:
-    from zscir.backbone import Backbone
-    from zscir.benchmarks import Benchmark
 
 BATCH = 64
 

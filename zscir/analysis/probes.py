@@ -13,22 +13,19 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from zscir.backbone import Backbone
 from zscir.pocket.captions import STYLE_OF, with_article
-from zscir.pocket.scenes import Scene
+from zscir.pocket.scenes import Object, Scene
 from zscir.pocket.vocabulary import BACKGROUND, COLOURS, COUNTS, SCENE_NOUNS, STYLES, THINGS, WHERE
 from zscir.retrieval.statistics import SAMPLES, Share, percentiles
-
-if TYPE_CHECKING:
-    from zscir.backbone import Backbone
 
 ASPECTS = ("thing", "place", "colour")
 #: Things that stand in the sentences of the probes that ask for something else.
@@ -71,8 +68,8 @@ class Probe:
 
     name: str
     values: tuple
-    texts: tuple[tuple[str, ...], ...]
-    answers: tuple[tuple, ...]
+    texts: Sequence[Sequence[str]]
+    answers: Sequence[tuple]
 
     @property
     def asked(self) -> np.ndarray:
@@ -95,16 +92,23 @@ def scene_probes(scenes: Sequence[Scene]) -> list[Probe]:
     that occur.
     """
     single = [scene.objects[0] if len(scene.objects) == 1 else None for scene in scenes]
-    counts = sorted({thing.count for thing in single if thing})
-    things = _each(SCENE_NOUNS, lambda noun: (f"a photo of {with_article(noun)}",))
     both = [tuple(o.noun for o in scene.objects) if len(scene.objects) == 2 else () for scene in scenes]
+    counts = sorted({thing.count for thing in single if thing})
+    photos = {noun: f"a photo of {with_article(noun)}" for noun in SCENE_NOUNS}
+    things = [(photo,) for photo in photos.values()]
+    places = [[f"{photos[noun]} {where}" for noun in FILLERS for where in WHERE[place]] for place in WHERE]
+    colours = [[f"a photo of {with_article(f'{c} {noun}')}" for noun in FILLERS] for c in COLOURS]
+    plurals = [[f"a photo of {COUNTS[n]} {THINGS[noun].plural}" for noun in FILLERS] for n in counts if n > 1]
+    numbers = ([[photos[noun] for noun in FILLERS]] if 1 in counts else []) + plurals
+    frames = [STYLE_OF.get(style, ("a photo of {}", "a picture of {}")) for style in STYLES]
+    styles = [[frame.format(with_article(noun)) for noun in FILLERS for frame in some] for some in frames]
     return [
-        Probe("thing", SCENE_NOUNS, things, _answers(single, lambda thing: thing.noun)),
-        Probe("two things", SCENE_NOUNS, things, tuple(both)),
-        Probe("place", tuple(WHERE), _each(WHERE, _of_place), tuple((scene.place,) for scene in scenes)),
-        Probe("colour", tuple(COLOURS), _each(COLOURS, _of_colour), _answers(single, lambda t: t.colour)),
-        Probe("count", tuple(counts), _each(counts, _of_count), _answers(single, lambda thing: thing.count)),
-        Probe("style", STYLES, _each(STYLES, _of_style), tuple((scene.style,) for scene in scenes)),
+        Probe("thing", SCENE_NOUNS, things, _answers(single, "noun")),
+        Probe("two things", SCENE_NOUNS, things, both),
+        Probe("place", tuple(WHERE), places, _answers(scenes, "place")),
+        Probe("colour", tuple(COLOURS), colours, _answers(single, "colour")),
+        Probe("count", tuple(counts), numbers, _answers(single, "count")),
+        Probe("style", STYLES, styles, _answers(scenes, "style")),
     ]
 
 
@@ -169,29 +173,7 @@ def _mean_of_shares(cells: np.ndarray) -> np.ndarray:
     return 100 * shares.sum(axis=1) / (counts > 0).sum(axis=1)
 
 
-def _answers(things: Sequence, of: Callable) -> tuple[tuple, ...]:
-    values = [of(thing) if thing else None for thing in things]
+def _answers(shown: Sequence[Object | Scene | None], name: str) -> tuple[tuple, ...]:
+    """An attribute of each thing or scene, () where there is none."""
+    values = [getattr(each, name, None) for each in shown]
     return tuple(() if value is None else (value,) for value in values)
-
-
-def _each(values: Sequence, texts: Callable) -> tuple[tuple[str, ...], ...]:
-    return tuple(tuple(texts(value)) for value in values)
-
-
-def _of_place(place: str) -> list[str]:
-    return [f"a photo of {with_article(noun)} {where}" for noun in FILLERS for where in WHERE[place]]
-
-
-def _of_colour(colour: str) -> list[str]:
-    return [f"a photo of {with_article(f'{colour} {noun}')}" for noun in FILLERS]
-
-
-def _of_count(count: int) -> list[str]:
-    if count == 1:
-        return [f"a photo of {with_article(noun)}" for noun in FILLERS]
-    return [f"a photo of {COUNTS[count]} {THINGS[noun].plural}" for noun in FILLERS]
-
-
-def _of_style(style: str) -> list[str]:
-    frames = STYLE_OF.get(style, ("a photo of {}", "a picture of {}"))
-    return [frame.format(with_article(noun)) for noun in FILLERS for frame in frames]

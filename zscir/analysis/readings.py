@@ -13,19 +13,16 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from zscir.backbone import Backbone
+from zscir.inversion import Inversion
 from zscir.inversion.network import PROMPT
 from zscir.retrieval.features import batches
-
-if TYPE_CHECKING:
-    from zscir.backbone import Backbone
-    from zscir.inversion import Inversion
 
 _WORD = re.compile(r"[^\W\d_]{2,}")
 
@@ -125,11 +122,6 @@ def named_among(found: np.ndarray, words: Sequence[str], truths: Sequence[set[st
     if len(truths) != len(found):
         raise ValueError(f"truths has {len(truths)} entries for {len(found)} rows")
     known = set(words)
-    return np.array(
-        [
-            bool(right & {words[number] for number in row})
-            for row, right in zip(found, truths, strict=True)
-            if right & known
-        ],
-        dtype=bool,
-    )
+    sayable = [right & known for right in truths]
+    rows = [({words[number] for number in row}, right) for row, right in zip(found, sayable, strict=True)]
+    return np.array([bool(named & right) for named, right in rows if right], dtype=bool)

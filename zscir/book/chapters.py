@@ -21,7 +21,6 @@ import os
 import re
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -34,7 +33,8 @@ from jupyter_client.kernelspec import NoSuchKernel
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
-from zscir.book.record import PROBE, chapter_record, cleaned, remarks_line, sign
+from zscir.book.record import PROBE, chapter_record, cleaned, sign
+from zscir.book.remarks import remarks_line, take_remarks
 from zscir.storage import fingerprint
 from zscir.storage.paths import REPO, artifacts_root
 from zscir.storage.provenance import DISTRIBUTIONS, commit_of, variables, versions
@@ -268,24 +268,19 @@ def _execute(
     except PapermillExecutionError as error:
         kind = getattr(builtins, error.ename, BookError)
         if issubclass(kind, OSError) and not issubclass(kind, FileNotFoundError):  # the machine, not the code
-            raise OSError(
-                f"chapter {source.stem} stopped in cell {error.cell_index}: {error.evalue}"
-            ) from error
+            place = f"chapter {source.stem} stopped in cell {error.cell_index}"
+            raise OSError(f"{place}: {error.evalue}") from error
         trace = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(error.traceback))
         raise BookError(_report(source, error.cell_index, error.source, trace)) from error
     except (DeadKernelError, NoSuchKernel) as error:
         raise BookError(f"chapter {source.stem}: the kernel died or did not start ({error})") from error
-    remarks: Counter[str] = Counter()
     for index, cell in enumerate(done.cells):
-        for output in [o for o in cell.get("outputs", []) if o.get("name") == "stderr"]:
-            if strict:
-                raise BookError(
-                    _report(source, index, cell.source, f"wrote to stderr: {output.text.strip()}")
-                )
-            lines = re.sub(r"\S*[/\\](?=[\w.-]+:\d+: )", "", output.text).splitlines()  # no path of a library
-            remarks.update(line for line in lines if line and not line[0].isspace())
-            cell.outputs.remove(output)
-    return done, json.loads(done.cells.pop().outputs[0].text), dict(remarks)
+        for output in cell.get("outputs", []):
+            if strict and output.get("name") == "stderr":
+                message = f"wrote to stderr: {output.text.strip()}"
+                raise BookError(_report(source, index, cell.source, message))
+    remarks = take_remarks(done)
+    return done, json.loads(done.cells.pop().outputs[0].text), remarks
 
 
 def _store(notebook: nbformat.NotebookNode, target: Path) -> Path:

@@ -22,6 +22,7 @@ from typing import Any
 
 import nbformat
 
+from zscir.book.remarks import remarks_line
 from zscir.storage.provenance import DISTRIBUTIONS, commit_of, versions
 
 #: Code of the last cell that the runner adds, reads and removes again.
@@ -87,22 +88,6 @@ def chapter_record(
         "peak_memory": kernel["peak_memory"],
         "remarks": dict(remarks),
     }
-
-
-def remarks_line(record: Mapping[str, Any], most: int = 5) -> str:
-    """What was said on stderr while a chapter ran: how many remarks, and the commonest.
-
-    >>> remarks_line({"remarks": {"UserWarning: Corrupt EXIF data.": 3}})
-    '3 remarks on stderr: UserWarning: Corrupt EXIF data. (3 times)'
-    """
-    found = record.get("remarks", {})
-    if not found:
-        return "none"
-    order = sorted(found, key=found.get, reverse=True)
-    named = [f"{line} ({found[line]} times)" if found[line] > 1 else line for line in order[:most]]
-    named += [f"and {len(order) - most} others"] if len(order) > most else []
-    count = sum(found.values())
-    return f"{count} remark{'s' if count > 1 else ''} on stderr: {'; '.join(named)}"
 
 
 def utc(moment: datetime) -> str:

@@ -33,7 +33,7 @@ def noun_counts(nouns: Sequence[Sequence[Noun]], most: int = 15) -> Figure:
     shares = 100 * pd.Series([len(found) for found in nouns]).value_counts(normalize=True).sort_index()
     axes[0, 0].bar(shares.index.astype(str), shares, color=PALETTE[0])
     axes[0, 0].set(xlabel="nouns in a caption", ylabel=f"% of {len(nouns):,} captions")
-    lemmas = Counter(lemma for found in nouns for lemma in {noun.lemma for noun in found})
+    lemmas = Counter(lemma for found in nouns for lemma in dict.fromkeys(noun.lemma for noun in found))
     words, counts = zip(*lemmas.most_common(most), strict=True)
     axes[0, 1].barh(range(len(words)), [100 * count / len(nouns) for count in counts], color=PALETTE[0])
     label_rows(axes[0, 1], words)

@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image, ImageOps
@@ -43,20 +44,30 @@ def picture_grid(
             raise ValueError(f"{name} has {len(value)} entries for {len(images)} images")
     width = max(12, round(105 / columns))
     wrapped = [textwrap.fill(text, width, break_long_words=False) for text in texts or [""] * len(images)]
-    rows = -(-len(images) // columns)
-    lines = max(text.count("\n") + 1 for text in wrapped) if texts else 0
-    figure, axes = new_figure(rows, columns, height=rows * (WIDTH / columns + lines * LINE))
-    for number, axis in enumerate(axes.flat):
-        if number < len(images):
-            show_picture(axis, images[number], wrapped[number], roles[number] if roles else "")
-        else:
-            axis.set_axis_off()
+    lines = depth_of(wrapped) if texts else 0
+    figure, axes = _cells(len(images), columns, WIDTH / columns + lines * LINE)
+    for axis, image, text, role in zip(axes, images, wrapped, roles or [""] * len(images), strict=True):
+        show_picture(axis, image, text, role)
     if title:
         figure.suptitle(title, fontsize=10)
     return figure
 
 
-def show_picture(axis: Axes, image: Image.Image, text: str = "", role: str = "") -> None:
+def _cells(count: int, columns: int, height: float) -> tuple[Figure, np.ndarray]:
+    """A figure with ``count`` axes in rows of ``columns``, each row ``height`` inches; the axes, flat."""
+    rows = -(-count // columns)
+    figure, axes = new_figure(rows, columns, height=rows * height)
+    for axis in axes.flat[count:]:
+        axis.set_axis_off()
+    return figure, axes.flat[:count]
+
+
+def depth_of(texts: Sequence[str]) -> int:
+    """Lines of the longest of some texts."""
+    return max(text.count("\n") + 1 for text in texts)
+
+
+def show_picture(axis: Axes, image: Image.Image | np.ndarray, text: str = "", role: str = "") -> None:
     """Put a picture with a text below into ``axis``, framed when it has a role (a key of ``FRAMES``)."""
     axis.imshow(image, interpolation="antialiased")
     axis.set(xticks=[], yticks=[])
@@ -82,17 +93,15 @@ def set_of_six(benchmark: Benchmark, query_index: int) -> Figure:
 
 def query_examples(benchmark: Benchmark, rows: Sequence[int], columns: int = 3) -> Figure:
     """Queries with their answers: group, reference and target side by side, relative caption below."""
-    down = -(-len(rows) // columns)
     texts = [textwrap.fill(f"“{benchmark.queries[row].text[0]}”", 36) for row in rows]
-    lines = 1 + max(text.count("\n") + 1 for text in texts)
-    figure, axes = new_figure(down, columns, height=down * (WIDTH / columns / 2 + lines * LINE))
-    for axis in axes.flat[len(rows) :]:
-        axis.set_axis_off()
-    for axis, row, text in zip(axes.flat, rows, texts, strict=False):
+    figure, axes = _cells(len(rows), columns, WIDTH / columns / 2 + (1 + depth_of(texts)) * LINE)
+    for axis, row, text in zip(axes, rows, texts, strict=True):
         query = benchmark.queries[row]
-        images = {"reference": query.reference, "target": query.targets[0]}
-        framed = [_framed(benchmark.open_image(name), FRAMES[role]) for role, name in images.items()]
-        show_picture(axis, _side_by_side(framed), text)
+        sides = []
+        for role, name in (("reference", query.reference), ("target", query.targets[0])):
+            picture = benchmark.open_image(name).resize((256, 256), Image.Resampling.BICUBIC)
+            sides += [ImageOps.expand(picture, 10, FRAMES[role]), Image.new("RGB", (16, 276), "white")]
+        show_picture(axis, np.hstack(sides[:-1]), text)
         axis.set_title(query.group, fontsize=9, fontweight="bold")
     return figure
 
@@ -140,12 +149,7 @@ def retrieved_grid(
     if not found:
         raise ValueError("found is empty: give at least one query")
     labels = [f"rank {answers.rank}" if answers.rank else "reference" for answers in found.values()]
-    figure = _answer_grid(benchmark, list(zip(found, found.values(), labels, strict=True)))
-    for axis, number in zip(figure.axes[:: len(figure.axes) // len(found)], found, strict=True):
-        note = (notes or {}).get(number, "")
-        title = f"“{benchmark.queries[number].text[0]}”" + (f"  ({note})" if note else "")
-        _write_above(axis, textwrap.fill(title, 92))
-    return figure
+    return _answer_grid(benchmark, list(zip(found, found.values(), labels, strict=True)), notes or {})
 
 
 def wins_and_losses(
@@ -171,10 +175,7 @@ def wins_and_losses(
         for number in next(iter(found.values()))
         for name, own in found.items()
     ]
-    figure = _answer_grid(benchmark, rows)
-    for axis, (number, _, _) in zip(figure.axes[:: len(figure.axes) // len(rows)], rows, strict=True):
-        _write_above(axis, textwrap.fill(f"“{benchmark.queries[number].text[0]}”", 92))
-    return figure
+    return _answer_grid(benchmark, rows, {})
 
 
 def found_files(image: str | Path, text: str, found: Retrieved) -> Figure:
@@ -185,8 +186,10 @@ def found_files(image: str | Path, text: str, found: Retrieved) -> Figure:
     return picture_grid(images, ["reference", *names], columns=6, roles=roles, title=f"“{text}”")
 
 
-def _answer_grid(benchmark: Benchmark, rows: Sequence[tuple[int, Retrieved, str]]) -> Figure:
-    """A row for each (number of a query, what it found, text below its reference)."""
+def _answer_grid(
+    benchmark: Benchmark, rows: Sequence[tuple[int, Retrieved, str]], notes: Mapping[int, str]
+) -> Figure:
+    """A row for each (number of a query, what it found, text below its reference), its caption above."""
     columns = 1 + max(len(found.ids) for _, found, _ in rows)
     figure, axes = new_figure(len(rows), columns, height=len(rows) * (WIDTH / columns + 3.4 * LINE))
     for row, (number, found, text) in zip(axes, rows, strict=True):
@@ -196,6 +199,8 @@ def _answer_grid(benchmark: Benchmark, rows: Sequence[tuple[int, Retrieved, str]
             picture = ImageOps.pad(picture, (max(picture.size),) * 2, color="white")
         show_picture(row[0], picture, text, "reference")
         _show_answers(row[1:], benchmark, query, found.ids, numbered=True)
+        note = f"  ({notes[number]})" if notes.get(number) else ""
+        _write_above(row[0], textwrap.fill(f"“{query.text[0]}”{note}", 92))
     return figure
 
 
@@ -221,17 +226,3 @@ def _write_above(axis: Axes, text: str) -> None:
     axis.set_title("\n".join(" " for _ in text.splitlines()), fontsize=9)  # keeps the height free
     place = {"xycoords": "axes fraction", "textcoords": "offset points", "annotation_clip": False}
     axis.annotate(text, (0, 1), (0, 6), fontsize=9, va="bottom", **place).set_in_layout(False)
-
-
-def _framed(image: Image.Image, colour: str, side: int = 256) -> Image.Image:
-    """The picture, ``side`` pixels square, in a frame of that colour."""
-    return ImageOps.expand(image.resize((side, side), Image.Resampling.BICUBIC), side // 24, colour)
-
-
-def _side_by_side(images: Sequence[Image.Image], gap: int = 16) -> Image.Image:
-    """Pictures of one size in a row, on white."""
-    width, height = images[0].size
-    row = Image.new("RGB", (len(images) * (width + gap) - gap, height), "white")
-    for number, image in enumerate(images):
-        row.paste(image, (number * (width + gap), 0))
-    return row

@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from PIL import Image
 
-from zscir.figures.pictures import show_picture
+from zscir.figures.pictures import depth_of, show_picture
 from zscir.figures.style import (
     LINE,
     WIDTH,
@@ -73,8 +73,7 @@ def readings(images: Sequence[Image.Image], words: Mapping[str, Sequence[Sequenc
         "\n".join(f"{name}:\n{textwrap.fill(', '.join(own[number]), width)}" for name, own in words.items())
         for number in range(len(images))
     ]
-    depth = max(text.count("\n") + 1 for text in texts)
-    figure, axes = new_figure(1, len(images), height=WIDTH / len(images) + (depth + 2) * LINE)
+    figure, axes = new_figure(1, len(images), height=WIDTH / len(images) + (depth_of(texts) + 2) * LINE)
     for axis, image, text in zip(axes.flat, images, texts, strict=True):
         show_picture(axis, image, text)
     return figure

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ._canvas import DESERT_DAYS, SNOW_DAYS, Canvas
-from .vocabulary import PLACES
+from .vocabulary import PLACES, check
 
 
 def _beach(c: Canvas) -> None:
@@ -294,8 +294,7 @@ def background_svg(place: str, rng: np.random.Generator) -> str:
 
     Raises ValueError for a place that is not in `vocabulary.PLACES`.
     """
-    if place not in _DRAW:
-        raise ValueError(f"place={place!r} is not one of {PLACES}")
+    check("place", place, PLACES)
     canvas = Canvas(rng)
     _DRAW[place](canvas)
     if place not in _UNTINTED and canvas.day[3]:

@@ -6,6 +6,7 @@ readers of `zscir.benchmarks` then treat them as they treat the real ones.
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,9 @@ from PIL import Image
 
 from zscir.storage import artifact
 
-from .layouts import NOTICE, source_fingerprint, write_json
+from .layouts import LICENCE, save_picture, source_fingerprint, write_json
 from .scenes import Object, Scene, render, sample_object
-from .vocabulary import COLOURS, PLACES, SCENE_NOUNS
+from .vocabulary import COLOURS, PLACES, SCENE_NOUNS, check
 
 #: World size -> queries of each GeneCIS task, composition queries, nouns of the domain conversion.
 SIZES = {"tiny": (8, 12, 4), "small": (150, 300, 40), "large": (400, 600, 60)}
@@ -34,8 +35,7 @@ def make_beyond(size: str = "small", seed: int = 0, root: Path | None = None) ->
     Raises:
         ValueError: another size.
     """
-    if size not in SIZES:
-        raise ValueError(f"size={size!r} is not one of {tuple(SIZES)}")
+    check("size", size, SIZES)
     key = {"size": size, "seed": seed, "numbers": list(SIZES[size]), "source": source_fingerprint()}
 
     def build(folder: Path) -> None:
@@ -43,7 +43,7 @@ def make_beyond(size: str = "small", seed: int = 0, root: Path | None = None) ->
         _write_genecis(folder / "genecis", tasks, np.random.default_rng([STREAM, seed, 0]))
         _write_composition(folder / "composition", regions, np.random.default_rng([STREAM, seed, 1]))
         _write_domains(folder / "domains", nouns, np.random.default_rng([STREAM, seed, 2]))
-        (folder / "LICENSE-OpenMoji.txt").write_text(NOTICE, "utf-8")
+        shutil.copyfile(LICENCE, folder / LICENCE.name)
 
     return artifact("pocket-beyond", key, build, root)
 
@@ -66,11 +66,6 @@ def _box(labels: np.ndarray, label: int) -> tuple[int, int, int, int] | None:
     return int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1
 
 
-def _save(picture: Image.Image, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    picture.save(path, "JPEG", quality=93)
-
-
 class _Pictures:
     """Draws scenes into GeneCIS's image folders and says how its templates name them."""
 
@@ -80,14 +75,14 @@ class _Pictures:
     def whole(self, scene: Scene) -> dict:
         """A COCO image."""
         self.count += 1
-        _save(render(scene)[0], self.root / "val2017" / f"{self.count:012d}.jpg")
+        save_picture(render(scene)[0], self.root / "val2017" / f"{self.count:012d}.jpg")
         return {"val_image_id": self.count}
 
     def box(self, scene: Scene) -> dict:
         """A Visual Genome image with the box of its first thing."""
         self.count += 1
         picture, labels = render(scene)
-        _save(picture, self.root / "VG_100K_all" / f"{self.count}.jpg")
+        save_picture(picture, self.root / "VG_100K_all" / f"{self.count}.jpg")
         left, top, right, bottom = _box(labels, 1) or (0, 0, *picture.size)
         return {"image_id": self.count, "instance_bbox": [left, top, right - left, bottom - top]}
 
@@ -161,8 +156,8 @@ def _write_composition(root: Path, count: int, rng: np.random.Generator) -> None
             continue  # hidden behind the others: drawn again, the list is full all the same
         name = f"{len(lines):012d}.jpg"
         masked = np.where((labels == 1)[..., None], np.asarray(picture), np.uint8(255))
-        _save(picture, root / "val2017" / name)
-        _save(Image.fromarray(masked), root / "val2017_masked" / name)
+        save_picture(picture, root / "val2017" / name)
+        save_picture(Image.fromarray(masked), root / "val2017_masked" / name)
         lines.append(f"{name},{';'.join(map(str, box))},{nouns[0]},{';'.join(nouns[1:])}")
     (root / "coco_eval.csv").write_text("\n".join(lines) + "\n", "utf-8")
 
@@ -174,7 +169,7 @@ def _write_domains(root: Path, count: int, rng: np.random.Generator) -> None:
         def draw(kind: str, number: int, style: str, noun: str = noun) -> str:
             thing = Object(noun, sample_object(rng, noun).colour if style == "photo" else None)
             name = f"imgnet/{kind}/{noun.replace(' ', '_')}/{number}.jpg"
-            _save(render(_scene(rng, _some(rng, PLACES, 1)[0], thing, style=style))[0], root / name)
+            save_picture(render(_scene(rng, _some(rng, PLACES, 1)[0], thing, style=style))[0], root / name)
             return name
 
         real += [f"{draw('real', number, 'photo')} {label}" for number in range(_REAL)]

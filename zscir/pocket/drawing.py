@@ -18,7 +18,7 @@ from PIL import Image
 
 from . import garments
 from ._canvas import hex_of, hls_of
-from .vocabulary import COLOURS, PATTERNS, THINGS
+from .vocabulary import COLOURS, PATTERNS, THINGS, check
 
 #: Pixels of the box a thing is rendered in before it is scaled into a scene.
 SPRITE_SIZE = 112
@@ -58,8 +58,7 @@ def recolour(fills: str, colour: str) -> str:
 
     Raises ValueError for a colour that is not in `vocabulary.COLOURS`.
     """
-    if colour not in COLOURS:
-        raise ValueError(f"colour={colour!r} is not one of {sorted(COLOURS)}")
+    check("colour", colour, COLOURS)
     hue, saturation, lightness = COLOURS[colour]
     middle = _mean_lightness(fills, otherwise=0.5)
 
@@ -72,8 +71,7 @@ def recolour(fills: str, colour: str) -> str:
 
 def _patterned(fills: str, pattern: str) -> tuple[str, str]:
     """Definitions and an overlay that lays `pattern` over every fill."""
-    if pattern not in PATTERNS:
-        raise ValueError(f"pattern={pattern!r} is not one of {sorted(PATTERNS)}")
+    check("pattern", pattern, PATTERNS)
     light = _mean_lightness(fills, otherwise=1.0) > 0.62
     tile = _TILES[pattern].format(c="#333333" if light else "#ffffff")
     turn = ' patternTransform="rotate(45)"' if pattern == "checks" else ""
@@ -95,8 +93,8 @@ def thing_svg(
     `length` and `sleeves` are for garments only (see `garments.LENGTHS`, `garments.SLEEVES`).
     `lines_only` gives the sketch: outlines over white, patterns kept as hatching.
     """
-    if noun in garments.DRAW:
-        fills, lines = garments.DRAW[noun](length or "medium", sleeves or garments.PLAIN_SLEEVES[noun])
+    if plain := garments.PLAIN_SLEEVES.get(noun):
+        fills, lines = garments.garment(noun, length or "medium", sleeves or plain)
     else:
         fills, lines = layers(noun)
     if colour and not lines_only:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ from zscir.storage import artifact, fingerprint
 
 from . import captions, sets
 from .scenes import Object, Scene, render, training_scene
-from .vocabulary import GARMENTS
+from .vocabulary import GARMENTS, check
 
 _NUMBERS = ("pairs", "val", "test1", "looks", "garment_queries", "circo_val", "circo_test")
 _ROWS = {
@@ -35,6 +36,7 @@ SIZES: dict[str, dict[str, int]] = {
 }
 #: First entries of the random seeds: pairs and benchmarks share nothing with pre-training.
 PAIR_STREAM, CIRR_STREAM, FASHION_STREAM, CIRCO_STREAM = 201, 202, 203, 204
+LICENCE = Path(__file__).with_name("LICENSE-OpenMoji.txt")
 _SOURCES = (".py", ".csv", ".json")
 _Pictures = dict[str, tuple[str, Scene]]  # image id -> file under the benchmark's root, what it shows
 
@@ -48,9 +50,7 @@ class Pocket:
 
     def root(self, benchmark: str) -> Path:
         """Root folder of ``"cirr"``, ``"fashioniq"`` or ``"circo"``, in that benchmark's own layout."""
-        legal = ("cirr", "fashioniq", "circo")
-        if benchmark not in legal:
-            raise ValueError(f"benchmark={benchmark!r} is not one of {legal}")
+        check("benchmark", benchmark, ("cirr", "fashioniq", "circo"))
         return self.path / benchmark
 
     @property
@@ -78,8 +78,7 @@ def make_pocket(size: str = "small", seed: int = 0, root: Path | None = None) ->
     gives the same scenes, captions and pixels. `root` is where artifacts are kept.
     Raises ValueError for another size.
     """
-    if size not in SIZES:
-        raise ValueError(f"size={size!r} is not one of {tuple(SIZES)}")
+    check("size", size, SIZES)
     key = {"size": size, "seed": seed, "numbers": SIZES[size], "source": source_fingerprint()}
     writers = {"cirr": _write_cirr, "fashioniq": _write_fashioniq, "circo": _write_circo}
 
@@ -89,16 +88,9 @@ def make_pocket(size: str = "small", seed: int = 0, root: Path | None = None) ->
             for name, write in writers.items():
                 pictures = write(folder / name, SIZES[size], seed)
                 _draw_pictures(folder / name, pictures, workers)
-        (folder / "LICENSE-OpenMoji.txt").write_text(NOTICE, "utf-8")
+        shutil.copyfile(LICENCE, folder / LICENCE.name)
 
     return Pocket(size, artifact("pocket", key, build, root))
-
-
-NOTICE = (
-    "The things in these pictures are drawn after OpenMoji 17.0.0 (https://openmoji.org), the open-source\n"
-    "emoji and icon project, licence CC BY-SA 4.0 (https://creativecommons.org/licenses/by-sa/4.0/);\n"
-    "recoloured, patterned, cut and composed. The pictures are under the same licence.\n"
-)
 
 
 def source_fingerprint() -> str:
@@ -142,18 +134,21 @@ def _write_pairs(folder: Path, count: int, seed: int, workers: ProcessPoolExecut
     datasets.Dataset.from_dict(columns, features=datasets.Features(kinds)).save_to_disk(str(folder))
 
 
+def save_picture(picture: Image.Image, path: Path) -> None:
+    """Write a picture as PNG or JPEG, as its name ends, and the folders above it where they are missing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(_encoded(picture, "PNG" if path.suffix == ".png" else "JPEG"))
+
+
 def _draw_file(job: tuple[Path, str]) -> None:
     path, scene = job
-    kind = "PNG" if path.suffix == ".png" else "JPEG"
-    path.write_bytes(_encoded(render(Scene.from_json(scene))[0], kind))
+    save_picture(render(Scene.from_json(scene))[0], path)
 
 
 def _draw_pictures(root: Path, pictures: _Pictures, workers: ProcessPoolExecutor) -> None:
     scenes = {name: scene.to_json() for name, (_, scene) in pictures.items()}
     write_json(root / "scenes.json", scenes)
     paths = [root / path for path, _ in pictures.values()]
-    for folder in {path.parent for path in paths}:
-        folder.mkdir(parents=True, exist_ok=True)
     list(workers.map(_draw_file, zip(paths, scenes.values(), strict=True), chunksize=32))
 
 

@@ -46,7 +46,7 @@ def relative_caption(reference: Scene, target: Scene, rng: np.random.Generator) 
     kind = found[0] if len(found) == 1 else "several"
     if rng.random() < 0.06 and kind not in ("negation", "comparison"):
         return _description(target, rng), kind
-    clauses = [_CLAUSES[change](reference, target, rng) for change in found]
+    clauses = [_clause(change, reference, target, rng) for change in found]
     if found == ["object", "place"] and rng.random() < 0.5:
         return f"{clauses[0]} {pick(rng, WHERE[target.place])}", kind
     return pick(rng, (", ", " and ")).join(clauses), kind
@@ -62,78 +62,43 @@ def _description(target: Scene, rng: np.random.Generator) -> str:
     return pick(rng, _TURNS["description"], text)
 
 
-def _place(reference: Scene, target: Scene, rng: np.random.Generator) -> str:
-    where, ground = pick(rng, WHERE[target.place]), pick(rng, BACKGROUND[target.place])
-    return pick(rng, _TURNS["place"], where=where, ground=ground, noun=noun_word(target.objects[0], rng))
-
-
-def _object(reference: Scene, target: Scene, rng: np.random.Generator) -> str:
-    old, new = noun_word(reference.objects[0], rng), object_phrase(target.objects[0], rng, 0.9)
-    gone = old if reference.objects[0].count > 1 else with_article(old)
-    return pick(rng, _TURNS["object"], old=old, new=new, gone=gone)
+def _clause(change: str, reference: Scene, target: Scene, rng: np.random.Generator) -> str:
+    """What one change between two scenes is called."""
+    old, new = reference.objects[0], target.objects[0]
+    turns, gaps = _TURNS.get(change), {"be": is_or_are(new.count > 1)}
+    if change == "place":
+        gaps |= {"where": pick(rng, WHERE[target.place]), "ground": pick(rng, BACKGROUND[target.place])}
+    if change == "object":
+        noun = noun_word(old, rng)
+        gaps |= {"old": noun, "gone": noun if old.count > 1 else with_article(noun)}
+        gaps["new"] = object_phrase(new, rng, 0.9)
+    elif change == "addition":
+        added = _only_in(target, reference)
+        gaps = {"new": object_phrase(added, rng, 0.9), "be": is_or_are(added.count > 1)}
+    elif change == "negation":
+        gaps["gone"] = noun_word(_only_in(reference, target), rng)
+    elif change in ("light", "style"):
+        turns, gaps = _TURNS[getattr(target, change)], {"noun": THINGS[new.noun].name}
+    else:
+        gaps["noun"] = noun_word(new, rng)
+    if change == "count":
+        gaps |= {"number": COUNTS[new.count], "before": COUNTS[old.count]}
+        turns = _TURNS["fewer"] if new.count == 1 else turns
+        turns = [*turns, f"has a second {noun_word(new, rng, False)}"] if new.count == 2 else turns
+    elif change == "comparison":
+        grows = _SIZE_ORDER[new.size] > _SIZE_ORDER[old.size]
+        gaps["how"] = pick(rng, ("bigger", "larger") if grows else ("smaller",))
+    elif change in ("colour", "pattern"):
+        word = new.colour if change == "colour" else pick(rng, PATTERNS[new.pattern])
+        phrase = f"{word} {gaps['noun']}"
+        gaps |= {"word": word, "phrase": phrase if new.count > 1 else with_article(phrase)}
+    return pick(rng, turns, **gaps)
 
 
 def _only_in(scene: Scene, other: Scene) -> Object:
     """The first of the further things of a scene that the other does not show as a further thing."""
     known = {thing.noun for thing in other.objects[1:]}
     return next(thing for thing in scene.objects[1:] if thing.noun not in known)
-
-
-def _addition(reference: Scene, target: Scene, rng: np.random.Generator) -> str:
-    thing = _only_in(target, reference)
-    return pick(rng, _TURNS["addition"], new=object_phrase(thing, rng, 0.9), be=is_or_are(thing.count > 1))
-
-
-def _negation(reference: Scene, target: Scene, rng: np.random.Generator) -> str:
-    return pick(rng, _TURNS["negation"], gone=noun_word(_only_in(reference, target), rng))
-
-
-def _count(reference: Scene, target: Scene, rng: np.random.Generator) -> str:
-    thing = target.objects[0]
-    noun = noun_word(thing, rng)
-    if thing.count == 1:
-        return pick(rng, _TURNS["fewer"], noun=noun)
-    number, before, turns = COUNTS[thing.count], COUNTS[reference.objects[0].count], _TURNS["count"]
-    if thing.count == 2:
-        turns = [*turns, f"has a second {noun_word(thing, rng, plural=False)}"]
-    return pick(rng, turns, noun=noun, number=number, before=before)
-
-
-def _look(kind: str, thing: Object, noun: str, word: str, rng: np.random.Generator) -> str:
-    """A thing's new colour or pattern, in one `word`."""
-    phrase = f"{word} {noun}" if thing.count > 1 else with_article(f"{word} {noun}")
-    return pick(rng, _TURNS[kind], noun=noun, be=is_or_are(thing.count > 1), word=word, phrase=phrase)
-
-
-def _colour(reference: Scene, target: Scene, rng: np.random.Generator) -> str:
-    thing = target.objects[0]
-    return _look("colour", thing, noun_word(thing, rng), thing.colour, rng)
-
-
-def _pattern(reference: Scene, target: Scene, rng: np.random.Generator) -> str:
-    thing = target.objects[0]
-    return _look("pattern", thing, noun_word(thing, rng), pick(rng, PATTERNS[thing.pattern]), rng)
-
-
-def _comparison(reference: Scene, target: Scene, rng: np.random.Generator) -> str:
-    old, new = reference.objects[0], target.objects[0]
-    grows = _SIZE_ORDER[new.size] > _SIZE_ORDER[old.size]
-    noun, how = noun_word(new, rng), pick(rng, ("bigger", "larger") if grows else ("smaller",))
-    return pick(rng, _TURNS["comparison"], noun=noun, be=is_or_are(new.count > 1), how=how)
-
-
-def _light(reference: Scene, target: Scene, rng: np.random.Generator) -> str:
-    return pick(rng, _TURNS[target.light])
-
-
-def _style(reference: Scene, target: Scene, rng: np.random.Generator) -> str:
-    return pick(rng, _TURNS[target.style], noun=THINGS[target.objects[0].noun].name)
-
-
-_CLAUSES = {
-    **{"place": _place, "object": _object, "addition": _addition, "negation": _negation, "count": _count},
-    **{"colour": _colour, "pattern": _pattern, "comparison": _comparison, "light": _light, "style": _style},
-}
 
 
 def fashion_captions(reference: Object, target: Object, rng: np.random.Generator) -> tuple[str, str]:

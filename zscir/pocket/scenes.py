@@ -17,7 +17,7 @@ from PIL import Image
 
 from . import backgrounds, drawing
 from .garments import LENGTHS, SLEEVES
-from .vocabulary import COLOURS, OUTDOORS, PATTERNS, PLACES, SCENE_NOUNS, STYLES, SUPPORTS, THINGS
+from .vocabulary import COLOURS, OUTDOORS, PATTERNS, PLACES, SCENE_NOUNS, STYLES, THINGS
 
 #: Pixels of a scene's side.
 PIXELS = 128
@@ -120,7 +120,7 @@ def sample_relation(rng: np.random.Generator, objects: tuple[Object, ...]) -> st
     if len(objects) < 2:
         return None
     if objects[0].count == objects[1].count == 1 and rng.random() < 0.3:
-        return "on" if objects[1].noun in SUPPORTS else "behind"
+        return "on" if THINGS[objects[1].noun].supports else "behind"
     return "beside"
 
 

@@ -132,14 +132,9 @@ def many_answers(rng: np.random.Generator) -> ManyAnswers:
     main = dataclasses.replace(sample_object(rng, noun), count=1)
     plain = Object(noun)
 
-    def companion() -> tuple[Object, ...]:
-        if rng.random() < 0.5:
-            return ()
-        return (dataclasses.replace(sample_object(rng), count=1),)
-
     def shown(thing: Object, at: str) -> Scene:
-        extra = tuple(o for o in companion() if o.noun != thing.noun)
-        return _scene(rng, at, thing, *extra)
+        company = () if rng.random() < 0.5 else (dataclasses.replace(sample_object(rng), count=1),)
+        return _scene(rng, at, thing, *(other for other in company if other.noun != thing.noun))
 
     looks = [plain, main] + [
         dataclasses.replace(plain, colour=str(c)) for c in rng.choice(list(COLOURS), 4, False)

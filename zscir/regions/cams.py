@@ -8,7 +8,7 @@ image with one text each), C channels, h x w the grid of the layer, D joint widt
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
@@ -47,7 +47,7 @@ def encode_below(backbone: Backbone, pixels: Tensor, layers: Sequence[str]) -> t
         hook = transformer.resblocks[first].register_forward_pre_hook(lambda _, args: caught.append(args[0]))
     else:
         hook = transformer.register_forward_hook(lambda _, args, output: caught.append(output))
-    with _hooks([hook]):
+    with hook:  # it comes off at the end
         features = backbone.encode_images(pixels)
     return features, caught[0]
 
@@ -123,7 +123,9 @@ def _watched(
         watched.append(output if output.requires_grad else output.detach().requires_grad_(True))
         return watched[-1].clone()  # what follows may write in place
 
-    with _hooks(model.get_submodule(layer).register_forward_hook(watch) for layer in layers):
+    with contextlib.ExitStack() as hooks:
+        for layer in layers:
+            hooks.enter_context(model.get_submodule(layer).register_forward_hook(watch))
         features = forward()
     return features[0] if isinstance(features, tuple) else features, watched
 
@@ -149,7 +151,8 @@ def _below_last(visual: VisionTransformer, pixels: Tensor) -> Tensor:
 
 def _through_class_token(visual: VisionTransformer, tokens: Tensor) -> tuple[Tensor, list[Tensor]]:
     """As `_watched`, from the tokens [B, T, W] that enter the last block, but that block computes the class
-    token alone: nothing else is read.
+    token alone: nothing else is read. Without it, maps of one noun cost 14 to 22 % more on one core, those
+    of four nouns 30 to 76 % (ViT-L-14, ViT-B-16).
 
     Its one query q meets keys and values only in sums, so the weights of these move to the other side:
     q . (K h) = (K' q) . h, and the mean of V h is V of the mean of h. No token is multiplied by a matrix.
@@ -183,20 +186,6 @@ def _pulled_back(features: Tensor, watched: Sequence[Tensor], rows: Tensor, text
         return [g[rows] for g in torch.autograd.grad(features, watched, stacked[0])]
     pulled = torch.autograd.grad(features, watched, stacked, is_grads_batched=True)
     return [g[place, rows] for g in pulled]
-
-
-def reference_maps(
-    backbone: Backbone, pixels: Tensor, rows: Tensor, texts: Tensor, method: str, layers: Sequence[str]
-) -> Tensor:
-    """The same maps [R, h, w] from pytorch-grad-cam; knows every method of `REFERENCES`, slower."""
-    return _pytorch_grad_cam(backbone, pixels[rows], texts, method, layers, None)
-
-
-def reference_pixel_maps(
-    backbone: Backbone, pixels: Tensor, rows: Tensor, texts: Tensor, method: str, layers: Sequence[str]
-) -> Tensor:
-    """Maps [R, S, S] exactly as pytorch-grad-cam returns them."""
-    return _pytorch_grad_cam(backbone, pixels[rows], texts, method, layers, (pixels.shape[-1],) * 2)
 
 
 def scaled(maps: Tensor) -> Tensor:
@@ -236,17 +225,6 @@ def _class_map(method: str, activations: Tensor, gradients: Tensor) -> Tensor:
     return (gradients * activations).sum(dim=1)
 
 
-@contextlib.contextmanager
-def _hooks(handles: Iterator) -> Iterator[None]:
-    """Take the hooks off again at the end."""
-    handles = list(handles)
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
 class _ImageTower(nn.Module):
     """The image tower alone, as pytorch-grad-cam wants a model: pixels in, one feature row out."""
 
@@ -261,35 +239,36 @@ class _ImageTower(nn.Module):
         return (features[0] if isinstance(features, tuple) else features).float()
 
 
-def _cosine_with(text: Tensor) -> Callable[[Tensor], Tensor]:
-    return lambda feature: F.cosine_similarity(feature, text, dim=-1)
-
-
-def _pytorch_grad_cam(
+def reference_maps(
     backbone: Backbone,
     pixels: Tensor,
+    rows: Tensor,
     texts: Tensor,
     method: str,
     layers: Sequence[str],
-    size: tuple[int, int] | None,
+    grain: str = "patch",
 ) -> Tensor:
-    """Run the reference; ``size`` (width, height) of its maps, or None for the layer's own grid."""
+    """The same maps [R, h, w] from pytorch-grad-cam; knows every method of `REFERENCES`, slower.
+
+    With the grain "pixel" they are [R, S, S], exactly as pytorch-grad-cam returns them.
+    """
     import pytorch_grad_cam  # brings OpenCV and scikit-learn along, so only when asked for
 
-    grid: list[tuple[int, int]] = []
+    size = [tuple(pixels.shape[:1:-1])]  # width and height of a map
 
     def reshape(tokens: Tensor) -> Tensor:
         tokens = as_grid(tokens).float()
-        grid.append((tokens.shape[3], tokens.shape[2]))
+        size[:] = [tuple(tokens.shape[:1:-1])] if grain == "patch" else size
         return tokens
 
     modules = [backbone.model.get_submodule(layer) for layer in layers]
     cam = getattr(pytorch_grad_cam, REFERENCES[method])(_ImageTower(backbone), modules, reshape)
-    cam.get_target_width_height = lambda _: size or grid[-1]
+    cam.get_target_width_height = lambda _: size[0]
+    targets = [partial(F.cosine_similarity, text, dim=-1) for text in texts]
     try:
         with torch.enable_grad():
-            watched = pixels.detach().clone().requires_grad_(True)  # the weights are frozen
-            maps = cam(watched, [_cosine_with(text) for text in texts])
+            watched = pixels[rows].detach().clone().requires_grad_(True)  # the weights are frozen
+            maps = cam(watched, targets)
     finally:
         cam.activations_and_grads.release()
     return torch.from_numpy(maps).to(pixels.device)

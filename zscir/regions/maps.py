@@ -18,14 +18,7 @@ from torch import Tensor
 
 from zscir.backbone import Backbone
 from zscir.backbone.weights import check_layer
-from zscir.regions.cams import (
-    FAST_METHODS,
-    REFERENCES,
-    encode_below,
-    fast_maps,
-    reference_maps,
-    reference_pixel_maps,
-)
+from zscir.regions.cams import FAST_METHODS, REFERENCES, encode_below, fast_maps, reference_maps
 from zscir.regions.masks import GRAINS, upsample_cams
 
 METHODS = tuple(REFERENCES)
@@ -63,12 +56,10 @@ def noun_cams(
         method: by default ``backbone.cam_method``; "gradcam" (Selvaraju et al. 2017), "hirescam" (gradient
             and activation multiplied cell by cell; Draelos and Carin 2020), "layercam" (Jiang et al. 2021),
             "gradcam++" (Chattopadhay et al. 2018) or "eigengradcam".
-        layer: module path inside the backbone, by default ``backbone.cam_layers``. Maps of several layers
-            are averaged. Take a norm, not a block's output: there hirescam is nearly 0 everywhere, since the
-            norm that follows ignores the length of its input.
+        layer: module path, by default ``backbone.cam_layers``; maps of several are averaged. Take a norm, not
+            a block's output: the norm that follows ignores its length, so hirescam is nearly 0 there.
         target: what a cell should raise, by default ``backbone.cam_target``: "cosine" of the image with the
-            noun's text (as pytorch-grad-cam's users take it), or "contrast", that cosine less its mean over
-            `CONTRAST_NOUNS`, which takes away what all nouns share.
+            noun's text, or "contrast", that less its mean over `CONTRAST_NOUNS`: what all nouns share.
         grain: "pixel" for maps of the image's size, "patch" for the layer's own grid (see `upsample_cams`).
         engine: "fast" (batched; gradcam, hirescam, layercam) or "reference" (pytorch-grad-cam); they agree.
         template: the text whose feature is the target; ``{noun}`` stands for the noun.
@@ -89,29 +80,21 @@ def noun_cams(
     method, target = method or backbone.cam_method, target or backbone.cam_target
     engine = engine or ("fast" if method in FAST_METHODS else "reference")
     layers = _check_request(backbone, pixels, nouns, method, layer, target, grain, engine, template, max_rows)
-    if not any(counts := [len(row) for row in nouns]):
-        return [_no_map(backbone, pixels[:1], method, layers, grain)] * len(nouns)
+    if not any(counts := [len(row) for row in nouns]):  # the shape of a map, none of them
+        shape = noun_cams(backbone, pixels[:1], [["thing"]], method=method, layer=layers, grain=grain)[0]
+        return [shape[:0]] * len(nouns)
     texts = _targets(backbone, [noun for row in nouns for noun in row], target, template, texts or {})
     maps = []
     for images in _chunks(counts, max_rows):
         rows = torch.repeat_interleave(torch.tensor([counts[i] for i in images])).to(backbone.device)
         request = (backbone, pixels[images].to(backbone.device), rows, texts[: len(rows)], method, layers)
         texts = texts[len(rows) :]
-        maps.append(_run(request, engine, grain, None if below is None else below[images]))
+        if engine == "reference":
+            maps.append(reference_maps(*request, grain))
+            continue
+        fast = fast_maps(*request, None if below is None else below[images])
+        maps.append(upsample_cams(fast, backbone.image_size) if grain == "pixel" else fast)
     return list(torch.cat(maps).split(counts))
-
-
-def _no_map(backbone: Backbone, pixels: Tensor, method: str, layers: list[str], grain: str) -> Tensor:
-    """The shape of a map, none of them: [0, S, S] or [0, h, w]."""
-    return noun_cams(backbone, pixels, [["thing"]], method=method, layer=layers, grain=grain)[0][:0]
-
-
-def _run(request: tuple, engine: str, grain: str, below: Tensor | None) -> Tensor:
-    """Maps [R, S, S] or [R, h, w] of one chunk by one of the engines."""
-    if engine == "reference":
-        return (reference_pixel_maps if grain == "pixel" else reference_maps)(*request)
-    maps = fast_maps(*request, below)
-    return upsample_cams(maps, request[0].image_size) if grain == "pixel" else maps
 
 
 def encode_with_cams(
@@ -150,25 +133,24 @@ def _targets(
 ) -> Tensor:
     """What the feature of each row's image should be near to, [R, D]."""
     texts = _noun_features(backbone, nouns, template, known)
-    if target == "cosine":
-        return texts
-    return texts - _noun_features(backbone, CONTRAST_NOUNS, template, known).mean(dim=0)
+    if target == "contrast":
+        texts = texts - _noun_features(backbone, CONTRAST_NOUNS, template, known).mean(dim=0)
+    return texts
 
 
 def _noun_features(
     backbone: Backbone, nouns: Sequence[str], template: str, known: Mapping[str, Tensor]
 ) -> Tensor:
     """Text features [R, D], each different noun that is not known encoded once."""
-    unknown = sorted(set(nouns) - known.keys())
+    unknown = {noun: template.replace("{noun}", noun) for noun in sorted(set(nouns) - known.keys())}
     room = backbone.context_length - 2
-    for noun in unknown:
-        tokens = len(backbone.tokenizer.encode(template.replace("{noun}", noun)))
-        if tokens > room:
+    for noun, text in unknown.items():
+        if (tokens := len(backbone.tokenizer.encode(text))) > room:
             raise ValueError(
                 f"noun {noun!r:.80} is too long: its text has {tokens} tokens, and backbone "
                 f"{backbone.name!r} reads {room}"
             )
-    encoded = backbone.encode_texts([template.replace("{noun}", noun) for noun in unknown]) if unknown else []
+    encoded = backbone.encode_texts(list(unknown.values())) if unknown else []
     features = {**known, **dict(zip(unknown, encoded, strict=True))}
     return torch.stack([features[noun] for noun in nouns]) if nouns else torch.zeros(0, backbone.dim)
 
@@ -177,12 +159,9 @@ def _check_request(
     backbone, pixels, nouns, method, layer, target, grain, engine, template, max_rows
 ) -> list[str]:
     """Raise on what `noun_cams` cannot do; return the layers as a list."""
-    for name, value, legal in [
-        ("method", method, METHODS),
-        ("target", target, TARGETS),
-        ("engine", engine, ENGINES),
-        ("grain", grain, GRAINS),
-    ]:
+    choices = {"method": (method, METHODS), "target": (target, TARGETS)}
+    choices |= {"engine": (engine, ENGINES), "grain": (grain, GRAINS)}
+    for name, (value, legal) in choices.items():
         if value not in legal:
             raise ValueError(f"{name} must be one of {legal}, got {value!r}")
     if engine == "fast" and method not in FAST_METHODS:

@@ -20,7 +20,7 @@ from torchvision.transforms.functional import gaussian_blur
 
 from zscir.backbone import Backbone
 from zscir.regions.cams import scaled
-from zscir.regions.token_drop import encode_kept, kept_patches, patch_grid
+from zscir.regions.token_drop import at_least_one, encode_kept, kept_patches, patch_grid
 
 KEEPS = ("noun", "rest")
 #: At which size a map is compared with the threshold: the image's, or that of the CAM layer's grid.
@@ -103,10 +103,8 @@ def keep_mask(cam: Tensor, tau: float, keep: str = "noun") -> Tensor:
     >>> keep_mask(torch.tensor([[0.1, 0.2], [0.3, 1.0]]), tau=0.3).tolist()
     [[False, False], [True, True]]
     """
-    kept = _kept(cam, tau, keep).flatten(-2)  # [..., h * w]
-    best = (cam if keep == "noun" else -cam).flatten(-2).argmax(dim=-1, keepdim=True)
-    one = torch.zeros_like(kept).scatter(-1, best, True)
-    return torch.where(kept.any(dim=-1, keepdim=True), kept, one).unflatten(-1, cam.shape[-2:])
+    kept, scores = _kept(cam, tau, keep), cam if keep == "noun" else -cam
+    return at_least_one(kept.flatten(-2), scores.flatten(-2)).unflatten(-1, cam.shape[-2:])
 
 
 def is_empty(cam: Tensor, tau: float, keep: str = "noun") -> Tensor:

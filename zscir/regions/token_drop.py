@@ -56,9 +56,13 @@ def kept_patches(keep: Tensor, grid: tuple[int, int]) -> Tensor:
     if tuple(keep.shape[1:]) == tuple(grid):
         return keep
     share = F.adaptive_avg_pool2d(keep.float()[:, None], grid).flatten(1)  # [B, h * w]
-    kept = share >= KEPT_SHARE
-    best = torch.zeros_like(kept).scatter(1, share.argmax(dim=1, keepdim=True), True)
-    return torch.where(kept.any(dim=1, keepdim=True), kept, best).unflatten(1, tuple(grid))
+    return at_least_one(share >= KEPT_SHARE, share).unflatten(1, tuple(grid))
+
+
+def at_least_one(kept: Tensor, scores: Tensor) -> Tensor:
+    """What is kept, bool [..., N]; where that is nothing, the cell with the highest score [..., N]."""
+    best = torch.zeros_like(kept).scatter(-1, scores.argmax(dim=-1, keepdim=True), True)
+    return torch.where(kept.any(dim=-1, keepdim=True), kept, best)
 
 
 @torch.no_grad()
@@ -100,7 +104,8 @@ def _features(visual: VisionTransformer, pixels: Tensor, kept: Tensor) -> Tensor
     if len(pixels) == 0:
         return pixels.new_zeros(0, visual.output_dim)
     packed = visual._embeds(pixels)[F.pad(kept, (1, 0), value=True)]  # [N, W], the class token always in
-    runs = _runs((kept.sum(dim=1) + 1).tolist())
+    lengths = groupby((kept.sum(dim=1) + 1).tolist())  # neighbours of one length together
+    runs = [(len(list(same)), length) for length, same in lengths]
     for block in visual.transformer.resblocks:
         plain = type(block) is ResidualAttentionBlock
         packed = _packed_block(block, packed, runs) if plain else _each(block, packed, runs)
@@ -113,17 +118,11 @@ def pooled(visual: VisionTransformer, tokens: Tensor) -> Tensor:
     return feature if visual.proj is None else feature @ visual.proj
 
 
-def _runs(lengths: list[int]) -> list[tuple[int, int]]:
-    """Neighbours of one length together: (how many, length).
-
-    >>> _runs([3, 3, 5])
-    [(2, 3), (1, 5)]
-    """
-    return [(len(list(same)), length) for length, same in groupby(lengths)]
-
-
 def _each(work: Callable[[Tensor], Tensor], packed: Tensor, runs: list[tuple[int, int]]) -> Tensor:
-    """Apply ``work`` ([b, T, C] to [b, ..., C']) to images of one length at a time, packed again."""
+    """Apply ``work`` ([b, T, C] to [b, ..., C']) to images of one length at a time, packed again.
+
+    ``runs`` are (how many images, their tokens each), one after the other.
+    """
     parts = packed.split([count * length for count, length in runs])
     done = [work(part.unflatten(0, run)) for part, run in zip(parts, runs, strict=True)]
     return torch.cat([out.flatten(0, -2) for out in done])
