@@ -33,9 +33,6 @@ PROBE = (
 #: How `myst_nb.glue` marks what it stores in an output.
 GLUE_PREFIX = "application/papermill.record/"
 
-#: What renders, besides what computes.
-_RENDERERS = ("jupyter-book", "sphinx", "myst-nb")
-
 
 def values_used(declared: Mapping[str, Mapping[str, str]], chosen: Mapping[str, Any]) -> dict[str, Any]:
     """Value of every parameter of a chapter, in the order in which it declares them.
@@ -304,7 +301,7 @@ def summary_markdown(notebooks: Path, root: Path, now: datetime | None = None) -
         "on": _each(records, lambda record: machine_line(record["machine"])),
         "memory of a chapter": _peak(records),
         "computed with": _each(records, lambda record: _versions(record["versions"])),
-        "rendered with": _versions(versions(_RENDERERS)),
+        "rendered with": _versions(versions(("jupyter-book", "sphinx", "myst-nb"))),
     }
     return table(rows.items())
 

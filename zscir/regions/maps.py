@@ -89,12 +89,16 @@ def noun_cams(
         rows = torch.repeat_interleave(torch.tensor([counts[i] for i in images])).to(backbone.device)
         request = (backbone, pixels[images].to(backbone.device), rows, texts[: len(rows)], method, layers)
         texts = texts[len(rows) :]
-        if engine == "reference":
-            maps.append(reference_maps(*request, grain))
-            continue
-        fast = fast_maps(*request, None if below is None else below[images])
-        maps.append(upsample_cams(fast, backbone.image_size) if grain == "pixel" else fast)
+        maps.append(_run(engine, grain, request, None if below is None else below[images]))
     return list(torch.cat(maps).split(counts))
+
+
+def _run(engine: str, grain: str, request: tuple, below: Tensor | None) -> Tensor:
+    """Maps [R, S, S] or [R, h, w] of one chunk."""
+    if engine == "reference":
+        return reference_maps(*request, grain)
+    maps = fast_maps(*request, below)
+    return upsample_cams(maps, request[0].image_size) if grain == "pixel" else maps
 
 
 def encode_with_cams(
