@@ -10,6 +10,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from zscir.storage.contents import stamp_of
+
 _ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
 _TAIL = 4096  # bytes in which the end mark is looked for; cameras and servers append a little
 _FAULTS = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
@@ -76,7 +78,7 @@ def broken_images(paths: dict[str, Path]) -> dict[str, str]:
 
     Looked at are the header and the mark that ends a JPEG or PNG file, so text saved under the name of an
     image and cut-off downloads are found; a fault in the middle shows when the image is encoded. A file is
-    looked at once in a process as long as its size and time stay.
+    looked at once in a process as long as its stamp (size, times, inode) stays.
     """
     with ThreadPoolExecutor(max_workers=min(16, 4 * (os.cpu_count() or 1))) as pool:
         troubles = pool.map(_trouble_of, paths.values())
@@ -85,11 +87,11 @@ def broken_images(paths: dict[str, Path]) -> dict[str, str]:
 
 def _trouble_of(path: Path) -> str:
     stat = path.stat()
-    return _trouble(path, stat.st_size, stat.st_mtime_ns)
+    return _trouble(path, stat.st_size, stamp_of(stat))
 
 
 @lru_cache(maxsize=2**18)
-def _trouble(path: Path, size: int, modified_ns: int) -> str:
+def _trouble(path: Path, size: int, stamp: int) -> str:
     """What is wrong with an image file, "" when nothing is."""
     try:
         with path.open("rb") as file:

@@ -5,8 +5,8 @@
 A chapter is a notebook of ``notebooks/``, stored without outputs, with one cell of parameters. Papermill
 executes it; only a chapter that ran to its end without an error is stored, with a box at its end that says
 what made it (`zscir.book.record`). What was said on stderr, by other libraries of a reader's own files most
-often, is counted there; in the book's own build it is an error. A chapter whose notebook, parameters, library
-and versions are the same as last time is not run again.
+often, is counted there; in the book's own build it is an error. A chapter is not run again whose notebook,
+parameters, library, versions and files that its parameters name are the same as last time.
 
 The copies with the notebooks' own parameters are kept in ``book/notebooks/``. Every other *edition* (the
 quick profile, another tau) has a folder of its own below ``_build/`` and never touches the real one.
@@ -21,7 +21,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,6 +36,7 @@ from papermill.exceptions import PapermillExecutionError
 from zscir.book.record import PROBE, chapter_record, cleaned, sign
 from zscir.book.remarks import remarks_line, take_remarks
 from zscir.storage import fingerprint
+from zscir.storage.contents import files_below, stamp_of
 from zscir.storage.paths import REPO, artifacts_root
 from zscir.storage.provenance import DISTRIBUTIONS, commit_of, variables, versions
 from zscir.storage.whole import check_writable, written_whole
@@ -210,13 +211,23 @@ def state_of(root: Path, source: Path) -> str:
     return fingerprint(digests)
 
 
+def data_state(root: Path, values: Iterable[Any]) -> list[tuple[str, int]]:
+    """Names and stamps (size, times, inode) of the files that parameters name, themselves or by a folder."""
+    named = [root / Path(value).expanduser() for value in values if isinstance(value, str) and value]
+    files = (file for place in named for file in ([place] if place.is_file() else files_below(place)))
+    return [(str(file), stamp_of(file.stat())) for file in files if file.is_file()]
+
+
 def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _stamp(root: Path, source: Path, chosen: dict[str, Any]) -> str:
-    """Name of everything an executed copy depends on: state, parameters, versions."""
-    return fingerprint(state_of(root, source), chosen, versions(DISTRIBUTIONS), sys.version)
+    """Name of everything an executed copy depends on: state, parameters, the files these name, versions."""
+    data = data_state(root, chosen.values())
+    return fingerprint(
+        state_of(root, source), chosen, *filter(None, [data]), versions(DISTRIBUTIONS), sys.version
+    )
 
 
 def told_by(target: Path) -> dict[str, Any]:

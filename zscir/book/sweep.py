@@ -21,6 +21,7 @@ import pandas as pd
 from zscir.book.chapters import (
     checkout,
     chosen_parameters,
+    data_state,
     declared_parameters,
     run_chapter,
     source_of,
@@ -106,6 +107,9 @@ def plan_chapter(
     place = Path("_build", "sweeps", _label(source.stem, profile, fixed, points))
     place = place if folder is None else Path(folder).absolute()
     task = partial(chapter_point, chapter=source.stem, profile=profile, fixed=fixed, folder=place)
+    values = [*fixed.values(), *(value for point in points for value in point.values())]
+    if not anywhere and (data := data_state(here, dict.fromkeys(map(str, values)))):
+        task = partial(task, data=fingerprint(data))
     elsewhere = anywhere and root is None  # each machine then has its own checkout
     task = partial(task, root=None if elsewhere else here, state=state_of(here, source))
     return Plan(task, points, here / place)
@@ -120,6 +124,7 @@ def chapter_point(
     fixed: dict[str, Any] | None = None,
     root: Path | None = None,
     state: str | None = None,
+    data: str | None = None,
 ) -> dict[str, Any]:
     """Run a chapter at one point; the scalars that it glued, by name.
 
@@ -132,6 +137,7 @@ def chapter_point(
         folder: of the sweep.
         fixed: further parameters.
         state: `zscir.book.chapters.state_of` that the chapter must be in here.
+        data: name of the users' files that it reads, for the record: other files are another sweep.
 
     Raises:
         BookError: the chapter failed.

@@ -21,7 +21,7 @@ import io
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, groupby, islice
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +29,9 @@ from PIL import Image
 
 from zscir.nouns import find_nouns
 from zscir.pairs.webdataset import TarMember, cell_bytes, pair_columns, spooled, tar_pairs
+from zscir.storage import fingerprint
+from zscir.storage.contents import FilePart, content_hash, content_hashes, stamp_of
+from zscir.storage.paths import artifacts_root
 
 #: Before a `datasets` id: read it as a stream, no further than ``limit``.
 STREAM = "stream:"
@@ -41,7 +44,8 @@ class Images(Sequence):
     """Images read one at a time: ``images[i]`` decodes number i to an RGB ``PIL.Image``.
 
     ``names`` say in errors where each lies; ``read`` maps an index to its encoded bytes or to an image.
-    Reading raises OSError naming the image when it cannot be decoded.
+    Reading raises OSError naming the image when it cannot be decoded, and ValueError when its file has
+    changed since the pairs were loaded.
     """
 
     names: Sequence[str]
@@ -53,8 +57,8 @@ class Images(Sequence):
     def __getitem__(self, index: int) -> Image.Image:
         if not 0 <= index < len(self.names):
             raise IndexError(f"image {index} of {len(self.names)}")
+        found = self.read(index)
         try:
-            found = self.read(index)
             image = found if isinstance(found, Image.Image) else Image.open(io.BytesIO(found))
             return image.convert("RGB")
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
@@ -65,7 +69,7 @@ class Images(Sequence):
 class Pairs:
     """Captioned images: ``images[i]`` (RGB ``PIL.Image``) belongs to ``captions[i]``.
 
-    ``fingerprint`` names their content: captions, image names and sizes in bytes, in order. ``incomplete``
+    ``fingerprint`` names their content: captions, image names and bytes, in order. ``incomplete``
     names samples of the source that lack an image or a caption, and so are no pair. The rest exists for drawn
     pairs only: ``scenes`` (JSON with a place and objects, each a noun and a label), ``label_maps`` (the label
     of the object seen at each pixel, 0 for the place), ``synonyms`` (word -> names in scenes).
@@ -110,7 +114,8 @@ class Pairs:
 def load_pairs(source: str | Path, limit: int | None = None) -> Pairs:
     """Pairs of a source (the module docstring lists the forms), the first ``limit`` of them.
 
-    Nothing is decoded yet; missing files, empty sources and missing columns are found here.
+    Nothing is decoded yet; missing files, empty sources and missing columns are found here. All bytes of the
+    images are read once, since they name what is stored for these pairs (`zscir.storage.contents`: the cost).
 
     Raises:
         ValueError: ``limit`` below 1, no pair, a missing column or caption, or a broken tar file.
@@ -159,14 +164,17 @@ def _from_pocket(source: str, limit: int | None) -> Pairs:
     return pairs
 
 
-def _made(name: str, captions: list[str], images: Images, sizes: Iterable[int], **drawn) -> Pairs:
+def _made(name: str, captions: list[str], images: Images, contents: Iterable[str], **drawn) -> Pairs:
+    """Pairs, named by captions, image names and the hashes of all other contents."""
     if not captions:
         raise ValueError(f"pairs {name!r} hold no image with a caption")
     if wrong := [row for row, caption in enumerate(captions) if not isinstance(caption, str)]:
         raise ValueError(f"pairs {name!r}: caption of row {wrong[0]} is {captions[wrong[0]]!r}, not a string")
     digest = hashlib.sha256()
-    for caption, image_name, size in zip(captions, images.names, sizes, strict=True):
-        digest.update(json.dumps([caption, image_name, int(size)]).encode())
+    for caption, image_name in zip(captions, images.names, strict=True):
+        digest.update(json.dumps([caption, image_name]).encode())
+    for content in contents:
+        digest.update(content.encode())
     return Pairs(name, captions, images, digest.hexdigest()[:16], **drawn)
 
 
@@ -190,10 +198,9 @@ def _from_table(path: Path, limit: int | None) -> Pairs:
     if missing := [file for file in files if not file.is_file()]:
         shown = ", ".join(map(str, missing[:5]))
         raise FileNotFoundError(f"{table}: {len(missing)} of {len(files)} images do not exist: {shown}")
-    images = Images([name for name, _ in pairs], lambda index: files[index].read_bytes())
-    return _made(
-        str(path), [caption for _, caption in pairs], images, [file.stat().st_size for file in files]
-    )
+    parts = [FilePart(file, stamp_of(file.stat())) for file in files]
+    images = Images([name for name, _ in pairs], lambda index: parts[index].read())
+    return _made(str(path), [caption for _, caption in pairs], images, content_hashes(files))
 
 
 def _from_tars(path: Path, limit: int | None) -> Pairs:
@@ -211,9 +218,11 @@ def _from_tars(path: Path, limit: int | None) -> Pairs:
         for image, caption in found[: None if limit is None else limit - len(captions)]:
             captions.append(caption)
             members.append(image)
-    names = [f"{member.tar.name}/{member.name}" for member in members]
+    names = [f"{member.path.name}/{member.name}" for member in members]
     images = Images(names, lambda index: members[index].read())
-    return _made(str(path), captions, images, [member.size for member in members], incomplete=incomplete)
+    places = {tar: [(m.offset, m.size) for m in own] for tar, own in groupby(members, lambda m: m.path)}
+    hashes = (content_hash(tar, parts) for tar, parts in places.items())
+    return _made(str(path), captions, images, hashes, incomplete=incomplete)
 
 
 def _parquet(path: Path):
@@ -222,7 +231,10 @@ def _parquet(path: Path):
     files = sorted(path.glob("*.parquet")) if path.is_dir() else sorted(path.parent.glob(path.name))
     if not files:
         raise FileNotFoundError(f"pairs {path}: no such parquet file")
-    return load_dataset("parquet", data_files=[str(file) for file in files], split="train")
+    # `datasets` names its copy of a file by the time of change: each content gets a folder of its own
+    cache = artifacts_root() / "parquet" / fingerprint(list(content_hashes(files)))
+    names = [str(file) for file in files]
+    return load_dataset("parquet", data_files=names, split="train", cache_dir=str(cache))
 
 
 def _saved_dataset(path: Path):
@@ -245,8 +257,11 @@ def _from_dataset(dataset, name: str, limit: int | None) -> Pairs:
     dataset = dataset.select(range(min(limit or len(dataset), len(dataset))))
     encoded = dataset.select_columns([image_column]).cast_column(image_column, ImageFeature(decode=False))
     images = Images(range(len(dataset)), lambda index: cell_bytes(encoded[index][image_column]))
-    sizes = (len(cell_bytes(row[image_column])) for row in encoded)
+    contents = (hashlib.sha256(cell_bytes(row[image_column])).hexdigest() for row in encoded)
     drawn = {}
     if {"scene", "labels"} <= set(dataset.column_names):
         drawn = {"scenes": list(dataset["scene"]), "label_maps": lambda index: dataset[index]["labels"]}
-    return _made(name, list(dataset[caption_column]), images, sizes, **drawn)
+        labels = dataset.select_columns(["labels"]).cast_column("labels", ImageFeature(decode=False))
+        maps = (hashlib.sha256(cell_bytes(row["labels"])).hexdigest() for row in labels)
+        contents = chain(contents, drawn["scenes"], maps)
+    return _made(name, list(dataset[caption_column]), images, contents, **drawn)

@@ -17,30 +17,22 @@ from itertools import islice
 from pathlib import Path
 
 from zscir.storage import artifact, fingerprint
+from zscir.storage.contents import FilePart, content_hashes, files_below, stamp_of
 from zscir.storage.paths import artifacts_root
 from zscir.storage.whole import written_whole
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 IMAGE_COLUMNS = ("image", "jpg", "png", "webp")
 CAPTION_COLUMNS = ("caption", "text", "txt")
 #: Samples a tar.
 TAR_SIZE = 1024
 
 
-@dataclass(frozen=True)
-class TarMember:
+@dataclass(frozen=True, slots=True)
+class TarMember(FilePart):
     """One file of a tar, read by its place."""
 
-    tar: Path
-    name: str
-    offset: int
-    size: int
-
-    def read(self) -> bytes:
-        """Its bytes."""
-        with self.tar.open("rb") as stream:
-            stream.seek(self.offset)
-            return stream.read(self.size)
+    name: str = ""
 
 
 def tar_pairs(tar: Path) -> tuple[list[tuple[TarMember, str]], list[str]]:
@@ -49,13 +41,14 @@ def tar_pairs(tar: Path) -> tuple[list[tuple[TarMember, str]], list[str]]:
     Members of one name up to the first dot are a sample.
     """
     samples: dict[str, dict[str, TarMember]] = {}
+    stamp = stamp_of(tar.stat())
     try:
         with tarfile.open(tar, "r:") as archive:
             for entry in archive:
                 if entry.isfile():
                     folder, _, file = entry.name.rpartition("/")
                     stem, _, suffix = file.partition(".")
-                    member = TarMember(tar, entry.name, entry.offset_data, entry.size)
+                    member = TarMember(tar, stamp, entry.offset_data, entry.size, entry.name)
                     samples.setdefault(f"{folder}/{stem}", {})[f".{suffix.lower()}"] = member
     except tarfile.TarError as error:
         raise ValueError(f"{tar} is no whole tar file: {error}") from error
@@ -101,12 +94,16 @@ def cell_bytes(cell: dict) -> bytes:
 def spooled(name: str, limit: int | None) -> Path:
     """Folder of tars with the first ``limit`` samples of the train split of a `datasets` id or local path.
 
-    A sample without image or caption is written without it, so that the reader of the tars counts it.
+    A sample without image or caption is written without it, so that the reader of the tars counts it. What
+    was fetched for an id stays; a local path is read again when the bytes of its files have changed.
 
     Raises:
         ValueError: no image or no caption column.
     """
     key = {"source": name, "limit": limit, "tar": TAR_SIZE}
+    if Path(name).exists():
+        files = [Path(name)] if Path(name).is_file() else list(files_below(Path(name)))
+        key["files"] = list(content_hashes(files))
     parts = Path(artifacts_root()) / "streams" / f".parts-{fingerprint(key)}"
 
     def build(folder: Path) -> None:

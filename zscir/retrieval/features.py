@@ -6,11 +6,9 @@ file_features(backbone, ["a.jpg", "b.jpg"])      # the same for any list of file
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +19,7 @@ from torch import Tensor
 from zscir.benchmarks.images import Region, open_image
 from zscir.retrieval.protocols import PREPROCESSINGS, check_preprocessing
 from zscir.storage import artifact, fingerprint
+from zscir.storage.contents import content_hashes
 
 if TYPE_CHECKING:
     from zscir.backbone import Backbone
@@ -80,7 +79,12 @@ def file_features(
         key["unit"] = False
 
     def build(folder: Path) -> None:
-        np.save(folder / "features.npy", encode_files(backbone, paths, preprocessing, regions, unit).numpy())
+        features = encode_files(backbone, paths, preprocessing, regions, unit).numpy()
+        if content_hash(paths) != key["images"]:
+            raise ValueError(
+                f"{paths[0].parent}: images have changed while they were encoded: encode them again"
+            )
+        np.save(folder / "features.npy", features)
 
     return torch.from_numpy(np.load(artifact("gallery-features", key, build) / "features.npy"))
 
@@ -115,20 +119,10 @@ def batches(items: Sequence) -> Iterator[tuple[int, Sequence]]:
 
 def content_hash(paths: Sequence[Path]) -> str:
     """One hash over the bytes of files, in order. Raises FileNotFoundError for a missing one."""
-    hashes = []
     for path in paths:
         if not path.is_file():
             raise FileNotFoundError(f"image missing: {path}")
-        stat = path.stat()
-        hashes.append(_file_hash(path, stat.st_size, stat.st_mtime_ns))
-    return fingerprint(hashes)
-
-
-@lru_cache(maxsize=2**18)
-def _file_hash(path: Path, size: int, modified_ns: int) -> str:
-    """SHA-256 of a file's bytes; read once in a process as long as size and time stay."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return fingerprint(list(content_hashes(paths)))
 
 
 def _benchmark_features(
