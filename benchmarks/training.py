@@ -20,6 +20,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -34,9 +35,6 @@ from zscir.inversion.network import NETWORKS, PROMPT
 from zscir.nouns import choose_noun, find_nouns, mask_noun
 from zscir.pocket.layouts import pair
 from zscir.storage.provenance import machine, versions
-
-#: The day of the record, not of the clock: records of one state of the project carry one date.
-DATE = "2026-11-25"
 
 
 @dataclass
@@ -158,7 +156,8 @@ def main() -> None:
     losses, apart = differences(works)
     taken = alternating(works, args.repeats)
     record = {
-        "date": DATE,
+        "what": f"a training step of {args.backbone}, {args.step}: naive, with stored features, and ours",
+        "date": datetime.now(UTC).date().isoformat(),
         "machine": machine(),
         "versions": versions(("torch", "open_clip_torch")),
         "settings": {key: value for key, value in vars(args).items() if key != "out"},
