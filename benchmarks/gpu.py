@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
-from training import DATE, write
+from training import today, write
 
 from zscir.backbone import Backbone, load_backbone
 from zscir.inversion import TrainConfig
@@ -135,7 +135,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     backbone = load_backbone(args.backbone, args.pretrained or None, precision=args.precision)
-    record = {"date": DATE, "machine": machine(), "versions": versions(("torch", "open_clip_torch"))}
+    record = {"date": today(), "machine": machine(), "versions": versions(("torch", "open_clip_torch"))}
     record["settings"] = {key: value for key, value in vars(args).items() if key != "out"}
     record["training"] = training_speed(backbone, args)
     record["masking"] = masking_speed(backbone, args.images)

@@ -145,6 +145,11 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def today() -> str:
+    """The date of a record."""
+    return datetime.now(UTC).date().isoformat()
+
+
 def main() -> None:
     """Measure, print and store."""
     args = parse_arguments()
@@ -157,7 +162,7 @@ def main() -> None:
     taken = alternating(works, args.repeats)
     record = {
         "what": f"a training step of {args.backbone}, {args.step}: naive, with stored features, and ours",
-        "date": datetime.now(UTC).date().isoformat(),
+        "date": today(),
         "machine": machine(),
         "versions": versions(("torch", "open_clip_torch")),
         "settings": {key: value for key, value in vars(args).items() if key != "out"},
