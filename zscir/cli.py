@@ -11,6 +11,7 @@ or a page that fails, points of a sweep, or a training whose loss is no number, 
 """
 
 import ast
+import os
 import shutil
 import sys
 from collections.abc import Callable, Sequence
@@ -20,8 +21,9 @@ from cyclopts import App, CycloptsError, Parameter, Token, UnknownOptionError, c
 
 import zscir
 
-#: Errors that are the caller's mistakes, and the names of those that are failures (importing them is slow).
-MISTAKES = (ValueError, FileNotFoundError, FileExistsError)
+#: Errors that are the caller's mistakes or the machine's, and the names of those that are failures (importing
+#: them is slow).
+MISTAKES = (ValueError, OSError)
 FAILURES = ("BookError", "SweepError", "FloatingPointError")
 #: Commands of `zscir.cli_settings`, which is imported when one of them is named.
 _SETTINGS = {
@@ -66,11 +68,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         Exit status: 0, or 1 for a failed chapter, page, sweep or training, or 2 for a mistake of the caller.
     """
     words = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a name of a file may hold what the terminal cannot print
+            stream.reconfigure(errors="backslashreplace")
     try:
         command, given = parse(words)
         if command.__name__ == "help_print" and not {"--help", "-h"} & set(words):
             raise ValueError(f"which command? zscir {' '.join([*words, '--help'])} names them")
         command(*given.args, **given.kwargs)
+        sys.stdout.flush()
+    except BrokenPipeError:  # `zscir ... | head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (CycloptsError, *MISTAKES) as error:
         print(f"zscir: {' '.join(_message(error).split())}", file=sys.stderr)
         return 2
@@ -95,6 +103,11 @@ def parse(words: list[str]) -> tuple[Callable, Any]:
 def _message(error: Exception) -> str:
     """What an error says; an unknown option comes with a near one, or with all there are."""
     said = str(error)
+    if isinstance(error, OSError) and error.filename:
+        from zscir.storage.paths import artifacts_root  # slow, as all that imports torch or pandas
+
+        if str(error.filename).startswith(str(artifacts_root())):
+            said += " (the folder of what is computed once; ZSCIR_ARTIFACTS names another)"
     if isinstance(error, UnknownOptionError) and "mean" not in said:
         names = [argument.names[0] for argument in error.argument_collection or () if argument.names]
         said += f" The options are: {', '.join(name for name in names if name.startswith('-'))}."

@@ -6,7 +6,6 @@ import itertools
 import sys
 from collections.abc import Sequence
 from contextlib import closing
-from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -79,8 +78,7 @@ def run_points(
         points: dicts of parameters, as `grid` makes them.
         folder: where points and table are kept.
         workers: processes on this machine, by default one a core; they share the cores' threads.
-        scheduler: address of a Dask scheduler, whose workers then do the work; they must have this library
-            and the task. They need not see ``folder``: this process writes it.
+        scheduler: address of a Dask scheduler, whose workers must have this library and the task.
         progress: tell of each finished point, on stderr.
 
     Returns:
@@ -99,15 +97,16 @@ def run_points(
     done, failed = store.read(points), {}
     missing = {number: point for number, point in enumerate(points) if number not in done}
 
-    say = partial(print, file=sys.stderr, flush=True) if progress else lambda text: None
+    def say(text: str) -> None:
+        if progress:
+            print(text, file=sys.stderr, flush=True)
+
     try:
         with closing(outcomes(payload, missing, count, scheduler, say)) as arriving:
             for number, found in arriving:
-                if found.error:
-                    failed[number] = found.error
-                else:
+                (failed if found.error else done)[number] = found
+                if not found.error:
                     store.add(points[number], found)
-                    done[number] = found
                 say(_progress_line(points, number, found, len(done) + len(failed)))
                 if found.hopeless:
                     break
@@ -163,9 +162,9 @@ def _table(points: list[Point], done: dict[int, Outcome]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*points[0], *results, "seconds"])
 
 
-def _failures(points: list[Point], failed: dict[int, str], done: dict[int, Outcome], folder: Path) -> str:
+def _failures(points: list[Point], failed: dict[int, Outcome], done: dict[int, Outcome], folder: Path) -> str:
     """One message for all points that failed."""
-    listed = "\n".join(f"  {label(points[number])}: {failed[number]}" for number in sorted(failed))
+    listed = "\n".join(f"  {label(points[number])}: {failed[number].error}" for number in sorted(failed))
     untried = len(points) - len(done) - len(failed)
     rest = f", {untried} were not tried" if untried else ""
     return (
