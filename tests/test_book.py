@@ -178,7 +178,8 @@ def test_a_copy_that_cannot_be_stored_is_told_before_the_chapter_runs(tmp_path):
 
 def test_a_machine_that_fails_in_a_chapter_is_told_in_one_line(tmp_path):
     write_notebook(tmp_path, "01_a", "raise PermissionError(13, 'Permission denied', '/data/x')")
-    with pytest.raises(OSError, match="chapter 01_a stopped in cell 2: .*Permission denied: '/data/x'$"):
+    said = "chapter 01_a stopped in cell 2: .*Permission denied: '/data/x' .results are stored in .*ZSCIR_"
+    with pytest.raises(OSError, match=said):
         run_chapter("01_a", root=tmp_path)
 
 
@@ -188,6 +189,7 @@ def test_a_machine_that_fails_in_a_chapter_is_told_in_one_line(tmp_path):
         ({"parameters": {"Tau": 0.2}}, r"no parameter 'Tau'; it has: tau \(default 0.3\), world"),
         ({"parameters": {"tau": "high"}}, "tau of chapter 01_a must be float, got 'high'"),
         ({"parameters": {"tau": True}}, "tau of chapter 01_a must be float, got True"),
+        ({"parameters": {"tau": float("inf")}}, "tau of chapter 01_a must be a finite number, got inf"),
         ({"parameters": {"world": 3}}, "world of chapter 01_a must be str, got 3"),
         ({"profile": "slow"}, "no profile 'slow'; the profiles are: default, quick"),
         ({"name": "02_b"}, "no chapter '02_b'; the chapters are: 01_a"),

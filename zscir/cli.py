@@ -16,6 +16,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter, Token, UnknownOptionError, convert
@@ -68,14 +69,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         Exit status: 0, or 1 for a failed chapter, page, sweep or training, or 2 for a mistake of the caller.
     """
     words = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a name of a file may hold what the terminal cannot print
+            stream.reconfigure(errors="backslashreplace")
     try:
         command, given = parse(words)
         if command.__name__ == "help_print" and not {"--help", "-h"} & set(words):
             raise ValueError(f"which command? zscir {' '.join([*words, '--help'])} names them")
         command(*given.args, **given.kwargs)
+        sys.stdout.flush()
     except BrokenPipeError:  # who reads has seen enough, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
     except (CycloptsError, ValueError, OSError) as error:
         print(f"zscir: {' '.join(_message(error).split())}", file=sys.stderr)
         return 2
@@ -100,8 +104,10 @@ def parse(words: list[str]) -> tuple[Callable, Any]:
 def _message(error: Exception) -> str:
     """What an error says; an unknown option comes with a near one, or with all there are."""
     said = str(error)
-    if isinstance(error, OSError) and error.strerror and not isinstance(error, FileNotFoundError):
-        said += f". Results are stored in {artifacts_root()}; ZSCIR_ARTIFACTS names another folder"
+    if isinstance(error, OSError) and error.strerror:
+        folder = artifacts_root()
+        if error.filename is None or Path(str(error.filename)).is_relative_to(folder):
+            said += f" (results are stored in {folder}; ZSCIR_ARTIFACTS names another folder)"
     if isinstance(error, UnknownOptionError) and "mean" not in said:
         names = [argument.names[0] for argument in error.argument_collection or () if argument.names]
         said += f" The options are: {', '.join(name for name in names if name.startswith('-'))}."

@@ -19,8 +19,8 @@ from zscir.inversion import TrainConfig, fit, load_inversion
 from zscir.inversion.config import PRESETS
 from zscir.inversion.processes import Processes
 from zscir.pairs import Masking, build_masked_pairs, load_pairs
+from zscir.retrieval.galleries import image_files
 from zscir.retrieval.protocols import method_name
-from zscir.retrieval.queries import image_files
 
 #: Options that papers report the mean over; all values are scored unless one is named.
 _PARTS = {"fashioniq": "category", "genecis": "task"}
@@ -138,6 +138,7 @@ def evaluate(
     split: str = "val",
     composition: Annotated[Composition | None, FIELDS] = None,
     allow_missing: bool = False,
+    upright: bool = False,
     submission: str | None = None,
     protocol: Protocol = None,
 ) -> None:
@@ -148,10 +149,11 @@ def evaluate(
         root: the benchmark's folder, or pocket-tiny|small|large
         split: which queries
         allow_missing: drop the queries whose images are missing or broken
+        upright: turn images as their EXIF orientation says, not as they lie in the files
         submission: folder for the test server's files; nothing is scored then
         protocol: protocol option of the benchmark, such as -p category dress
     """
-    options = dict(protocol or ()) | ({"allow_missing": True} if allow_missing else {})
+    options = dict(protocol or ()) | {"allow_missing": allow_missing, "upright": upright}
     part = _PARTS.get(benchmark)
     every = [] if part is None or part in options or submission else READERS[benchmark].options[part]
     parts = [{part: value} for value in every] or [{}]
@@ -197,14 +199,15 @@ def retrieve(
         k: how many images to find
         out: file for the picture of what was found
     """
-    from zscir.figures.pictures import found_files  # here, because a training needs no figures
+    from zscir.figures.pictures import found_files, picture_file, save_found  # a training needs no figures
 
+    place = picture_file(out)
     if not Path(image).is_file():
         raise FileNotFoundError(f"image missing: {image}")
-    files = image_files(gallery)
+    files = [path for path in image_files(gallery) if not place.exists() or not path.samefile(place)]
     backbone, how = (composition or Composition()).load()
     found = retrieval.retrieve_files(backbone, image, text, files, k=k, **how)
-    for place, (name, score) in enumerate(zip(found.ids, found.scores, strict=True), start=1):
-        print(f"{place:3d}  {score:.4f}  {name}")
-    found_files(image, text, found).savefig(out)
-    print(f"the picture: {out}")
+    for rank, (name, score) in enumerate(zip(found.ids, found.scores, strict=True), start=1):
+        print(f"{rank:3d}  {score:.4f}  {name}")
+    save_found(found_files(image, text, found), place)
+    print(f"the picture: {place}")

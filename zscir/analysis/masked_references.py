@@ -65,6 +65,7 @@ def masked_references(
     key = {"backbone": backbone.fingerprint, "images": content_hash([benchmark.image_path(n) for n in nouns])}
     key |= {"nouns": list(nouns.values()), "tau": float(tau), "preprocessing": preprocessing}
     key |= {"regions": list(regions.items())} if regions else {}
+    key |= {"upright": True} if benchmark.upright else {}
 
     def build(folder: Path) -> None:
         parts = [

@@ -37,6 +37,7 @@ from zscir.backbone.weights import (
     weights_hash,
 )
 from zscir.storage import fingerprint
+from zscir.storage.pictures import resized_middle
 
 __all__ = ["Backbone", "build_model", "load_backbone", "make_backbone", "save_backbone"]
 
@@ -110,7 +111,10 @@ class Backbone:
 
         Resizing mode and interpolation (bicubic for CLIP) are those the weights were trained with.
         """
-        return self.transform(image.convert("RGB"))
+        image, resize = image.convert("RGB"), self.transform.transforms[0]
+        if isinstance(getattr(resize, "size", None), int):  # by its shorter side
+            image = resized_middle(image, resize.size, Image.Resampling[resize.interpolation.name])
+        return self.transform(image)
 
     @torch.no_grad()
     def encode_images(self, pixels: Tensor, *, unit: bool = True) -> Tensor:

@@ -44,6 +44,7 @@ def load_benchmark(
     *,
     require_images: bool = True,
     allow_missing: bool = False,
+    upright: bool = False,
     **protocol: str,
 ) -> Benchmark:
     """Read a benchmark and check all of it: files, keys, ids and every image, before any encoding.
@@ -54,6 +55,8 @@ def load_benchmark(
         split: "val", the only one of most; also "test1" (cirr) and "test" (circo), without targets.
         require_images: False to work from the annotations alone (to score stored features).
         allow_missing: True to drop the queries that need a missing or broken image; `protocol` then says so.
+        upright: True to turn images as their EXIF orientation says; by default they are taken as they lie in
+            the files, as the published numbers are (TIFF excepted, which Pillow turns itself).
         **protocol: options that the module of each benchmark explains, such as ``reference="removed"`` or
             FashionIQ's ``category="dress"``, ``gallery="original"``, ``captions="second-first"``.
 
@@ -77,9 +80,11 @@ def load_benchmark(
         metrics=reader.metrics,
         ranked=reader.ranked,
         prompt=reader.prompt,
+        upright=upright,
         **vars(contents),
     )
     benchmark.protocol = {"benchmark": name, "split": split, "dropped": "none"} | options | contents.protocol
+    benchmark.protocol["orientation"] = "upright, by EXIF" if upright else "as the files lie"
     check_consistency(benchmark, problems)
     problems.counts.append(f"read: {size_note(benchmark, reader.published(split, options))}")
     if require_images:

@@ -57,6 +57,7 @@ class Benchmark:
         regions: image id -> the part of its file that is meant, where it is not the whole file.
         ranked: "gallery", or "subset" where a query ranks its own candidates only (GeneCIS).
         prompt: the benchmark's own prompt for composed queries, unless another is asked for.
+        upright: whether images are turned as their EXIF orientation says, or taken as they lie in the files.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Benchmark:
     regions: dict[str, Region] = field(default_factory=dict)
     ranked: str = "gallery"
     prompt: str = "pic2word"
+    upright: bool = False
 
     def image_path(self, image_id: str) -> Path:
         """File of an image. Raises ValueError for an id the benchmark does not have."""
@@ -84,7 +86,7 @@ class Benchmark:
         Raises:
             FileNotFoundError, ValueError: the file is missing, or is not a whole image; it is named.
         """
-        return open_image(self.image_path(image_id), self.regions.get(image_id))
+        return open_image(self.image_path(image_id), self.regions.get(image_id), self.upright)
 
     @cached_property
     def row(self) -> dict[str, int]:

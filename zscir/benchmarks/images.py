@@ -11,10 +11,10 @@ from pathlib import Path
 from PIL import Image
 
 from zscir.storage.contents import stamp_of
+from zscir.storage.pictures import check_pixels, open_picture, picture_header
 
 _ENDS = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
 _TAIL = 4096  # bytes in which the end mark is looked for; cameras and servers append a little
-_FAULTS = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
 
 
 @dataclass(frozen=True)
@@ -49,13 +49,17 @@ class Region:
 def padded_to_square(image: Image.Image) -> Image.Image:
     """The image in the middle of a black square of its longer side."""
     side = max(image.size)
+    check_pixels(side, side, "a region padded to a square")
     square = Image.new(image.mode, (side, side))
     square.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
     return square
 
 
-def open_image(path: Path, region: Region | None = None) -> Image.Image:
+def open_image(path: Path, region: Region | None = None, upright: bool = False) -> Image.Image:
     """The whole image in memory, in RGB, cut to a region where one is given.
+
+    As it lies in the file: published numbers are of such images, and regions are given in their pixels; with
+    ``upright`` turned as its EXIF orientation says.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -63,13 +67,7 @@ def open_image(path: Path, region: Region | None = None) -> Image.Image:
     """
     if not path.is_file():
         raise FileNotFoundError(f"image missing: {path}")
-    try:
-        with Image.open(path) as image:
-            if "transparency" in image.info:
-                image = image.convert("RGBA")  # a palette's transparency, which PIL would warn of
-            image = image.convert("RGB")
-    except _FAULTS as error:
-        raise ValueError(f"{path} cannot be decoded as an image: {error}") from error
+    image = open_picture(path, upright=upright)
     return region.cut(image) if region else image
 
 
@@ -94,12 +92,11 @@ def _trouble_of(path: Path) -> str:
 def _trouble(path: Path, size: int, stamp: int) -> str:
     """What is wrong with an image file, "" when nothing is."""
     try:
+        kind, _ = picture_header(path)
         with path.open("rb") as file:
-            with Image.open(file) as image:
-                kind = image.format
             file.seek(max(0, size - _TAIL))
             if kind in _ENDS and _ENDS[kind] not in file.read():
                 return f"{path} (the file is cut off)"
-    except _FAULTS as error:
-        return f"{path} ({str(error).partition(' <')[0]})"
+    except (OSError, ValueError) as error:
+        return str(error)
     return ""

@@ -17,6 +17,7 @@ from __future__ import annotations
 import builtins
 import hashlib
 import json
+import math
 import os
 import re
 import sys
@@ -194,6 +195,8 @@ def chosen_parameters(source: Path, profile: str, parameters: dict[str, Any]) ->
         kind = declared[key]["inferred_type_name"]
         if value is None and key == "limit":  # all pairs
             continue
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"parameter {key} of chapter {source.stem} must be a finite number, got {value}")
         legal_types = _TYPES.get(kind, (object,))
         if not isinstance(value, legal_types) or (isinstance(value, bool) and kind in ("int", "float")):
             raise ValueError(f"parameter {key} of chapter {source.stem} must be {kind}, got {value!r}")
@@ -280,7 +283,8 @@ def _execute(
         kind = getattr(builtins, error.ename, BookError)
         if issubclass(kind, OSError) and not issubclass(kind, FileNotFoundError):  # the machine, not the code
             place = f"chapter {source.stem} stopped in cell {error.cell_index}"
-            raise OSError(f"{place}: {error.evalue}") from error
+            hint = f"results are stored in {artifacts_root()}; ZSCIR_ARTIFACTS names another folder"
+            raise OSError(f"{place}: {error.evalue} ({hint})") from error
         trace = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(error.traceback))
         raise BookError(_report(source, error.cell_index, error.source, trace)) from error
     except (DeadKernelError, NoSuchKernel) as error:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from zscir.benchmarks import Benchmark, Query
 from zscir.benchmarks.images import open_image
 from zscir.figures.style import FRAMES, LINE, WIDTH, new_figure
 from zscir.retrieval.ranking import Retrieved
+from zscir.storage.pictures import OWN_SOFTWARE, picture_suffixes
+from zscir.storage.whole import written_whole
 
 
 def picture_grid(
@@ -180,10 +184,41 @@ def wins_and_losses(
 
 def found_files(image: str | Path, text: str, found: Retrieved) -> Figure:
     """The reference with its wish, then the files of a folder that were found, best first."""
-    images = [open_image(Path(name)) for name in (image, *found.ids)]
-    names = [f"{place}  {textwrap.shorten(Path(name).name, 18)}" for place, name in enumerate(found.ids, 1)]
+    images = [open_image(Path(name), upright=True) for name in (image, *found.ids)]
+    shown = [os.fsencode(Path(name).name).decode("utf-8", "replace") for name in found.ids]
+    names = [f"{place}  {textwrap.shorten(name, 18)}" for place, name in enumerate(shown, 1)]
     roles = ["reference", *[""] * len(names)]
     return picture_grid(images, ["reference", *names], columns=6, roles=roles, title=f"“{text}”")
+
+
+def picture_file(out: str | Path) -> Path:
+    """The file that a figure will be saved as: ``out``, with .png where it has no ending.
+
+    Raises:
+        ValueError: ``out`` is a folder, or matplotlib writes no such format.
+        FileNotFoundError: its folder does not exist.
+        PermissionError: nothing can be written there.
+    """
+    path = Path(out).expanduser()
+    path = path if path.suffix or path.is_dir() else path.with_name(f"{path.name}.png")
+    legal = sorted(FigureCanvasAgg.get_supported_filetypes())
+    if path.is_dir() or path.suffix.lower().lstrip(".") not in legal:
+        raise ValueError(f"out is {str(out)!r}; legal: a file that ends in .{', .'.join(legal)}")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"out is {str(out)!r}: there is no folder {str(path.parent)!r}")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise PermissionError(f"out is {str(out)!r}, where nothing can be written")
+    return path
+
+
+def save_found(figure: Figure, path: Path) -> None:
+    """Save a figure of `found_files`, marked so that no search finds it (`zscir.retrieval.galleries`)."""
+    suffix, exif = path.suffix.lower(), Image.Exif()
+    exif[ExifTags.Base.Software] = OWN_SOFTWARE
+    mark = {"metadata": {"Software": OWN_SOFTWARE}} if suffix == ".png" else {"pil_kwargs": {"exif": exif}}
+    raster = suffix in picture_suffixes() and suffix != ".gif"
+    with written_whole(path) as scratch:
+        figure.savefig(scratch, format=suffix[1:], **mark if raster else {})
 
 
 def _answer_grid(
@@ -196,7 +231,8 @@ def _answer_grid(
         query = benchmark.queries[number]
         picture = benchmark.open_image(query.reference)
         if query.reference in benchmark.regions:  # a cut-out of any shape
-            picture = ImageOps.pad(picture, (max(picture.size),) * 2, color="white")
+            side = min(max(picture.size), 2048)
+            picture = ImageOps.pad(picture, (side, side), color="white")
         show_picture(row[0], picture, text, "reference")
         _show_answers(row[1:], benchmark, query, found.ids, numbered=True)
         note = f"  ({notes[number]})" if notes.get(number) else ""

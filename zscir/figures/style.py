@@ -19,6 +19,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
+from zscir.storage.pictures import open_picture
+
 #: Inches; at the style's resolution 7 inches are 840 px, shown at the width of a page.
 WIDTH = 7.0
 DPI = 120
@@ -60,7 +62,7 @@ class PageFigure(Figure):
     def _repr_png_(self) -> bytes:
         out, trimmed = io.BytesIO(), io.BytesIO()
         self.savefig(out, format="png")
-        _without_blank_rows(Image.open(out)).save(trimmed, "PNG", optimize=True)
+        _without_blank_rows(open_picture(out.getvalue(), mode="RGBA")).save(trimmed, "PNG", optimize=True)
         return trimmed.getvalue()
 
 

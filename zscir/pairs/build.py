@@ -286,6 +286,7 @@ def _put_together(pairs: Pairs, hidden: HiddenNouns, features: Layer, masked: La
     usable = sum(row not in broken for row in hidden.rows)
     report = {"pairs": len(whole), "masked": len(places)}
     report |= {reason: len(found) for reason, found in skipped.items()}
+    report |= {"remarked": count} if (count := len(unreadable_images(features, "remarks"))) else {}
     report |= {"without_true_mask": usable - len(places), "empty_masks": int(empty.sum())}
     report["mean_kept_area"] = float(area.double().mean()) if len(area) else 0.0
     return MaskedPairs(

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ from tqdm import tqdm
 from zscir.backbone import Backbone
 from zscir.pairs.sources import Pairs
 from zscir.storage.locks import lock
+from zscir.storage.pictures import take_remarks
 from zscir.storage.shards import Columns, Layer
 
 IMAGE_BATCH = 128
@@ -36,7 +37,8 @@ class Shard:
     """Neighbouring pairs with their images read.
 
     ``rows`` are all of them; ``readable`` those whose image could be decoded, with ``pixels``
-    [len(readable), 3, S, S]; ``trouble`` says for each other row why not.
+    [len(readable), 3, S, S]; ``trouble`` says for each other row why not, ``remarks`` what the decoder
+    remarked on some.
     """
 
     index: int
@@ -44,6 +46,7 @@ class Shard:
     readable: list[int]
     pixels: Tensor
     trouble: dict[int, str]
+    remarks: dict[int, str] = field(default_factory=dict)
 
     def batches(self) -> Iterator[tuple[list[int], Tensor]]:
         """Readable rows and their pixels, `IMAGE_BATCH` at a time."""
@@ -87,7 +90,7 @@ def shard_layer(kind: str, key: dict) -> Layer:
 
 
 def features_of(backbone: Backbone, shard: Shard, encoded: Sequence[Tensor] | None = None) -> Columns:
-    """Columns of the whole images of a shard: ``features``, and the ``unreadable`` rows with the reasons.
+    """Columns of the whole images of a shard: ``features``, ``unreadable`` rows with reasons, ``remarks``.
 
     ``encoded`` are the features of its batches, where they are known already.
     """
@@ -96,12 +99,16 @@ def features_of(backbone: Backbone, shard: Shard, encoded: Sequence[Tensor] | No
     features = np.full((len(shard.rows), backbone.dim), np.nan, dtype=np.float32)
     if shard.readable:
         features[[row - shard.rows.start for row in shard.readable]] = torch.cat(list(encoded)).cpu().numpy()
-    return {"features": features, "unreadable": [list(trouble) for trouble in shard.trouble.items()]}
+    notes = {"unreadable": shard.trouble, "remarks": shard.remarks}
+    return {"features": features} | {name: list(map(list, found.items())) for name, found in notes.items()}
 
 
-def unreadable_images(layer: Layer) -> list[tuple[int, str]]:
-    """Row and trouble of every image that could not be read, of a whole layer of `features_layer`."""
-    return [(row, text) for row, text in json.loads((layer.folder / "unreadable.json").read_text("utf-8"))]
+def unreadable_images(layer: Layer, notes: str = "unreadable") -> list[tuple[int, str]]:
+    """Row and trouble of every image that could not be read, of a whole layer of `features_layer`.
+
+    With "remarks" as ``notes``: of every image that the decoder remarked on.
+    """
+    return [(row, text) for row, text in json.loads((layer.folder / f"{notes}.json").read_text("utf-8"))]
 
 
 @contextmanager
@@ -164,11 +171,13 @@ def _shards(
 ) -> Iterator[Shard]:
     """The shards, the images of the next one being read while one is worked on."""
 
-    def pixels_of(row: int) -> Tensor | str:
+    def pixels_of(row: int) -> tuple[Tensor | None, str]:
+        """Pixels and the first remark on them, or None and why they cannot be read."""
         try:
-            return backbone.preprocess(pairs.images[row])
+            image = pairs.images[row]
+            return backbone.preprocess(image), "; ".join(image.info.get("remarks", [])[:1])
         except OSError as error:
-            return str(error)
+            return None, str(error)
 
     trouble: list[tuple[int, str]] = []
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
@@ -182,16 +191,19 @@ def _shards(
                 check_skipped(pairs, {"unreadable": trouble}, max_skipped)
                 yield shard
         finally:
+            take_remarks()  # they are in the shards
             for future in (future for futures in ahead for future in futures):
                 future.cancel()
 
 
-def _shard(backbone: Backbone, index: int, rows: range, found: Sequence[Tensor | str]) -> Shard:
-    read = {row: pixels for row, pixels in zip(rows, found, strict=True) if not isinstance(pixels, str)}
+def _shard(backbone: Backbone, index: int, rows: range, found: Sequence[tuple[Tensor | None, str]]) -> Shard:
+    of_row = dict(zip(rows, found, strict=True))
+    read = {row: pixels for row, (pixels, _) in of_row.items() if pixels is not None}
     size = (0, 3, backbone.image_size, backbone.image_size)
     pixels = torch.stack(list(read.values())) if read else torch.zeros(size)
-    trouble = {row: text for row, text in zip(rows, found, strict=True) if isinstance(text, str)}
-    return Shard(index, rows, list(read), pixels, trouble)
+    trouble = {row: text for row, (_, text) in of_row.items() if row not in read}
+    remarks = {row: text for row, (_, text) in of_row.items() if row in read and text}
+    return Shard(index, rows, list(read), pixels, trouble, remarks)
 
 
 def stored(path: Path) -> Tensor:

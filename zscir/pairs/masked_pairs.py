@@ -30,6 +30,7 @@ class MaskedPairs:
             source, without image or caption), captions ``without_noun`` or with none within the text that
             the backbone reads (``beyond_context``), and nouns ``without_true_mask``; ``empty_masks`` (where
             the threshold alone kept nothing) and ``mean_kept_area`` (share of the image, 0 to 1) of the N.
+            ``remarked`` images, where there are some, were read with a remark of the decoder (damaged EXIF).
         kept_area: [N] float32, share of each image that is kept.
         skipped: reason -> (row, text) of every pair that was left out.
     """

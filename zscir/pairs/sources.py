@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import io
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,6 +31,7 @@ from zscir.pairs.webdataset import TarMember, cell_bytes, pair_columns, spooled,
 from zscir.storage import fingerprint
 from zscir.storage.contents import FilePart, content_hash, content_hashes, stamp_of
 from zscir.storage.paths import artifacts_root
+from zscir.storage.pictures import open_picture
 
 #: Before a `datasets` id: read it as a stream, no further than ``limit``.
 STREAM = "stream:"
@@ -41,7 +41,7 @@ TABLE_COLUMNS = (("file", "filepath"), ("caption", "title"))
 
 @dataclass(frozen=True)
 class Images(Sequence):
-    """Images read one at a time: ``images[i]`` decodes number i to an RGB ``PIL.Image``.
+    """Images read one at a time: ``images[i]`` decodes number i to an upright RGB ``PIL.Image``.
 
     ``names`` say in errors where each lies; ``read`` maps an index to its encoded bytes or to an image.
     Reading raises OSError naming the image when it cannot be decoded, and ValueError when its file has
@@ -59,10 +59,9 @@ class Images(Sequence):
             raise IndexError(f"image {index} of {len(self.names)}")
         found = self.read(index)
         try:
-            image = found if isinstance(found, Image.Image) else Image.open(io.BytesIO(found))
-            return image.convert("RGB")
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            raise OSError(f"image {index} ({self.names[index]}): {error}") from error
+            return open_picture(found, name=f"image {index} ({self.names[index]})")
+        except ValueError as error:
+            raise OSError(str(error)) from error
 
 
 @dataclass

@@ -7,7 +7,6 @@ real line drawing. Drawings are OpenMoji's, CC BY-SA 4.0; changed as said here.
 
 from __future__ import annotations
 
-import io
 import re
 from functools import cache, lru_cache
 from xml.etree import ElementTree
@@ -15,6 +14,8 @@ from xml.etree import ElementTree
 import numpy as np
 import resvg_py
 from PIL import Image
+
+from zscir.storage.pictures import open_picture
 
 from . import garments
 from ._canvas import hex_of, hls_of
@@ -108,8 +109,7 @@ def thing_svg(
 
 def render_svg(svg: str, size: int) -> Image.Image:
     """RGBA picture of an SVG document, `size` pixels square."""
-    png = resvg_py.svg_to_bytes(svg_string=svg, width=size, height=size)
-    return Image.open(io.BytesIO(png)).convert("RGBA")
+    return open_picture(bytes(resvg_py.svg_to_bytes(svg_string=svg, width=size, height=size)), mode="RGBA")
 
 
 @lru_cache(maxsize=4096)

@@ -20,6 +20,7 @@ from zscir.benchmarks.images import Region, open_image
 from zscir.retrieval.protocols import PREPROCESSINGS, check_preprocessing
 from zscir.storage import artifact, fingerprint
 from zscir.storage.contents import content_hashes
+from zscir.storage.pictures import take_remarks
 
 if TYPE_CHECKING:
     from zscir.backbone import Backbone
@@ -63,8 +64,11 @@ def file_features(
     preprocessing: str = "clip",
     regions: Sequence[Region | None] | None = None,
     unit: bool = True,
+    upright: bool = False,
 ) -> Tensor:
     """Features [len(paths), D] of image files, float32 on the CPU: stored by content, or encoded and stored.
+
+    With ``upright`` the images are turned as their EXIF orientation says.
 
     Raises:
         FileNotFoundError, ValueError: a missing file, one that is no whole image, an unknown preprocessing.
@@ -75,11 +79,11 @@ def file_features(
         key["preprocessing"] = preprocessing
     if regions and any(regions):
         key["regions"] = fingerprint(list(regions))
-    if not unit:
-        key["unit"] = False
+    key |= {} if unit else {"unit": False}
+    key |= {"upright": True} if upright else {}
 
     def build(folder: Path) -> None:
-        features = encode_files(backbone, paths, preprocessing, regions, unit).numpy()
+        features = encode_files(backbone, paths, preprocessing, regions, unit, upright).numpy()
         if content_hash(paths) != key["images"]:
             raise ValueError(
                 f"{paths[0].parent}: images have changed while they were encoded: encode them again"
@@ -95,6 +99,7 @@ def encode_files(
     preprocessing: str = "clip",
     regions: Sequence[Region | None] | None = None,
     unit: bool = True,
+    upright: bool = False,
 ) -> Tensor:
     """Image features [len(paths), D] of image files, float32 on the CPU; nothing is stored.
 
@@ -102,12 +107,17 @@ def encode_files(
     """
     prepare = PREPROCESSINGS[check_preprocessing(preprocessing)]
     jobs = list(zip(paths, regions or [None] * len(paths), strict=True))
+
+    def pixels_of(job: tuple[Path, Region | None]) -> Tensor:
+        return backbone.preprocess(prepare(open_image(*job, upright)))
+
     features = torch.empty(len(paths), backbone.dim)
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
         for start, batch in batches(jobs):
-            pixels = pool.map(lambda job: backbone.preprocess(prepare(open_image(*job))), batch)
-            encoded = backbone.encode_images(torch.stack(list(pixels)), unit=unit)
+            encoded = backbone.encode_images(torch.stack(list(pool.map(pixels_of, batch))), unit=unit)
             features[start : start + len(batch)] = encoded.cpu()
+    if remarks := take_remarks():
+        print(remarks)
     return features
 
 
@@ -130,4 +140,4 @@ def _benchmark_features(
 ) -> Tensor:
     paths = [benchmark.image_path(name) for name in names]
     regions = [benchmark.regions.get(name) for name in names]
-    return file_features(backbone, paths, preprocessing, regions, unit)
+    return file_features(backbone, paths, preprocessing, regions, unit, benchmark.upright)

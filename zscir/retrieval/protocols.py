@@ -18,6 +18,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from zscir.benchmarks.base import legal_value
+from zscir.storage.pictures import check_pixels
 
 #: image: the reference alone; text: the relative caption alone; image+text (also "sum"): the normalised sum
 #: of both features; slerp: spherical interpolation between them; inversion: the prompt with the reference's
@@ -61,6 +62,7 @@ def target_pad(image: Image.Image, ratio: float = TARGET_RATIO) -> Image.Image:
         return image
     side = longer / ratio
     across, down = (max(int((side - length) / 2), 0) for length in image.size)
+    check_pixels(image.width + 2 * across, image.height + 2 * down, "an image with black bars (targetpad)")
     return ImageOps.expand(image, (across, down, across, down))
 
 

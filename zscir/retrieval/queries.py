@@ -8,6 +8,7 @@ Features of your own need no backbone: `score_features(benchmark, query_features
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from torch import Tensor
 
 from zscir.backbone.weights import weights_hash
 from zscir.retrieval.features import batches, gallery_features, reference_features
+from zscir.retrieval.galleries import image_files
 from zscir.retrieval.protocols import check_preprocessing, clean_caption, compose_prompt, method_name, slerp
 from zscir.retrieval.ranking import Retrieved, require_targets, retrieve, score_features
 from zscir.retrieval.scores import Scores
@@ -27,8 +29,6 @@ if TYPE_CHECKING:
     from zscir.backbone import Backbone
     from zscir.benchmarks import Benchmark
     from zscir.inversion import Inversion
-
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif")
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ def retrieve_files(
         backbone: the frozen CLIP.
         image: file of the reference image.
         text: the relative caption, such as "is on the beach".
-        gallery: a folder, searched with its subfolders, or a list of files.
+        gallery: a folder, searched with its subfolders (`zscir.retrieval.galleries`), or a list of files.
         method, inversion, prompt, options: as in `Composition`.
         k: how many; fewer come back from a smaller gallery.
 
@@ -170,32 +170,17 @@ def retrieve_files(
     from zscir.benchmarks import Benchmark, Query
 
     image, files = Path(image), {str(path): path for path in image_files(gallery)}
-    names = [name for name, path in files.items() if path.resolve() != image.resolve()]
+    own = os.path.realpath(image)
+    names = [name for name, path in files.items() if os.path.realpath(path) != own]
     if not names:
         raise FileNotFoundError(f"gallery: nothing is left of {len(files)} files without the image itself")
     query = Query("0", str(image), (text,))
-    wish = Benchmark("files", "", [query], names, {**files, str(image): image}, False, (), {})
+    paths = {**files, str(image): image}
+    wish = Benchmark("files", "", [query], names, paths, False, (), {}, upright=True)
     features = query_features(backbone, wish, method, inversion, prompt, **options)
     return retrieve(
         wish, features, gallery_features(backbone, wish, options.get("preprocessing", "clip")), 0, k
     )
-
-
-def image_files(gallery: str | Path | Sequence[str | Path]) -> list[Path]:
-    """Image files of a folder and its subfolders, sorted; a list is taken as it is.
-
-    Raises:
-        FileNotFoundError: no such folder, or no file with one of IMAGE_SUFFIXES in it.
-    """
-    if not isinstance(gallery, (str, Path)):
-        return [Path(path) for path in gallery]
-    folder = Path(gallery).expanduser()
-    if not folder.is_dir():
-        raise FileNotFoundError(f"gallery={str(gallery)!r}: there is no such folder")
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
-    if not found:
-        raise FileNotFoundError(f"gallery={str(gallery)!r} holds no image ({', '.join(IMAGE_SUFFIXES)})")
-    return found
 
 
 def network_words(inversion: Inversion) -> str:

@@ -6,7 +6,6 @@ import itertools
 import sys
 from collections.abc import Sequence
 from contextlib import closing
-from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -98,7 +97,10 @@ def run_points(
     done, failed = store.read(points), {}
     missing = {number: point for number, point in enumerate(points) if number not in done}
 
-    say = partial(print, file=sys.stderr, flush=True) if progress else lambda text: None
+    def say(text: str) -> None:
+        if progress:
+            print(text, file=sys.stderr, flush=True)
+
     try:
         with closing(outcomes(payload, missing, count, scheduler, say)) as arriving:
             for number, found in arriving:
