@@ -15,9 +15,10 @@ What lies at a path is seen from the files themselves.
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
+import os
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, groupby, islice
@@ -27,16 +28,15 @@ import numpy as np
 from PIL import Image
 
 from zscir.nouns import find_nouns
-from zscir.pairs.webdataset import TarMember, cell_bytes, pair_columns, spooled, tar_pairs
+from zscir.pairs.texts import table_rows
+from zscir.pairs.webdataset import TarMember, cell_bytes, pair_columns, quiet_bars, spooled, tar_pairs
 from zscir.storage import fingerprint
 from zscir.storage.contents import FilePart, content_hash, content_hashes, stamp_of
 from zscir.storage.paths import artifacts_root
-from zscir.storage.pictures import open_picture
+from zscir.storage.pictures import open_picture, picture_suffixes
 
 #: Before a `datasets` id: read it as a stream, no further than ``limit``.
 STREAM = "stream:"
-#: Columns of a table: ours, and those of the table that Pic2Word's training reads.
-TABLE_COLUMNS = (("file", "filepath"), ("caption", "title"))
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,8 @@ def load_pairs(source: str | Path, limit: int | None = None) -> Pairs:
     images are read once, since they name what is stored for these pairs (`zscir.storage.contents`: the cost).
 
     Raises:
-        ValueError: ``limit`` below 1, no pair, a missing column or caption, or a broken tar file.
+        ValueError: ``limit`` below 1, no pair, a missing column or caption, a row or a text that cannot be
+            read rightly (its file and line or member are named), or a broken tar file.
         FileNotFoundError: the source, or images named in its table, do not exist (all counted, five shown).
     """
     if limit is not None and limit < 1:
@@ -125,11 +126,11 @@ def load_pairs(source: str | Path, limit: int | None = None) -> Pairs:
     text, path = str(source), Path(source).expanduser()
     if text.startswith("pocket-"):
         return _from_pocket(text, limit)
-    if path.suffix == ".tar" or any(path.glob("*.tar") if path.is_dir() else ()):
+    if path.suffix == ".tar" or (path.is_dir() and _files(path, ".tar")):
         return _from_tars(path, limit)
     if text.startswith(STREAM):
         return _from_tars(spooled(text.removeprefix(STREAM), limit), limit)
-    if path.suffix == ".parquet" or any(path.glob("*.parquet") if path.is_dir() else ()):
+    if path.suffix == ".parquet" or (path.is_dir() and _files(path, ".parquet")):
         return _from_dataset(_parquet(path), text, limit)
     if (path / "dataset_info.json").is_file() or (path / "dataset_dict.json").is_file():
         return _from_dataset(_saved_dataset(path), text, limit)
@@ -138,6 +139,7 @@ def load_pairs(source: str | Path, limit: int | None = None) -> Pairs:
     if text.count("/") == 1 and not text.startswith(("/", "~", ".")) and not path.parent.is_dir():
         from datasets import load_dataset
 
+        quiet_bars()
         return _from_dataset(load_dataset(text, split="train"), text, limit)
     raise FileNotFoundError(
         f"pairs {text!r} do not exist; legal: pocket-<size>, a folder with one .tsv or .csv table "
@@ -177,46 +179,48 @@ def _made(name: str, captions: list[str], images: Images, contents: Iterable[str
     return Pairs(name, captions, images, digest.hexdigest()[:16], **drawn)
 
 
+def _files(path: Path, suffix: str) -> list[Path]:
+    """Files of a folder that end so, or those that a path or pattern with this ending names, sorted."""
+    if path.is_dir():
+        return sorted(file for file in path.glob(f"*{suffix}") if not file.name.startswith("._"))
+    return [path] if path.is_file() else sorted(path.parent.glob(path.name))
+
+
 def _from_table(path: Path, limit: int | None) -> Pairs:
-    tables = sorted([*path.glob("*.tsv"), *path.glob("*.csv")]) if path.is_dir() else [path]
+    tables = [*_files(path, ".tsv"), *_files(path, ".csv")] if path.is_dir() else [path]
     if len(tables) != 1:
         raise FileNotFoundError(f"pairs {path}: needed is one .tsv or .csv table, found {len(tables)}")
-    table = tables[0]
-    with table.open(newline="", encoding="utf-8-sig") as stream:
-        header = stream.readline()
-        tabs = table.suffix == ".tsv" or ("\t" in header and "," not in header)
-        stream.seek(0)
-        rows = csv.DictReader(stream, delimiter="\t" if tabs else ",")
-        found = [next((c for c in legal if c in (rows.fieldnames or ())), None) for legal in TABLE_COLUMNS]
-        if None in found:
-            raise ValueError(
-                f"{table}: columns are {rows.fieldnames}; needed: file, caption (or filepath, title)"
-            )
-        pairs = [(row[found[0]], row[found[1]]) for row in islice(rows, limit)]
-    files = [table.parent / name for name, _ in pairs]
-    if missing := [file for file in files if not file.is_file()]:
+    rows = list(islice(table_rows(tables[0]), limit))
+    files = [tables[0].parent / (name or "") for name, _ in rows]
+    if missing := [file for file in files if not os.path.isfile(file)]:
         shown = ", ".join(map(str, missing[:5]))
-        raise FileNotFoundError(f"{table}: {len(missing)} of {len(files)} images do not exist: {shown}")
+        raise FileNotFoundError(f"{tables[0]}: {len(missing)} of {len(files)} images do not exist: {shown}")
     parts = [FilePart(file, stamp_of(file.stat())) for file in files]
-    images = Images([name for name, _ in pairs], lambda index: parts[index].read())
-    return _made(str(path), [caption for _, caption in pairs], images, content_hashes(files))
+    images = Images([name for name, _ in rows], lambda index: parts[index].read())
+    return _made(str(path), [caption for _, caption in rows], images, content_hashes(files))
 
 
 def _from_tars(path: Path, limit: int | None) -> Pairs:
-    tars = sorted(path.glob("*.tar")) if path.is_dir() else sorted(path.parent.glob(path.name))
+    tars = _files(path, ".tar")
     if not tars:
         raise FileNotFoundError(f"pairs {path}: no such tar file")
-    captions: list[str] = []
-    members: list[TarMember] = []
+    pairs: list[tuple[TarMember, str]] = []
     incomplete: list[str] = []
+    endings: Counter[str] = Counter()
     for tar in tars:
-        if limit is not None and len(captions) == limit:
+        if limit is not None and len(pairs) >= limit:
             break
-        found, lacking = tar_pairs(tar)
+        found, lacking, seen = tar_pairs(tar)
+        pairs += found
         incomplete += lacking
-        for image, caption in found[: None if limit is None else limit - len(captions)]:
-            captions.append(caption)
-            members.append(image)
+        endings += seen
+    if not pairs:
+        shown = ", ".join(f"{ending} ({count:,})" for ending, count in endings.most_common(8))
+        raise ValueError(
+            f"pairs {str(path)!r} hold no image with a caption: members end in {shown or 'nothing'}; legal: "
+            f"an image ({', '.join(picture_suffixes())}) and a .txt or .json of the same name"
+        )
+    members, captions = map(list, zip(*pairs[:limit], strict=True))
     names = [f"{member.path.name}/{member.name}" for member in members]
     images = Images(names, lambda index: members[index].read())
     places = {tar: [(m.offset, m.size) for m in own] for tar, own in groupby(members, lambda m: m.path)}
@@ -227,12 +231,13 @@ def _from_tars(path: Path, limit: int | None) -> Pairs:
 def _parquet(path: Path):
     from datasets import load_dataset
 
-    files = sorted(path.glob("*.parquet")) if path.is_dir() else sorted(path.parent.glob(path.name))
+    files = _files(path, ".parquet")
     if not files:
         raise FileNotFoundError(f"pairs {path}: no such parquet file")
     # `datasets` names its copy of a file by the time of change: each content gets a folder of its own
     cache = artifacts_root() / "parquet" / fingerprint(list(content_hashes(files)))
     names = [str(file) for file in files]
+    quiet_bars()
     return load_dataset("parquet", data_files=names, split="train", cache_dir=str(cache))
 
 
@@ -253,14 +258,31 @@ def _from_dataset(dataset, name: str, limit: int | None) -> Pairs:
     from datasets import Image as ImageFeature
 
     image_column, caption_column = pair_columns(name, dataset.column_names)
-    dataset = dataset.select(range(min(limit or len(dataset), len(dataset))))
-    encoded = dataset.select_columns([image_column]).cast_column(image_column, ImageFeature(decode=False))
-    images = Images(range(len(dataset)), lambda index: cell_bytes(encoded[index][image_column]))
-    contents = (hashlib.sha256(cell_bytes(row[image_column])).hexdigest() for row in encoded)
-    drawn = {}
+    encoded = dataset.select_columns([image_column, caption_column])
+    encoded = encoded.cast_column(image_column, ImageFeature(decode=False))
+    hashes: dict[int, str] = {}
+    incomplete = []
+    for row, cell in enumerate(encoded):
+        if len(hashes) == limit:
+            break
+        data = cell_bytes(cell[image_column])
+        if data is not None and cell[caption_column] is not None:
+            hashes[row] = hashlib.sha256(data).hexdigest()
+        else:
+            incomplete.append(f"row {row}: no {'image' if data is None else 'caption'}")
+    rows, contents = list(hashes), list(hashes.values())
+
+    def read(index: int) -> bytes:
+        data = cell_bytes(encoded[rows[index]][image_column])
+        if data is None or hashlib.sha256(data).hexdigest() != contents[index]:
+            raise ValueError(f"pairs {name!r}: image of row {rows[index]} has changed: load them again")
+        return data
+
+    dataset, more = dataset.select(rows), {"incomplete": incomplete}
+    captions, digests = list(dataset[caption_column]), contents
     if {"scene", "labels"} <= set(dataset.column_names):
-        drawn = {"scenes": list(dataset["scene"]), "label_maps": lambda index: dataset[index]["labels"]}
+        more |= {"scenes": list(dataset["scene"]), "label_maps": lambda index: dataset[index]["labels"]}
         labels = dataset.select_columns(["labels"]).cast_column("labels", ImageFeature(decode=False))
-        maps = (hashlib.sha256(cell_bytes(row["labels"])).hexdigest() for row in labels)
-        contents = chain(contents, drawn["scenes"], maps)
-    return _made(name, list(dataset[caption_column]), images, contents, **drawn)
+        maps = (hashlib.sha256(cell_bytes(row["labels"]) or b"").hexdigest() for row in labels)
+        digests = chain(contents, more["scenes"], maps)
+    return _made(name, captions, Images(rows, read), digests, **more)

@@ -10,18 +10,21 @@ import io
 import json
 import os
 import shutil
+import sys
 import tarfile
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from zscir.pairs.texts import decoded
 from zscir.storage import artifact, fingerprint
 from zscir.storage.contents import FilePart, content_hashes, files_below, stamp_of
 from zscir.storage.paths import artifacts_root
+from zscir.storage.pictures import PHOTOS, picture_suffixes
 from zscir.storage.whole import written_whole
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 IMAGE_COLUMNS = ("image", "jpg", "png", "webp")
 CAPTION_COLUMNS = ("caption", "text", "txt")
 #: Samples a tar.
@@ -35,43 +38,83 @@ class TarMember(FilePart):
     name: str = ""
 
 
-def tar_pairs(tar: Path) -> tuple[list[tuple[TarMember, str]], list[str]]:
-    """Captioned images of one webdataset tar, and the samples that lack one of both (failed downloads).
+def tar_pairs(tar: Path) -> tuple[list[tuple[TarMember, str]], list[str], Counter[str]]:
+    """Captioned images of a webdataset tar, the samples that lack one of both, and a count of all endings.
 
-    Members of one name up to the first dot are a sample.
+    A sample is an image and a .txt or .json of the same name up to the last dot, so that ``22.05.png`` and
+    ``22.06.png`` are two. Joined tars are read to the end of the last.
+
+    Raises:
+        ValueError: no whole tar file, or a caption that cannot be read; tar and member are named.
     """
-    samples: dict[str, dict[str, TarMember]] = {}
-    stamp = stamp_of(tar.stat())
-    try:
-        with tarfile.open(tar, "r:") as archive:
-            for entry in archive:
-                if entry.isfile():
-                    folder, _, file = entry.name.rpartition("/")
-                    stem, _, suffix = file.partition(".")
-                    member = TarMember(tar, stamp, entry.offset_data, entry.size, entry.name)
-                    samples.setdefault(f"{folder}/{stem}", {})[f".{suffix.lower()}"] = member
-    except tarfile.TarError as error:
-        raise ValueError(f"{tar} is no whole tar file: {error}") from error
-    if any(
-        part.offset + part.size > tar.stat().st_size for parts in samples.values() for part in parts.values()
-    ):
-        raise ValueError(f"{tar} is no whole tar file: its last member is cut off")
-    found, incomplete = [], []
-    for name, parts in samples.items():
-        image = next((parts[suffix] for suffix in IMAGE_SUFFIXES if suffix in parts), None)
+    samples: dict[tuple[int, str], dict[str, TarMember]] = {}
+    incomplete, endings, stamp = [], Counter(), stamp_of(tar.stat())
+    for archive, entry in _entries(tar):
+        stem, _, suffix = entry.name.rpartition(".")
+        base, suffix = entry.name.rpartition("/")[2], f".{suffix.lower()}"
+        if base.startswith("._") or entry.isdir():  # a note of macOS
+            continue
+        endings[f".{base.partition('.')[2]}".lower()] += 1
+        if not entry.isfile():
+            incomplete += [f"{tar.name}/{entry.name}: a link, which is not followed"] * (suffix in PHOTOS)
+            continue
+        parts = samples.setdefault((archive, stem.lstrip("/")), {})
+        twice = f"{tar.name}/{stem}: twice in the tar, the later is taken"
+        if suffix in parts and incomplete[-1:] != [twice]:
+            incomplete.append(twice)
+        parts[suffix] = TarMember(tar, stamp, entry.offset_data, entry.size, entry.name)
+    found = []
+    for (_, name), parts in samples.items():
+        images = [parts[suffix] for suffix in picture_suffixes() if suffix in parts]
         caption = _tar_caption(parts)
-        if image is not None and caption is not None:
-            found.append((image, caption))
-        else:
-            lacks = "image" if image is None else "caption"
-            incomplete.append(f"{tar.name}/{name.lstrip('/')}: no {lacks}")
-    return found, incomplete
+        if images and caption is not None:
+            found.append((images[0], caption))
+            incomplete += [f"{tar.name}/{image.name}: a second image of its sample" for image in images[1:]]
+        elif caption is not None or not parts.keys().isdisjoint(PHOTOS):
+            incomplete.append(f"{tar.name}/{name}: no {'caption' if images else 'image'}")
+    return found, incomplete, endings
+
+
+def _entries(tar: Path) -> Iterator[tuple[int, tarfile.TarInfo]]:
+    """Entries of a tar file, or of several that were joined, each with the place where its tar begins.
+
+    Raises:
+        ValueError: a damaged tar, or one that does not end with two blocks of zeros, as a whole one does.
+    """
+    with tar.open("rb") as stream:
+        place, size = 0, os.fstat(stream.fileno()).st_size
+        while place < size or not size:
+            stream.seek(place)
+            try:
+                with tarfile.open(fileobj=stream, mode="r:") as archive:
+                    yield from ((place, entry) for entry in archive)
+                    place = archive.offset
+            except tarfile.TarError as error:
+                raise ValueError(f"{tar} is no whole tar file: {error}") from error
+            stream.seek(place)
+            zeros = 0
+            while (block := stream.read(tarfile.BLOCKSIZE)) == bytes(tarfile.BLOCKSIZE):
+                zeros += 1
+            if zeros < 2:
+                fault = "damaged" if len(block) == tarfile.BLOCKSIZE else "cut off"
+                raise ValueError(f"{tar} is no whole tar file: it is {fault} at byte {place:,}")
+            place = stream.tell() - len(block.strip(b"\0") and block)
 
 
 def _tar_caption(parts: dict[str, TarMember]) -> str | None:
+    """The caption of a sample, None where it has none."""
+    member = parts.get(".txt") or parts.get(".json")
+    if member is None:
+        return None
+    name = f"{member.path}, member {member.name}"
+    text = decoded(member.read(), name)
     if ".txt" in parts:
-        return parts[".txt"].read().decode("utf-8").strip()
-    return json.loads(parts[".json"].read()).get("caption") if ".json" in parts else None
+        return text.strip()
+    try:
+        content = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{name} is no JSON: {error}") from error
+    return content.get("caption") if isinstance(content, dict) else None
 
 
 def pair_columns(name: str, columns: Sequence[str]) -> tuple[str, str]:
@@ -86,9 +129,20 @@ def pair_columns(name: str, columns: Sequence[str]) -> tuple[str, str]:
     return image, caption
 
 
-def cell_bytes(cell: dict) -> bytes:
-    """The encoded image of a cell of a dataset, which holds it or names its file."""
-    return cell["bytes"] if cell["bytes"] is not None else Path(cell["path"]).read_bytes()
+def quiet_bars() -> None:
+    """Let `datasets` show its bars on stderr only where somebody sees them move."""
+    import datasets
+
+    if not sys.stderr.isatty():
+        datasets.disable_progress_bars()
+
+
+def cell_bytes(cell: dict | None) -> bytes | None:
+    """The encoded image of a cell of a dataset, which holds it or names its file; None: there is none."""
+    path = (cell or {}).get("path")
+    if cell is None or cell["bytes"] is not None:
+        return (cell or {}).get("bytes") or None
+    return Path(path).read_bytes() if path and os.path.isfile(path) else None
 
 
 def spooled(name: str, limit: int | None) -> Path:
@@ -123,12 +177,13 @@ def _stream(name: str, skip: int) -> Iterator[tuple[bytes | None, str | None]]:
     """Encoded image and caption of each sample, after the first ``skip``."""
     from datasets import Image, load_dataset
 
+    quiet_bars()
     stream = load_dataset(name, split="train", streaming=True)
     columns = stream.column_names or list(next(iter(stream)))
     image, caption = pair_columns(name, columns)
     stream = stream.select_columns([image, caption]).cast_column(image, Image(decode=False))
     for row in stream.skip(skip):
-        yield None if row[image] is None else cell_bytes(row[image]), row[caption]
+        yield cell_bytes(row[image]), row[caption]
 
 
 def _batches(samples: Iterable, limit: int | None, done: int) -> Iterator[list]:
