@@ -9,9 +9,10 @@ from test_retrieval import random_scores, small_benchmark
 
 from zscir.analysis.conflicts import conflict_table
 from zscir.benchmarks import Benchmark, Query
+from zscir.figures import style
 from zscir.figures.pictures import found_files, retrieved_grid, wins_and_losses
 from zscir.figures.results import conflict_curves, recall_curves
-from zscir.figures.style import FRAMES
+from zscir.figures.style import FRAMES, metric_name, new_figure
 from zscir.retrieval.comparison import largest_changes, recall_table
 from zscir.retrieval.ranking import Retrieved
 
@@ -20,7 +21,7 @@ RED = "is red and far too long a wish to stand above one picture alone"
 
 def drawn(figure):
     """The figure after its layout was made."""
-    figure.canvas.draw()
+    figure.draw_without_rendering()
     return figure
 
 
@@ -111,3 +112,48 @@ def test_conflict_says_whom_the_answer_follows():
     outside = Benchmark("x", "", [Query("0", "r", ("x",), ("a",))], ["a"], {}, False, (), {})
     with pytest.raises(ValueError, match="outside the gallery"):
         conflict_table(outside, text[:1], text[:1], text[:1], {})
+
+
+def test_a_wish_of_300_words_stays_within_the_figure(tmp_path):
+    for name in ("r.png", "a $\\b$ c.png"):
+        Image.new("RGB", (8, 8)).save(tmp_path / name)
+    found = Retrieved([str(tmp_path / "a $\\b$ c.png")], np.array([0.5]))
+    figure = drawn(found_files(tmp_path / "r.png", "a price of $\\price$ " * 60, found))
+    title = figure.get_suptitle()
+    assert title.startswith("“a price of $\\price$") and title.endswith("…”")
+    box = figure._suptitle.get_window_extent()
+    assert box.x0 >= 0 and box.x1 <= figure.bbox.x1
+
+
+@pytest.mark.parametrize("text", ["costs $5, not $10", "$\\price$", "a_{b} ^ \\x {", "$", "\\$"])
+def test_a_text_is_drawn_as_it_was_written(text):
+    figure, axes = new_figure()
+    axes[0, 0].set(xlabel=text)
+    drawn(figure)
+    assert axes[0, 0].get_xlabel() == text and not axes[0, 0].xaxis.label.get_parse_math()
+
+
+def test_formulas_of_the_book_are_drawn_as_such():
+    figure, axes = new_figure()
+    axes[0, 0].set(xlabel=metric_name("recall_subset@1"), xscale="log")
+    axes[0, 0].plot([1, 1000], [0, 1])
+    drawn(figure)
+    assert axes[0, 0].xaxis.label.get_parse_math() and axes[0, 0].get_xticklabels()[1].get_parse_math()
+
+
+def test_letters_that_no_font_has_are_left_out_and_counted(monkeypatch):
+    monkeypatch.setattr(style, "_font_with", lambda letter: "" if letter > 0x4E00 else style.FONT)
+    figure, axes = new_figure()
+    axes[0, 0].set(xlabel="狗狗 and 猫, caf\udce9, γ")
+    with pytest.warns(UserWarning, match="no font of this machine has 2 of the letters"):
+        drawn(figure)
+    assert axes[0, 0].get_xlabel() == "[...] and [...], caf?, γ"
+
+
+def test_letters_that_another_font_has_are_drawn_with_it(monkeypatch):
+    monkeypatch.setattr(style, "_font_with", lambda letter: "Liberation Sans")
+    figure, axes = new_figure()
+    axes[0, 0].set(xlabel="γ")
+    style.write_plainly([axes[0, 0].xaxis.label])
+    assert axes[0, 0].xaxis.label.get_fontfamily() == [style.FONT, "Liberation Sans"]
+    assert axes[0, 0].get_xlabel() == "γ"

@@ -185,10 +185,10 @@ def wins_and_losses(
 def found_files(image: str | Path, text: str, found: Retrieved) -> Figure:
     """The reference with its wish, then the files of a folder that were found, best first."""
     images = [open_image(Path(name), upright=True) for name in (image, *found.ids)]
-    shown = [os.fsencode(Path(name).name).decode("utf-8", "replace") for name in found.ids]
-    names = [f"{place}  {textwrap.shorten(name, 18)}" for place, name in enumerate(shown, 1)]
+    names = [f"{place}  {textwrap.shorten(Path(name).name, 18)}" for place, name in enumerate(found.ids, 1)]
     roles = ["reference", *[""] * len(names)]
-    return picture_grid(images, ["reference", *names], columns=6, roles=roles, title=f"“{text}”")
+    wish = textwrap.fill(textwrap.shorten(f"“{text}”", 270, placeholder=" …”"), 92)
+    return picture_grid(images, ["reference", *names], columns=6, roles=roles, title=wish)
 
 
 def picture_file(out: str | Path) -> Path:

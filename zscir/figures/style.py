@@ -9,7 +9,10 @@ Figures made here are unknown to pyplot: a cell that ends with one shows it exac
 from __future__ import annotations
 
 import io
+import re
+import warnings
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 import matplotlib
 import numpy as np
@@ -17,10 +20,14 @@ import pandas
 import seaborn
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import fontManager
+from matplotlib.ft2font import FT2Font
+from matplotlib.text import Text
 from PIL import Image
 
 from zscir.storage.pictures import open_picture
 
+FONT = "DejaVu Sans"
 #: Inches; at the style's resolution 7 inches are 840 px, shown at the width of a page.
 WIDTH = 7.0
 DPI = 120
@@ -43,6 +50,8 @@ METHOD_STYLES = {
     "adjectives hidden": ("#117777", "h"),
     "target's caption": (PALETTE[2], "*"),
 }
+#: What texts of the book's own hold that are formulas: a metric's name, ticks of a logarithmic axis.
+OWN_FORMULAS = ("$_{subset}$", "\\mathdefault{")
 _OTHERS = ((PALETTE[7], "X"), ("#222222", "<"), ("#999933", ">"), (PALETTE[4], "d"))  # of unknown methods
 
 
@@ -53,17 +62,65 @@ def use_style() -> None:
     options |= {"xtick.labelsize": 9, "ytick.labelsize": 9, "legend.fontsize": 9, "legend.title_fontsize": 9}
     options |= {"axes.spines.top": False, "axes.spines.right": False, "axes.titlelocation": "left"}
     options |= {"figure.figsize": (WIDTH, 3.0), "legend.frameon": False, "grid.color": "#e4e4e4"}
-    seaborn.set_theme(style="whitegrid", palette=list(PALETTE), font="DejaVu Sans", rc=options)
+    seaborn.set_theme(style="whitegrid", palette=list(PALETTE), font=FONT, rc=options)
 
 
 class PageFigure(Figure):
-    """A figure that notebooks show as a PNG, blank edges cut off, whatever backend pyplot has, or none."""
+    """A figure that notebooks show as a PNG, blank edges cut off, whatever backend pyplot has, or none.
+
+    Texts are drawn as they were written: see `write_plainly`.
+    """
+
+    def draw(self, renderer: object) -> None:
+        """As matplotlib draws a figure, after `write_plainly`."""
+        write_plainly(self.findobj(Text))
+        super().draw(renderer)
 
     def _repr_png_(self) -> bytes:
         out, trimmed = io.BytesIO(), io.BytesIO()
         self.savefig(out, format="png")
         _without_blank_rows(open_picture(out.getvalue(), mode="RGBA")).save(trimmed, "PNG", optimize=True)
         return trimmed.getvalue()
+
+
+def write_plainly(texts: Sequence[Text]) -> None:
+    """Prepare captions and names of files, which may hold anything, to be drawn as they were written.
+
+    A dollar begins no formula, but in the book's own (`OWN_FORMULAS`). Bytes that are no UTF-8 become a
+    question mark. Letters that the style's font lacks are taken from an installed one that has them; those
+    that no font has become ``[...]``, and one warning tells how many there are.
+    """
+    lost: set[str] = set()
+    for text in texts:
+        text.set_parse_math(any(mark in text.get_text() for mark in OWN_FORMULAS))
+        said = text.get_text().encode("utf-8", "replace").decode("utf-8")
+        fonts = {letter: _font_with(ord(letter)) for letter in sorted(set(said)) if ord(letter) > 0x24F}
+        if others := dict.fromkeys(name for name in fonts.values() if name not in (FONT, "")):
+            text.set_fontfamily([FONT, *others])
+        if missing := [letter for letter, name in fonts.items() if not name]:
+            said = re.sub(f"[{re.escape(''.join(missing))}]+", "[...]", said)
+            lost.update(missing)
+        if said != text.get_text():
+            text.set_text(said)
+    if lost:
+        said = f"no font of this machine has {len(lost)} of the letters, [...] stands for them"
+        warnings.warn(said, stacklevel=2)
+
+
+@lru_cache(maxsize=4096)
+def _font_with(letter: int) -> str:
+    """The first installed upright font that has a code point, the style's own before all others; or ""."""
+    upright = (font for font in fontManager.ttflist if font.style == "normal" and font.weight == 400)
+    fonts = {font.name: font.fname for font in upright if not font.name.startswith("Last Resort")}  # boxes
+    names = sorted(fonts, key=lambda name: (name != FONT, name))
+    return next((name for name in names if letter in _letters(fonts[name])), "")
+
+
+@lru_cache(maxsize=256)
+def _letters(file: str) -> frozenset[int]:
+    """Code points that matplotlib can draw with a font."""
+    font = FT2Font(file)
+    return frozenset(font.get_charmap() if font.scalable else ())
 
 
 def _without_blank_rows(image: Image.Image, margin: int = 8) -> Image.Image:
