@@ -158,6 +158,14 @@ def test_remarks_are_counted_and_never_shown():
     )
 
 
+def test_a_damaged_tiff_says_nothing_itself(capfd):
+    data = bytearray(encoded(noise(0, (400, 300)), "TIFF", compression="tiff_adobe_deflate"))
+    data[200:3000] = bytes(2800)
+    with pytest.raises(ValueError, match="decoder error"):
+        open_picture(bytes(data))
+    assert capfd.readouterr().err == ""
+
+
 def test_remarks_belong_to_the_thread_that_decodes():
     entered, left = threading.Event(), threading.Event()
 
@@ -352,6 +360,18 @@ def test_names_that_no_terminal_prints(tiny_folder, tmp_path):
     done = subprocess.run([sys.executable, *words], capture_output=True, env=environment)
     assert done.returncode == 0 and len(done.stdout.splitlines()) == 3 and b"Traceback" not in done.stderr
     assert (tmp_path / "out.png").is_file()
+
+
+@pytest.mark.filterwarnings("ignore:1 texts cut")
+def test_words_and_names_are_drawn_as_typed(tiny_folder, tmp_path, capsys):
+    folder = photos(tmp_path / "album", 1)
+    for name in (r"a $\b$ c.png", "{x}_^$.png"):
+        (folder / name).write_bytes(encoded(noise(len(name))))
+    for wish in (r"a price of $\price$", "costs $5, not $10", "very " * 300):
+        words = ["retrieve", str(folder / "p0.png"), wish, "--gallery", str(folder), "--method", "image+text"]
+        assert cli.main([*words, "--backbone", tiny_folder, "--out", str(tmp_path / "out.png")]) == 0
+    with Image.open(tmp_path / "out.png") as picture:
+        assert picture.height < 1000
 
 
 def test_out_is_checked_before_the_search_and_said_as_it_is(tiny_folder, tmp_path, capsys, monkeypatch):

@@ -53,7 +53,7 @@ def picture_grid(
     for axis, image, text, role in zip(axes, images, wrapped, roles or [""] * len(images), strict=True):
         show_picture(axis, image, text, role)
     if title:
-        figure.suptitle(title, fontsize=10)
+        _title(figure, title)
     return figure
 
 
@@ -76,7 +76,7 @@ def show_picture(axis: Axes, image: Image.Image | np.ndarray, text: str = "", ro
     axis.imshow(image, interpolation="antialiased")
     axis.set(xticks=[], yticks=[])
     axis.grid(False)
-    axis.set_xlabel(text, fontsize=8.5, labelpad=5, linespacing=1.2)
+    axis.set_xlabel(text, fontsize=8.5, labelpad=5, linespacing=1.2, parse_math=False)
     for spine in axis.spines.values():
         spine.set(visible=bool(role), color=FRAMES.get(role, "none"), linewidth=4)
 
@@ -131,7 +131,7 @@ def rankings(benchmark: Benchmark, query_index: int, found: Mapping[str, Sequenc
         axis.set_title(str(title), fontsize=9, loc="center")
     axes[0, -1].set_axis_on()
     show_picture(axes[0, -1], benchmark.open_image(query.targets[0]), role="target")
-    figure.suptitle(_quoted(query), fontsize=10)
+    _title(figure, _quoted(query))
     return figure
 
 
@@ -253,6 +253,11 @@ def _show_answers(
         show_picture(axis, benchmark.open_image(ids[place]), text, role)
 
 
+def _title(figure: Figure, text: str) -> None:
+    """People's words above a figure: dollars are no formula, many words become four lines."""
+    figure.suptitle(textwrap.fill(textwrap.shorten(text, 420), 105), fontsize=10, parse_math=False)
+
+
 def _quoted(query: Query) -> str:
     return f"“{' / '.join(query.text)}”"
 
@@ -261,4 +266,5 @@ def _write_above(axis: Axes, text: str) -> None:
     """Text above an axis that may run over those to its right: only its height counts in the layout."""
     axis.set_title("\n".join(" " for _ in text.splitlines()), fontsize=9)  # keeps the height free
     place = {"xycoords": "axes fraction", "textcoords": "offset points", "annotation_clip": False}
+    place["parse_math"] = False
     axis.annotate(text, (0, 1), (0, 6), fontsize=9, va="bottom", **place).set_in_layout(False)

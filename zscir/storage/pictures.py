@@ -12,12 +12,13 @@ from __future__ import annotations
 import io
 import logging
 import math
+import os
 import re
 import threading
 import warnings
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
 
@@ -64,6 +65,7 @@ class _Decoding(threading.local):
 _DECODING = _Decoding()
 _FILTER = ("ignore", _DECODING, Warning, None, 0)
 _REMARKED: list[str] = []
+_ONE_TIFF = threading.Lock()
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # else it prints its errors, which are raised too
 
 
@@ -183,7 +185,8 @@ def _opened(source: str | Path | bytes, load: bool = False) -> Image.Image:
     try:
         image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source)
         if load:
-            image.load()
+            with _quiet_libtiff() if image.format == "TIFF" else nullcontext():
+                image.load()
         return image
     except Exception as error:
         if image is not None:
@@ -196,6 +199,19 @@ def _opened(source: str | Path | bytes, load: bool = False) -> Image.Image:
     image = Image.open(io.BytesIO(bare))
     image.load()
     return image
+
+
+@contextmanager
+def _quiet_libtiff() -> Iterator[None]:
+    """Inside the block nothing reaches the process's stderr, where libtiff itself writes of damaged files."""
+    with _ONE_TIFF, open(os.devnull, "wb") as nowhere:
+        kept = os.dup(2)
+        try:
+            os.dup2(nowhere.fileno(), 2)
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
 
 
 def _without_notes(data: bytes) -> bytes:
