@@ -120,7 +120,7 @@ def test_a_wish_of_300_words_stays_within_the_figure(tmp_path):
     found = Retrieved([str(tmp_path / "a $\\b$ c.png")], np.array([0.5]))
     figure = drawn(found_files(tmp_path / "r.png", "a price of $\\price$ " * 60, found))
     title = figure.get_suptitle()
-    assert title.startswith("“a price of $\\price$") and title.endswith("…”")
+    assert title.startswith("“a price of $\\price$") and title.endswith("…")
     box = figure._suptitle.get_window_extent()
     assert box.x0 >= 0 and box.x1 <= figure.bbox.x1
 
@@ -130,7 +130,7 @@ def test_a_text_is_drawn_as_it_was_written(text):
     figure, axes = new_figure()
     axes[0, 0].set(xlabel=text)
     drawn(figure)
-    assert axes[0, 0].get_xlabel() == text and not axes[0, 0].xaxis.label.get_parse_math()
+    assert axes[0, 0].get_xlabel() == text and ("$" in text) != axes[0, 0].xaxis.label.get_parse_math()
 
 
 def test_formulas_of_the_book_are_drawn_as_such():

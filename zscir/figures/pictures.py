@@ -76,7 +76,7 @@ def show_picture(axis: Axes, image: Image.Image | np.ndarray, text: str = "", ro
     axis.imshow(image, interpolation="antialiased")
     axis.set(xticks=[], yticks=[])
     axis.grid(False)
-    axis.set_xlabel(text, fontsize=8.5, labelpad=5, linespacing=1.2, parse_math=False)
+    axis.set_xlabel(text, fontsize=8.5, labelpad=5, linespacing=1.2)
     for spine in axis.spines.values():
         spine.set(visible=bool(role), color=FRAMES.get(role, "none"), linewidth=4)
 
@@ -187,8 +187,7 @@ def found_files(image: str | Path, text: str, found: Retrieved) -> Figure:
     images = [open_image(Path(name), upright=True) for name in (image, *found.ids)]
     names = [f"{place}  {textwrap.shorten(Path(name).name, 18)}" for place, name in enumerate(found.ids, 1)]
     roles = ["reference", *[""] * len(names)]
-    wish = textwrap.fill(textwrap.shorten(f"“{text}”", 270, placeholder=" …”"), 92)
-    return picture_grid(images, ["reference", *names], columns=6, roles=roles, title=wish)
+    return picture_grid(images, ["reference", *names], columns=6, roles=roles, title=f"“{text}”")
 
 
 def picture_file(out: str | Path) -> Path:
@@ -254,8 +253,8 @@ def _show_answers(
 
 
 def _title(figure: Figure, text: str) -> None:
-    """People's words above a figure: dollars are no formula, many words become four lines."""
-    figure.suptitle(textwrap.fill(textwrap.shorten(text, 420), 105), fontsize=10, parse_math=False)
+    """People's words above a figure: many of them become four lines."""
+    figure.suptitle(textwrap.fill(textwrap.shorten(text, 390, placeholder=" …"), 98), fontsize=10)
 
 
 def _quoted(query: Query) -> str:
@@ -266,5 +265,4 @@ def _write_above(axis: Axes, text: str) -> None:
     """Text above an axis that may run over those to its right: only its height counts in the layout."""
     axis.set_title("\n".join(" " for _ in text.splitlines()), fontsize=9)  # keeps the height free
     place = {"xycoords": "axes fraction", "textcoords": "offset points", "annotation_clip": False}
-    place["parse_math"] = False
     axis.annotate(text, (0, 1), (0, 6), fontsize=9, va="bottom", **place).set_in_layout(False)

@@ -92,7 +92,8 @@ def write_plainly(texts: Sequence[Text]) -> None:
     """
     lost: set[str] = set()
     for text in texts:
-        text.set_parse_math(any(mark in text.get_text() for mark in OWN_FORMULAS))
+        if "$" in text.get_text() and not any(mark in text.get_text() for mark in OWN_FORMULAS):
+            text.set_parse_math(False)
         said = text.get_text().encode("utf-8", "replace").decode("utf-8")
         fonts = {letter: _font_with(ord(letter)) for letter in sorted(set(said)) if ord(letter) > 0x24F}
         if others := dict.fromkeys(name for name in fonts.values() if name not in (FONT, "")):
