@@ -254,7 +254,7 @@ def _show_answers(
 
 def _title(figure: Figure, text: str) -> None:
     """People's words above a figure: many of them become four lines."""
-    figure.suptitle(textwrap.fill(textwrap.shorten(text, 390, placeholder=" …"), 98), fontsize=10)
+    figure.suptitle(textwrap.fill(textwrap.shorten(text, 330, placeholder=" …"), 82), fontsize=10)
 
 
 def _quoted(query: Query) -> str:
