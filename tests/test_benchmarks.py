@@ -86,6 +86,15 @@ def test_circo_ids_targets_and_reference(tmp_path):
     assert query.concept == "a bear"
     assert benchmark.image_path("5").name == "000000000005.jpg"
     assert not benchmark.exclude_reference
+    assert benchmark.protocol["captions"] == "relative caption alone"
+    said = query.text[0]
+    for wording, text in (
+        ("shared", "find {} but {}"),
+        ("shared-megapairs", "find a picture that also {}, but {}"),
+    ):
+        shared = load_benchmark("circo", root, captions=wording)
+        assert shared.queries[0].text == (text.format("a bear", said),)
+        assert text.format("{concept}", "{caption}") in shared.protocol["captions"]
     removed = load_benchmark("circo", root, reference="removed")
     assert removed.exclude_reference
     assert removed.protocol["reference"] == "removed"

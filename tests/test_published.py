@@ -63,3 +63,14 @@ def test_the_page_shows_numbered_notes():
     text = published_markdown("circo")
     assert "| Pic2Word (1) | ViT-L/14 | 8.72 | 9.51 | 10.64 | 11.29 | F, A, D, E, O |" in text
     assert "\n1. Pic2Word: mAP@25 is 10.46 in F and O." in text
+
+
+def test_what_a_row_needs_to_be_compared_stands_below_it():
+    def notes(name, method):
+        return [row["note"] for row in published_rows(name) if row["method"] == method]
+
+    for name in ("cirr", "circo", "fashioniq"):
+        assert all("uses training samples" in note for note in notes(name, "OSCAR"))
+    assert all("shared concept" in note for note in notes("circo", "MagicLens-L"))
+    row = next(row for row in published_rows("fashioniq") if row["method"] == "CIReVL")
+    assert row["backbone"] == "OpenCLIP ViT-L/14"

@@ -4,7 +4,8 @@ Files, as the miccunifi/CIRCO repository publishes them: ``annotations/{val,test
 ``COCO2017_unlabeled/annotations/image_info_unlabeled2017.json`` and the images in
 ``COCO2017_unlabeled/unlabeled2017``. Image ids are the integers of the files, as strings. mAP@k
 counts all right answers, Recall@k only ``target_img_id``. The reference stays in the ranking unless
-``reference="removed"``, which some papers do: never mix the two in a table.
+``reference="removed"``, and a query is its relative caption unless ``captions`` adds the shared concept; some
+papers do the one or the other: never mix them in a table.
 """
 
 from __future__ import annotations
@@ -17,6 +18,12 @@ from zscir.benchmarks.files import CAPTION, INTEGER, INTEGERS, NAME, NAMES, Prob
 CUTS = (5, 10, 25, 50)
 GALLERY_SIZE = 123_403
 QUERIES = {"val": 220, "test": 800}
+#: How a query is worded: without the shared concept (SEARLE, LinCIR), as MagicLens or as MegaPairs word it.
+WORDINGS = {
+    "relative": "{caption}",
+    "shared": "find {concept} but {caption}",
+    "shared-megapairs": "find a picture that also {concept}, but {caption}",
+}
 _FIELDS = {"id": INTEGER, "reference_img_id": INTEGER, "relative_caption": CAPTION, "shared_concept": CAPTION}
 _ANSWERS = {"target_img_id": INTEGER, "gt_img_ids": INTEGERS}
 
@@ -37,7 +44,7 @@ def _read(root: Path, split: str, options: dict[str, str], problems: Problems) -
     coco = root / "COCO2017_unlabeled"
     info = coco / "annotations" / "image_info_unlabeled2017.json"
     images = read_entries(info, {"id": INTEGER, "file_name": NAME}, problems, key="images")
-    queries = []
+    wording, queries = WORDINGS[options["captions"]], []
     for entry in entries:
         aspects = entry.get("semantic_aspects", [])  # the first edition of the annotations has none
         if not NAMES.test(aspects):
@@ -47,7 +54,7 @@ def _read(root: Path, split: str, options: dict[str, str], problems: Problems) -
         query = Query(
             id=str(entry["id"]),
             reference=str(entry["reference_img_id"]),
-            text=(entry["relative_caption"],),
+            text=(wording.format(concept=entry["shared_concept"], caption=entry["relative_caption"]),),
             targets=_targets(entry, problems) if split == "val" else (),
             aspects=tuple(aspects),
             concept=entry["shared_concept"],
@@ -55,13 +62,14 @@ def _read(root: Path, split: str, options: dict[str, str], problems: Problems) -
         queries.append(query)
     gallery = [str(image["id"]) for image in images]
     files = [coco / "unlabeled2017" / image["file_name"] for image in images]
-    protocol = {"gallery": f"all images of {info.name}", "captions": "relative caption alone"}
+    said = "relative caption alone" if wording == "{caption}" else f"with the shared concept: {wording}"
+    protocol = {"gallery": f"all images of {info.name}", "captions": said}
     return Contents(queries, gallery, dict(zip(gallery, files, strict=True)), protocol)
 
 
 READER = Reader(
     splits=("val", "test"),
-    options={"reference": ("kept", "removed")},
+    options={"reference": ("kept", "removed"), "captions": tuple(WORDINGS)},
     metrics=(*(f"map@{k}" for k in CUTS), *(f"recall@{k}" for k in CUTS)),
     read=_read,
     published=lambda split, options: (QUERIES[split], GALLERY_SIZE),
