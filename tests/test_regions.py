@@ -8,8 +8,8 @@ from pytorch_grad_cam.utils.image import scale_cam_image
 from zscir.analysis.mask_quality import localisation
 from zscir.backbone import load_backbone
 from zscir.regions import keep_mask, mask_image, noun_cams
-from zscir.regions.cams import FAST_METHODS, class_token_tail
-from zscir.regions.maps import METHODS, upsample_cams
+from zscir.regions.cams import FAST_METHODS, class_token_tail, upsample_cams
+from zscir.regions.maps import METHODS
 from zscir.regions.masks import is_empty
 
 NOUNS = [["dog", "red sofa"], [], ["owl"], ["lamp", "dog", "cup"]]

@@ -70,6 +70,7 @@ def fast_maps(
     texts: Tensor,
     method: str,
     layers: Sequence[str],
+    grain: str = "patch",
     below: Tensor | None = None,
 ) -> Tensor:
     """Maps [R, h, w] in [0, 1] from one forward of the images and one batched pull-back of all texts.
@@ -84,6 +85,7 @@ def fast_maps(
         texts: [R, D] text features.
         method: one of `FAST_METHODS`.
         layers: module paths; several are averaged after each was scaled.
+        grain: "patch", or "pixel" for maps of the image's size [R, S, S].
         below: the tokens of `encode_below`; the blocks before them are then not run again.
     """
     model, visual = backbone.model, backbone.model.visual
@@ -103,7 +105,8 @@ def fast_maps(
     ]
     if len({grid.shape for grid in grids}) > 1:
         raise ValueError(f"layers must share one grid, got {[tuple(grid.shape[1:]) for grid in grids]}")
-    return scaled(torch.stack(grids).mean(dim=0))
+    maps = scaled(torch.stack(grids).mean(dim=0))
+    return upsample_cams(maps, backbone.image_size) if grain == "pixel" else maps
 
 
 def _above(visual: VisionTransformer, tokens: Tensor, first: int) -> Tensor:
@@ -196,6 +199,16 @@ def scaled(maps: Tensor) -> Tensor:
     maps = maps.clamp(min=0)
     maps = maps - maps.amin(dim=(-2, -1), keepdim=True)
     return maps / (1e-7 + maps.amax(dim=(-2, -1), keepdim=True))
+
+
+def upsample_cams(grid: Tensor, size: int) -> Tensor:
+    """Maps [..., size, size] from maps at patch grain [..., h, w], float32 in [0, 1].
+
+    Bilinear, then stretched to [0, 1] again: exactly what ``grain="pixel"`` gives.
+    """
+    flat = grid.float().reshape(-1, 1, *grid.shape[-2:])
+    flat = F.interpolate(flat, size=(size, size), mode="bilinear", align_corners=False)
+    return scaled(flat).reshape(*grid.shape[:-2], size, size)
 
 
 def as_grid(tokens: Tensor) -> Tensor:

@@ -19,10 +19,10 @@ from torch import Tensor
 from zscir.backbone import Backbone
 from zscir.backbone.weights import check_layer
 from zscir.regions.cams import FAST_METHODS, REFERENCES, encode_below, fast_maps, reference_maps
-from zscir.regions.masks import GRAINS, upsample_cams
+from zscir.regions.masks import GRAINS
 
 METHODS = tuple(REFERENCES)
-ENGINES = ("fast", "reference")
+ENGINES = {"fast": fast_maps, "reference": reference_maps}
 TARGETS = ("cosine", "contrast")
 TEMPLATE = "a photo of a {noun}"
 #: Common, unlike things; what their texts share is what "contrast" takes away.
@@ -89,16 +89,9 @@ def noun_cams(
         rows = torch.repeat_interleave(torch.tensor([counts[i] for i in images])).to(backbone.device)
         request = (backbone, pixels[images].to(backbone.device), rows, texts[: len(rows)], method, layers)
         texts = texts[len(rows) :]
-        maps.append(_run(engine, grain, request, None if below is None else below[images]))
+        known = {} if below is None or engine != "fast" else {"below": below[images]}
+        maps.append(ENGINES[engine](*request, grain, **known))
     return list(torch.cat(maps).split(counts))
-
-
-def _run(engine: str, grain: str, request: tuple, below: Tensor | None) -> Tensor:
-    """Maps [R, S, S] or [R, h, w] of one chunk."""
-    if engine == "reference":
-        return reference_maps(*request, grain)
-    maps = fast_maps(*request, below)
-    return upsample_cams(maps, request[0].image_size) if grain == "pixel" else maps
 
 
 def encode_with_cams(
@@ -164,7 +157,7 @@ def _check_request(
 ) -> list[str]:
     """Raise on what `noun_cams` cannot do; return the layers as a list."""
     choices = {"method": (method, METHODS), "target": (target, TARGETS)}
-    choices |= {"engine": (engine, ENGINES), "grain": (grain, GRAINS)}
+    choices |= {"engine": (engine, tuple(ENGINES)), "grain": (grain, GRAINS)}
     for name, (value, legal) in choices.items():
         if value not in legal:
             raise ValueError(f"{name} must be one of {legal}, got {value!r}")

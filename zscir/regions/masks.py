@@ -19,7 +19,7 @@ from torch import Tensor
 from torchvision.transforms.functional import gaussian_blur
 
 from zscir.backbone import Backbone
-from zscir.regions.cams import scaled
+from zscir.regions.cams import upsample_cams
 from zscir.regions.token_drop import at_least_one, encode_kept, kept_patches, patch_grid
 
 KEEPS = ("noun", "rest")
@@ -78,16 +78,6 @@ def noun_regions(
     if size is not None and maps.shape[-1] != size:
         maps = upsample_cams(maps, size)
     return keep_mask(maps.float(), tau, keep), is_empty(maps.float(), tau, keep)
-
-
-def upsample_cams(grid: Tensor, size: int) -> Tensor:
-    """Maps [..., size, size] from maps at patch grain [..., h, w], float32 in [0, 1].
-
-    Bilinear, then stretched to [0, 1] again: exactly what ``grain="pixel"`` gives.
-    """
-    flat = grid.float().reshape(-1, 1, *grid.shape[-2:])
-    flat = F.interpolate(flat, size=(size, size), mode="bilinear", align_corners=False)
-    return scaled(flat).reshape(*grid.shape[:-2], size, size)
 
 
 def keep_mask(cam: Tensor, tau: float, keep: str = "noun") -> Tensor:
