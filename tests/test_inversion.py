@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from zscir.inversion import InversionNetwork, original_loss, query_target_loss
-from zscir.inversion.network import NETWORKS, PROMPT, contrastive, distance, noisy, self_masking_loss
+from zscir.inversion.network import NETWORKS, PROMPT, distance, noisy
 
 CAPTIONS = ["a * on a sofa", "two dogs and a * at night", "*, black and white photo", "the *'s bone"]
 
@@ -80,8 +80,10 @@ def test_contrastive_against_a_naive_loop():
         cosines_a = [math.exp(scale * float(a[i] @ b[j])) for j in range(5)]
         cosines_b = [math.exp(scale * float(b[i] @ a[j])) for j in range(5)]
         total -= (math.log(cosines_a[i] / sum(cosines_a)) + math.log(cosines_b[i] / sum(cosines_b))) / 2
-    assert contrastive(a, b, scale).item() == pytest.approx(total / 5, abs=1e-5)
-    assert contrastive(a, b, scale).item() == pytest.approx(contrastive(b, a, scale).item(), abs=1e-6)
+    assert distance(a, b, logit_scale=scale).item() == pytest.approx(total / 5, abs=1e-5)
+    assert distance(a, b, logit_scale=scale).item() == pytest.approx(
+        distance(b, a, logit_scale=scale).item(), abs=1e-6
+    )
 
 
 def test_distances_against_their_formulas():
@@ -91,7 +93,6 @@ def test_distances_against_their_formulas():
     assert distance(a, b, "cosine").item() == pytest.approx(cosine, abs=1e-6)
     assert distance(a, b, "mse").item() == pytest.approx(squares, abs=1e-6)
     assert squares == pytest.approx(2 / 7 * cosine, abs=1e-6)
-    assert distance(a, b, "contrastive", 9.0).item() == contrastive(a, b, 9.0).item()
     with pytest.raises(ValueError, match="kind is 'l1'; legal: contrastive, cosine, mse"):
         distance(a, b, "l1")
     with pytest.raises(ValueError, match="B >= 1"):
@@ -112,22 +113,22 @@ def test_noise_keeps_the_length_and_spreads_by_its_scale():
 def test_the_masked_caption_must_mean_what_the_caption_meant(tiny_backbone, phi):
     whole, ids = unit_rows(4, 32, 4), tiny_backbone.tokenize(CAPTIONS)
     composed = tiny_backbone.encode_composed(CAPTIONS, phi(whole))
-    loss = self_masking_loss(tiny_backbone, phi, whole, ids, whole)
+    loss = query_target_loss(tiny_backbone, phi, whole, ids, whole, "mse")
     assert loss.item() == pytest.approx(F.mse_loss(composed, whole).item(), abs=1e-7)
 
 
 def test_contrastive_stays_in_float32_under_autocast():
     a, b = unit_rows(6, 9, 2), unit_rows(6, 9, 3)
     with torch.autocast("cpu", torch.bfloat16):
-        assert contrastive(a, b, 100.0).item() == contrastive(a, b, 100.0).float().item()
-        inside = contrastive(a, b, 100.0)
-    assert torch.equal(inside, contrastive(a, b, 100.0))
+        assert distance(a, b, logit_scale=100.0).item() == distance(a, b, logit_scale=100.0).float().item()
+        inside = distance(a, b, logit_scale=100.0)
+    assert torch.equal(inside, distance(a, b, logit_scale=100.0))
 
 
 @pytest.mark.parametrize(("a", "b"), [((2, 3), (3, 3)), ((0, 3), (0, 3)), ((3,), (3,))])
 def test_contrastive_refuses_other_shapes(a, b):
     with pytest.raises(ValueError, match="B >= 1"):
-        contrastive(torch.zeros(a), torch.zeros(b), 1.0)
+        distance(torch.zeros(a), torch.zeros(b), logit_scale=1.0)
 
 
 def test_losses_are_those_of_composed_texts(tiny_backbone, phi):
@@ -135,10 +136,10 @@ def test_losses_are_those_of_composed_texts(tiny_backbone, phi):
     scale = tiny_backbone.logit_scale
     query = tiny_backbone.encode_composed(CAPTIONS, phi(masked))
     loss = query_target_loss(tiny_backbone, phi, masked, tiny_backbone.tokenize(CAPTIONS), images)
-    assert loss.item() == pytest.approx(contrastive(query, images, scale).item(), abs=1e-6)
+    assert loss.item() == pytest.approx(distance(query, images, logit_scale=scale).item(), abs=1e-6)
     query = tiny_backbone.encode_composed([PROMPT] * 4, phi(images))
     loss = original_loss(tiny_backbone, phi, images, tiny_backbone.tokenize([PROMPT]))
-    assert loss.item() == pytest.approx(contrastive(query, images, scale).item(), abs=1e-6)
+    assert loss.item() == pytest.approx(distance(query, images, logit_scale=scale).item(), abs=1e-6)
 
 
 def test_gradient_reaches_phi_and_not_the_backbone(tiny_backbone, phi):

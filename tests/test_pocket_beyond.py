@@ -9,7 +9,8 @@ from PIL import Image
 
 from zscir.benchmarks import load_benchmark
 from zscir.benchmarks.genecis import TASKS
-from zscir.pocket.beyond import DISTRACTORS, SIZES, make_beyond
+from zscir.pocket import SIZES
+from zscir.pocket.beyond import DISTRACTORS, make_beyond
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +34,7 @@ def test_it_is_drawn_once_and_always_the_same(world, tmp_path):
 @pytest.mark.parametrize("task", TASKS)
 def test_genecis_has_one_answer_among_ten(world, task):
     benchmark = load_benchmark("genecis", "pocket-tiny", task=task)
-    assert len(benchmark.queries) == SIZES["tiny"][0]
+    assert len(benchmark.queries) == SIZES["tiny"]["genecis"]
     for query in benchmark.queries:
         assert len(query.subset) == DISTRACTORS + 1 and query.targets[0] in query.subset
         assert query.reference not in query.subset
@@ -42,7 +43,7 @@ def test_genecis_has_one_answer_among_ten(world, task):
 
 def test_composition_shows_the_thing_alone(world):
     benchmark = load_benchmark("composition", "pocket-tiny")
-    assert len(benchmark.queries) == SIZES["tiny"][1]
+    assert len(benchmark.queries) == SIZES["tiny"]["composition"]
     with (world / "composition" / "coco_eval.csv").open() as file:
         rows = list(csv.DictReader(file))
     for row, query in zip(rows, benchmark.queries, strict=True):
@@ -57,7 +58,7 @@ def test_composition_shows_the_thing_alone(world):
 
 def test_domains_are_the_styles(world):
     benchmark = load_benchmark("domains", "pocket-tiny")
-    nouns = SIZES["tiny"][2]
+    nouns = SIZES["tiny"]["domains"]
     assert len(benchmark.queries) == nouns * 3 * 2 and len(benchmark.gallery) == nouns * 4 * 3
     for query in benchmark.queries:
         noun = query.reference.split("/")[2]

@@ -75,12 +75,12 @@ def effects(
     Returns:
         Columns study, label, gain, low, high (points; NaN bounds for a single seed of unknown spread), seeds.
     """
-    found = []
-    for study, rows in studies.items():
-        for label, own in rows.groupby("label", sort=False):
-            if _settings(own) == _settings(base):
-                continue
-            found.append((study, str(label), *paired_gain(own, base, metric, spread=spread)))
+    found = [
+        (study, str(label), *paired_gain(own, base, metric, spread=spread))
+        for study, rows in studies.items()
+        for label, own in rows.groupby("label", sort=False)
+        if _settings(own) != _settings(base)
+    ]
     return pd.DataFrame(found, columns=["study", "label", "gain", "low", "high", "seeds"])
 
 

@@ -4,13 +4,16 @@
     points(["tau", "fill"], seeds=5)                 # the settings of all rows of two studies
 
 A *point* is a flat dict of settings, so a table of points is tidy and any of its columns can be swept. A
-*study* names a few of them that differ in one thing; ``zscir.analysis.ablation_tables`` reads them back.
+*study* names a few of them that differ in one thing (``studies.json`` beside this module lists them all);
+``zscir.analysis.ablation_tables`` reads them back.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import json
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,37 +24,19 @@ from zscir.benchmarks import benchmark_root, load_benchmark
 from zscir.benchmarks.fashioniq import PUBLISHED
 from zscir.inversion import Inversion, TrainConfig, fit
 from zscir.inversion.config import PRESETS
-from zscir.pairs import Pairs, load_pairs
+from zscir.pairs import load_pairs
 from zscir.pairs.recaptions import retrieved_captions, wrong_captions
 from zscir.pocket import pocket_name
 from zscir.retrieval import average, evaluate, gallery_features, query_features
 from zscir.storage.checks import SHARE, check, one_of
 
+_TABLES = json.loads(Path(__file__).with_name("studies.json").read_text("utf-8"))
 #: The settings of a point, and the values that all studies start from: those of the chapters, with half
 #: the steps.
-BASE: dict[str, Any] = {
-    "preset": "paper",
-    "tau": 0.3,
-    "lam": 0.5,
-    "keep": "noun",
-    "fill": "mean",
-    "cam_method": "",
-    "noun_strategy": "random",
-    "span": "noun",
-    "mask_source": "cam",
-    "network": "three-layer",
-    "loss": "contrastive",
-    "captions": "given",
-    "wrong": 0.0,
-    "limit": 8000,
-    "steps": 250,
-    "batch": 128,
-    "world": "small",
-    "backbone": "pocket",
-    "pretrained": "",
-    "pairs": "",
-    "root": "",
-    "precision": "fp32",
+BASE: dict[str, Any] = _TABLES["base"]
+#: Study -> label -> the settings that differ from `BASE`; a label that is a number is a place on an axis.
+STUDIES: dict[str, dict[Any, dict[str, Any]]] = {
+    name: dict(rows) for name, rows in _TABLES["studies"].items()
 }
 #: Where the captions come from: with the images, or from ``zscir.pairs.recaptions.retrieved_captions``.
 CAPTIONS = ("given", "retrieved")
@@ -65,47 +50,6 @@ CONFLICT_SHARE = 0.2
 
 _backbone = lru_cache(maxsize=2)(load_backbone)
 _benchmark = lru_cache(maxsize=8)(load_benchmark)
-
-
-def _along(name: str, values: Iterable[Any], **fixed: Any) -> dict[Any, dict[str, Any]]:
-    return {value: {name: value, **fixed} for value in values}
-
-
-_PIC2WORD = {"preset": "pic2word"}
-_SIZES = (500, 1000, 2000, 4000, 8000)
-_LENGTHS = (60, 125, 250, 500, 1000)
-#: Study -> label -> the settings that differ from `BASE`; a label that is a number is a place on an axis.
-STUDIES: dict[str, dict[Any, dict[str, Any]]] = {
-    "claim": {
-        "Pic2Word": _PIC2WORD,
-        "masked pairs": {},
-        "true masks": {"mask_source": "true"},
-        "random masks": {"mask_source": "random"},
-        "unmasked image": {"preset": "unmasked-image"},
-    },
-    "tau": _along("tau", (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 0.9)),
-    "lam": _along("lam", (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)),
-    "lam, with adjectives": _along("lam", (0.1, 0.25, 0.5, 0.75), span="chunk"),
-    "keep": _along("keep", ("noun", "rest")),
-    "fill": _along("fill", ("mean", "black", "blur", "noise", "drop")),
-    "noun": {
-        "random": {},
-        "first": {"noun_strategy": "first"},
-        "head": {"noun_strategy": "head"},
-        "most visible": {"noun_strategy": "most-visible"},
-        "random, with its adjectives": {"span": "chunk"},
-    },
-    "cam": {"HiResCAM": {}, "Grad-CAM": {"cam_method": "gradcam"}, "LayerCAM": {"cam_method": "layercam"}},
-    "network": _along("network", ("three-layer", "two-layer", "pic2word")),
-    "loss": _along("loss", ("contrastive", "cosine", "mse")),
-    "pairs": _along("limit", _SIZES),
-    "pairs, Pic2Word": _along("limit", _SIZES, **_PIC2WORD),
-    "steps": _along("steps", _LENGTHS),
-    "steps, Pic2Word": _along("steps", _LENGTHS, **_PIC2WORD),
-    "steps, with adjectives": _along("steps", _LENGTHS, span="chunk", lam=0.1),
-    "wrong captions": _along("wrong", (0.0, 0.1, 0.25, 0.5)),
-    "captions": _along("captions", CAPTIONS),
-}
 
 
 def points(
@@ -155,8 +99,8 @@ def train_config(point: Mapping[str, Any]) -> TrainConfig:
     point = {**BASE, **point}
     check("captions", point["captions"], one_of(*CAPTIONS))
     check("wrong", point["wrong"], SHARE)
-    known = {name: value for name, value in point.items() if name not in _OWN}
-    known = {name: value for name, value in known.items() if name not in PRESETS.get(point["preset"], ())}
+    others = (*_OWN, *PRESETS.get(point["preset"], ()))
+    known = {name: value for name, value in point.items() if name not in others}
     pocket = pocket_name(point["world"])
     return TrainConfig(**known, pairs=point["pairs"] or pocket)
 
@@ -184,7 +128,11 @@ def run_point(
     config, point = train_config(point), {**BASE, **point}
     root = benchmark_root(point["root"], point["world"])
     backbone = backbone or _backbone(config.backbone, config.pretrained, precision=config.precision)
-    network = fit(config, backbone=backbone, pairs=_pairs(backbone, config, point), progress=progress)
+    pairs = load_pairs(config.pairs, config.limit)
+    if point["captions"] == "retrieved":
+        pairs = retrieved_captions(backbone, pairs)
+    pairs = wrong_captions(pairs, point["wrong"], seed=config.seed)
+    network = fit(config, backbone=backbone, pairs=pairs, progress=progress)
     return _scored(backbone, network, root)
 
 
@@ -210,11 +158,3 @@ def _conflict(backbone: Backbone, root: str) -> np.ndarray:
     """Conflict of every CIRR query [Q]; NumPy."""
     cirr = _benchmark("cirr", root)
     return query_conflict(cirr, query_features(backbone, cirr, "text"), gallery_features(backbone, cirr))
-
-
-def _pairs(backbone: Backbone, config: TrainConfig, point: Mapping[str, Any]) -> Pairs:
-    """The training pairs of a point, with the captions that it asks for."""
-    pairs = load_pairs(config.pairs, config.limit)
-    if point["captions"] == "retrieved":
-        pairs = retrieved_captions(backbone, pairs)
-    return wrong_captions(pairs, point["wrong"], seed=config.seed)

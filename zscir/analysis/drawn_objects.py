@@ -108,7 +108,10 @@ def drawn_objects(backbone: Backbone, pairs: Pairs, rows: Sequence[int]) -> Draw
         scene = json.loads(pairs.scenes[row])
         pixels = backbone.preprocess(pairs.images[row])
         for noun in dict.fromkeys(thing["noun"] for thing in scene["objects"]):
-            mask = _true_mask(backbone, pairs, row, noun)
+            drawn = Image.fromarray(pairs.true_mask(row, noun).astype(np.uint8) * 255)
+            mask = (
+                backbone.preprocess(drawn)[0] * backbone.std[0] + backbone.mean[0] > 0.5
+            )  # cut as the image
             if scene["place"] != "studio" and mask.any():
                 found.append((row, noun, pixels, mask))
     if not found:
@@ -196,9 +199,3 @@ def _found(start: int, end: int, nouns: Sequence[Noun]) -> str:
     if any((noun.start, noun.end) == (start, end) for noun in nouns):
         return "exactly"
     return "in a longer noun" if any(noun.start <= start and end <= noun.end for noun in nouns) else "no"
-
-
-def _true_mask(backbone: Backbone, pairs: Pairs, row: int, noun: str) -> Tensor:
-    """Where a noun is seen, bool [S, S], resized and cropped as the image is."""
-    mask = Image.fromarray(pairs.true_mask(row, noun).astype(np.uint8) * 255)
-    return backbone.preprocess(mask)[0] * backbone.std[0] + backbone.mean[0] > 0.5

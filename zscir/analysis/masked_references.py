@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from zscir.backbone import Backbone
@@ -68,22 +67,15 @@ def masked_references(
     key |= {"upright": True} if benchmark.upright else {}
 
     def build(folder: Path) -> None:
-        parts = [
-            _encoded(backbone, [(prepare(benchmark.open_image(name)), nouns[name]) for name in some], tau)
-            for some in (names[start : start + BATCH] for start in range(0, len(names), BATCH))
-        ]
-        features, kept = (torch.cat(part).numpy() for part in zip(*parts, strict=True))
-        np.savez(folder / "masked.npz", features=features, kept=kept)
+        features, kept = [], []
+        for some in (names[start : start + BATCH] for start in range(0, len(names), BATCH)):
+            pictures = [backbone.preprocess(prepare(benchmark.open_image(name))) for name in some]
+            pixels = torch.stack(pictures).to(backbone.device)
+            maps = torch.cat(noun_cams(backbone, pixels, [[nouns[name]] for name in some]))
+            seen = encode_regions(backbone, pixels, maps, tau)
+            features.append(seen.features.cpu())
+            kept.append(seen.keep.float().mean(dim=(1, 2)).cpu())
+        np.savez(folder / "masked.npz", features=torch.cat(features).numpy(), kept=torch.cat(kept).numpy())
 
     stored = np.load(artifact("masked-references", key, build) / "masked.npz")
     return MaskedReferences(*(torch.from_numpy(stored[name]) for name in MaskedReferences._fields))
-
-
-def _encoded(
-    backbone: Backbone, pictures: list[tuple[Image.Image, str]], tau: float
-) -> tuple[Tensor, Tensor]:
-    """Features [b, D] of pictures of which only the regions of their nouns are left; the shares kept [b]."""
-    pixels = torch.stack([backbone.preprocess(picture) for picture, _ in pictures]).to(backbone.device)
-    maps = torch.cat(noun_cams(backbone, pixels, [[noun] for _, noun in pictures]))
-    features, keep, _ = encode_regions(backbone, pixels, maps, tau)
-    return features.cpu(), keep.float().mean(dim=(1, 2)).cpu()

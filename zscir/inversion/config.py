@@ -1,4 +1,4 @@
-"""What a training of phi depends on: ``TrainConfig``, which ``zscir.inversion.training`` re-exports.
+"""What a training of phi depends on: ``TrainConfig``.
 
 Presets name what is compared in the book. Each fixes what makes it what it is; the rest stays free:
 
@@ -44,10 +44,9 @@ PRESETS: dict[str, dict] = {
 }
 #: What a field is that neither the caller nor the preset sets.
 _FREE = {"lam": 0.5, "keep": "noun", "mask_source": "cam", "loss": "contrastive"}
-#: Fields that say where pairs and backbone come from; their fingerprints name them in an artifact's key.
-_SOURCES = ("preset", "network", "backbone", "pretrained", "pairs", "limit", "epochs")
-#: Fields that change what is kept on the way, not phi.
-_HOUSEKEEPING = ("checkpoint_every",)
+#: Fields that say where pairs and backbone come from (their fingerprints name them in an artifact's key), and
+#: what is kept on the way.
+_NOT_IN_KEY = ("preset", "network", "backbone", "pretrained", "pairs", "limit", "epochs", "checkpoint_every")
 _STEPS = 600
 #: What is legal for the fields that are none of `Masking`.
 RULES = {
@@ -180,16 +179,11 @@ class TrainConfig:
     def _check_together(self):
         """What only some combinations allow."""
         if self.language_only:
-            self._require("online", not self.online, "False for preset 'lincir', which reads no image")
-            legal = self.noun_strategy != "most-visible"
-            self._require(
-                "noun_strategy", legal, "random, first, head for preset 'lincir', which reads no image"
-            )
-        if self.online and self.lam > 0:
-            legal = self.mask_source in ("cam", "none")
-            self._require(
-                "mask_source", legal, "cam, none with online=True (others are made from stored maps)"
-            )
+            why = "for preset 'lincir', which reads no image"
+            self._require("online", not self.online, f"False {why}")
+            self._require("noun_strategy", self.noun_strategy != "most-visible", f"random, first, head {why}")
+        legal = self.mask_source in ("cam", "none") or not self.online or self.lam == 0
+        self._require("mask_source", legal, "cam, none with online=True (others are made from stored maps)")
 
     def _require(self, name: str, legal: bool, what: str):
         if not legal:
@@ -202,7 +196,7 @@ _MASKING = {field.name for field in fields(Masking)} & {field.name for field in 
 
 def key_fields(config: TrainConfig) -> dict:
     """The fields that decide phi: none that is replaced by a fingerprint or without effect."""
-    unused = {*_SOURCES, *_HOUSEKEEPING}
+    unused = set(_NOT_IN_KEY)
     masking = _MASKING - {"seed"}
     if config.language_only:
         unused |= masking - {"noun_strategy", "span"}
@@ -210,9 +204,6 @@ def key_fields(config: TrainConfig) -> dict:
         unused.add("noise")
     unused |= masking if config.lam == 0 else config.masking.without_effect
     values = {name: value for name, value in asdict(config).items() if name not in unused}
-    values["language_only"] = config.language_only
-    floats = {f.name for f in fields(config) if "float" in str(f.type)}
-    return {
-        name: float(value) if name in floats and value is not None else value
-        for name, value in values.items()
-    }
+    floats = [f.name for f in fields(config) if "float" in str(f.type) and values.get(f.name) is not None]
+    values |= {name: float(values[name]) for name in floats}
+    return values | {"language_only": config.language_only}

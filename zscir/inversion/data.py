@@ -105,17 +105,16 @@ def _language_data(config: TrainConfig, backbone: Backbone, pairs: Pairs, progre
     report |= {name: len(getattr(hidden, name)) for name in ("without_noun", "beyond_context")}
     _require_masked(config, pairs, len(hidden.rows), report)
     whole = [pairs.captions[row] for row in hidden.rows]
-    folder = artifact("caption-features", hidden.key, lambda tmp: _write_captions(tmp, backbone, whole))
+
+    def write(folder: Path) -> None:
+        store = new_array(folder / "features.npy", (len(whole), backbone.dim))
+        for first in range(0, len(whole), TEXT_BATCH):
+            store[first : first + TEXT_BATCH] = backbone.encode_texts(whole[first : first + TEXT_BATCH]).cpu()
+        store.flush()
+
+    folder = artifact("caption-features", hidden.key, write)
     features, every = stored(folder / "features.npy"), torch.arange(len(whole))
     return TrainData(len(every), features, features, backbone.tokenize(hidden.captions), every, report)
-
-
-def _write_captions(folder: Path, backbone: Backbone, captions: list[str]):
-    """Features of captions -> features.npy."""
-    store = new_array(folder / "features.npy", (len(captions), backbone.dim))
-    for first in range(0, len(captions), TEXT_BATCH):
-        store[first : first + TEXT_BATCH] = backbone.encode_texts(captions[first : first + TEXT_BATCH]).cpu()
-    store.flush()
 
 
 class OnlineImages:

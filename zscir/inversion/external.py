@@ -16,7 +16,6 @@ All of them were trained on CLIP's features as they come, not of length 1: ``uni
 
 from __future__ import annotations
 
-import hashlib
 import pickle
 import re
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from zscir.inversion.network import InversionNetwork
+from zscir.storage.contents import content_hash
 
 #: Layout -> key of the weights in the file, pattern of its linear layers' names, other settings.
 LAYOUTS: dict[str, tuple[str, str, dict]] = {
@@ -71,9 +71,7 @@ def read_published(path: Path) -> tuple[InversionNetwork, Published]:
     for layout, (key, pattern, settings) in LAYOUTS.items():
         if key in keys and isinstance(found[key], dict):
             phi = _network(path, found[key], pattern, settings)
-            with path.open("rb") as stream:
-                digest = hashlib.file_digest(stream, "sha256").hexdigest()
-            return phi, Published(layout, path.name, digest)
+            return phi, Published(layout, path.name, content_hash(path))
     known = "; ".join(f"{layout} has {key!r}" for layout, (key, _, _) in LAYOUTS.items())
     shown = ", ".join(map(repr, keys[:5]))
     raise ValueError(f"{path} has no known layout: its keys are {shown}; legal: {known}")
@@ -86,9 +84,8 @@ def _network(path: Path, state: dict[str, Tensor], pattern: str, settings: dict)
     if wrong := sorted(name for name in names if not re.fullmatch(pattern, name)):
         raise ValueError(f"{path}: unknown layer {wrong[0]!r} among the weights")
     order = sorted(names, key=lambda name: [int(one) for one in re.findall(r"\d+", name)] or [len(names)])
-    if missing := [
-        f"{name}.{part}" for name in order for part in ("weight", "bias") if f"{name}.{part}" not in state
-    ]:
+    wanted = [f"{name}.{part}" for name in order for part in ("weight", "bias")]
+    if missing := [name for name in wanted if name not in state]:
         raise ValueError(f"{path}: {missing[0]!r} is missing among the weights")
     weights = [state[f"{name}.weight"] for name in order]
     outs, ins = [len(one) for one in weights], [one.shape[1] for one in weights]
@@ -98,7 +95,6 @@ def _network(path: Path, state: dict[str, Tensor], pattern: str, settings: dict)
     hidden = outs[0] if len(outs) > 1 else None
     phi = InversionNetwork(ins[0], outs[-1], hidden, depth=len(outs), unit_input=False, **settings)
     linear = [name for name, module in phi.named_modules() if isinstance(module, nn.Linear)]
-    for ours, theirs in zip(linear, order, strict=True):
-        layer = {part: state[f"{theirs}.{part}"] for part in ("weight", "bias")}
-        phi.get_submodule(ours).load_state_dict(layer)
+    ours = [f"{name}.{part}" for name in linear for part in ("weight", "bias")]
+    phi.load_state_dict({name: state[theirs] for name, theirs in zip(ours, wanted, strict=True)})
     return phi

@@ -97,66 +97,43 @@ class InversionNetwork(nn.Module):
         return self.layers(features)
 
 
-def contrastive(a: Tensor, b: Tensor, logit_scale: float | Tensor) -> Tensor:
-    """Symmetric InfoNCE of matching rows, a scalar.
+def distance(a: Tensor, b: Tensor, kind: str = "contrastive", logit_scale: float | Tensor = 1.0) -> Tensor:
+    """How far matching rows are from each other, a scalar; always in float32, also under autocast.
 
-    With s the logit scale: the mean over rows i of -log( exp(s a_i.b_i) / sum over j of exp(s a_i.b_j) ), the
-    same with a and b exchanged, and of these two the mean. Rows told apart perfectly approach 0, rows without
-    information give log(B), a single row gives 0. Always computed in float32, also under autocast, by
-    ``open_clip.ClipLoss``.
+    "contrastive" is symmetric InfoNCE, by ``open_clip.ClipLoss``. With s the logit scale: the mean over rows
+    i of -log( exp(s a_i.b_i) / sum over j of exp(s a_i.b_j) ), the same with a and b exchanged, and of these
+    two the mean. Rows told apart perfectly approach 0, rows without information give log(B), a single row
+    gives 0. "cosine" is the mean of 1 - a_i.b_i; "mse" the mean of (a - b)^2 over rows and components. For
+    rows of length 1 the last is 2/dim times the cosine distance: both pull, neither pushes.
 
+        >>> a, b = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.6, 0.8]])
+        >>> [round(distance(a, b, kind).item(), 4) for kind in ("cosine", "mse")]
+        [0.4, 0.4]
         >>> rows = torch.eye(4)
-        >>> round(contrastive(rows, rows, 100.0).item(), 4)
+        >>> round(distance(rows, rows, logit_scale=100.0).item(), 4)
         0.0
-        >>> round(contrastive(torch.ones(4, 1), torch.ones(4, 1), 100.0).item(), 4)  # log(4)
+        >>> round(distance(torch.ones(4, 1), torch.ones(4, 1), logit_scale=100.0).item(), 4)  # log(4)
         1.3863
 
     Args:
         a: L2-normalised rows [B, dim].
         b: L2-normalised rows [B, dim]; row i belongs to row i of ``a``.
-        logit_scale: what multiplies the cosines (CLIP's own is 100).
-
-    Raises:
-        ValueError: the shapes differ, are not two-dimensional, or there is no row.
-    """
-    _check_rows(a, b)
-    with torch.autocast(a.device.type, enabled=False):
-        return ClipLoss()(b.float(), a.float(), logit_scale)
-
-
-def distance(a: Tensor, b: Tensor, kind: str = "contrastive", logit_scale: float | Tensor = 1.0) -> Tensor:
-    """How far matching rows are from each other, a scalar; always in float32.
-
-    "contrastive" is `contrastive`; "cosine" the mean of 1 - a_i.b_i; "mse" the mean of (a - b)^2 over rows
-    and components. For rows of length 1 the last is 2/dim times the cosine distance: both pull, neither
-    pushes.
-
-        >>> a, b = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.6, 0.8]])
-        >>> [round(distance(a, b, kind).item(), 4) for kind in ("cosine", "mse")]
-        [0.4, 0.4]
-
-    Args:
-        a: L2-normalised rows [B, dim].
-        b: L2-normalised rows [B, dim]; row i belongs to row i of ``a``.
         kind: one of `LOSSES`.
-        logit_scale: of "contrastive" alone.
+        logit_scale: what multiplies the cosines of "contrastive" (CLIP's own is 100).
 
     Raises:
-        ValueError: an unknown kind, or shapes as in `contrastive`.
+        ValueError: an unknown kind; the shapes differ, are not two-dimensional, or there is no row.
     """
     check("kind", kind, one_of(*LOSSES))
-    if kind == "contrastive":
-        return contrastive(a, b, logit_scale)
-    _check_rows(a, b)
-    a, b = a.float(), b.float()
-    return (1 - (a * b).sum(dim=-1)).mean() if kind == "cosine" else F.mse_loss(a, b)
-
-
-def _check_rows(a: Tensor, b: Tensor):
     if a.shape != b.shape or a.ndim != 2 or len(a) == 0:
         raise ValueError(
             f"a and b must both be [B, dim] with B >= 1, not {tuple(a.shape)} and {tuple(b.shape)}"
         )
+    a, b = a.float(), b.float()
+    if kind == "contrastive":
+        with torch.autocast(a.device.type, enabled=False):
+            return ClipLoss()(b, a, logit_scale)
+    return (1 - (a * b).sum(dim=-1)).mean() if kind == "cosine" else F.mse_loss(a, b)
 
 
 def original_loss(
@@ -180,8 +157,7 @@ def original_loss(
         loss: one of `LOSSES`.
     """
     ids = prompt_ids.expand(len(image_features), -1)
-    composed = backbone.compose_tokens(ids, phi(image_features))
-    return distance(composed, image_features, loss, backbone.logit_scale)
+    return query_target_loss(backbone, phi, image_features, ids, image_features, loss)
 
 
 def query_target_loss(
@@ -197,6 +173,10 @@ def query_target_loss(
     The query is the caption whose noun is ``*``, with the pseudo-word phi(feature of the masked image) in its
     place; the target is the original image. The `distance` between queries and targets; contrastive, at the
     backbone's own logit scale, unless told otherwise. The ``*`` may stand at another place in every caption.
+
+    LinCIR's loss (arXiv 2312.01998) is the same with text in the place of images, by "mse": the pseudo-word
+    is phi(`noisy` feature of the caption), and the masked caption must give the caption's own feature back.
+    LinCIR replaces every keyword of the caption; here it is the one noun that the masked pairs hide too.
 
     Args:
         backbone: frozen; the gradient passes through its text tower to phi.
@@ -221,23 +201,3 @@ def noisy(features: Tensor, scale: float = 1.0) -> Tensor:
     strength = torch.rand(len(features), 1, device=features.device)
     noise = torch.randn_like(features) * (scale / features.shape[-1] ** 0.5)
     return F.normalize(features + strength * noise, dim=-1)
-
-
-def self_masking_loss(
-    backbone: Backbone, phi: nn.Module, noisy_features: Tensor, caption_ids: Tensor, text_features: Tensor
-) -> Tensor:
-    """LinCIR's loss (arXiv 2312.01998): the masked caption must mean what the caption meant; a scalar.
-
-    The pseudo-word is phi(noisy feature of the caption); in the masked caption it must give the caption's own
-    feature back, by mean squared error. No image takes part. LinCIR replaces every keyword of the caption by
-    the pseudo-word; here it is the one noun that the masked pairs hide too.
-
-    Args:
-        backbone: frozen; the gradient passes through its text tower to phi.
-        phi: the inversion network.
-        noisy_features: `noisy` features of the captions, L2-normalised [B, dim].
-        caption_ids: token ids of the masked captions [B, L], one ``*`` each, from ``backbone.tokenize``.
-        text_features: features of the whole captions, L2-normalised [B, dim].
-    """
-    composed = backbone.compose_tokens(caption_ids, phi(noisy_features))
-    return distance(composed, text_features, "mse")

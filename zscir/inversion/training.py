@@ -32,19 +32,17 @@ from zscir.inversion.checkpoints import (
     resume_state,
     save_state,
 )
-from zscir.inversion.config import PRESETS, TrainConfig, key_fields
+from zscir.inversion.config import TrainConfig, key_fields
 from zscir.inversion.data import TrainData, batches, draw_seed, load_data
 from zscir.inversion.fitted import HISTORY, SETTINGS, WEIGHTS, Inversion, load_inversion
 from zscir.inversion.log import TrainingLog, as_frame, shown_progress
-from zscir.inversion.network import PROMPT, noisy, original_loss, query_target_loss, self_masking_loss
+from zscir.inversion.network import PROMPT, noisy, original_loss, query_target_loss
 from zscir.inversion.processes import Processes, SharedTower
 from zscir.pairs import Pairs, load_pairs
 from zscir.storage import artifact, fingerprint
 from zscir.storage.artifacts import is_whole
 from zscir.storage.locks import lock
 from zscir.storage.paths import artifacts_root
-
-__all__ = ["PRESETS", "Inversion", "TrainConfig", "fit", "load_inversion"]
 
 LOG_EVERY = 10
 
@@ -82,14 +80,13 @@ def fit(
     backbone = backbone or load_backbone(config.backbone, config.pretrained, device=processes.device)
     key = {"backbone": backbone.fingerprint, "pairs": pairs.fingerprint, "config": key_fields(config)}
     run = Run(config, backbone, pairs, processes, fingerprint(key), progress and processes.first)
-    folder = artifacts_root() / "inversion" / fingerprint(key)
+    folder = artifacts_root() / "inversion" / run.name
     waits = processes.first and not is_whole(folder)
     with lock(run.folder) if waits else nullcontext():  # one training at a time for its checkpoints
         if not processes.agree(is_whole(folder)):
+            state = _train(run, resume)
             if processes.first:
-                artifact("inversion", key, lambda tmp: _write(tmp, run, _train(run, resume)))
-            else:
-                _train(run, resume)
+                artifact("inversion", key, lambda tmp: _write(tmp, run, state))
             processes.wait()
     return replace(load_inversion(folder, backbone), config=asked)
 
@@ -210,10 +207,9 @@ def _losses(run: Run, data: TrainData) -> Callable[[nn.Module, Tensor, int], Ten
             terms[0] = original_loss(tower, phi, targets, prompt, config.loss)
         if config.lam > 0 and has.any():
             inputs, ids, found = inputs.to(device), data.captions[places[has]], targets[has.to(device)]
-            if config.language_only:
-                terms[2] = self_masking_loss(tower, phi, noisy(inputs, config.noise), ids, found)
-            else:
-                terms[1] = query_target_loss(tower, phi, inputs, ids, found, config.loss)
+            inputs = noisy(inputs, config.noise) if config.language_only else inputs
+            loss = query_target_loss(tower, phi, inputs, ids, found, config.loss)
+            terms[2 if config.language_only else 1] = loss
         shares = (1 - config.lam, config.lam, config.lam)
         total = sum(share * term for share, term in zip(shares, terms, strict=True) if term is not nan)
         return torch.stack([total, *terms])
@@ -239,9 +235,8 @@ def _not_finite(run: Run, step: int, rows: Tensor, loss: float, norm: float) -> 
 
 def _write(folder: Path, run: Run, state: State) -> None:
     """phi.safetensors, config.json and history.csv of a training that is done."""
-    written = {"config": asdict(run.config), "phi": state.mean.settings}
-    written["record"] = {**run.identity, "report": state.report, **provenance()}
-    written["record"] |= {"processes": run.processes.count}
+    record = {**run.identity, "report": state.report, **provenance(), "processes": run.processes.count}
+    written = {"config": asdict(run.config), "phi": state.mean.settings, "record": record}
     weights = {name: tensor.cpu().contiguous() for name, tensor in state.mean.state_dict().items()}
     save_file(weights, folder / WEIGHTS)
     (folder / SETTINGS).write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")

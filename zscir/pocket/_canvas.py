@@ -10,24 +10,10 @@ from typing import Any
 import numpy as np
 from PIL import ImageColor
 
+from .vocabulary import LOOKS
+
 _Point = tuple[float, float]
 _Box = tuple[float, float, float, float]
-_DAYS = (  # sky, sun, light over the whole drawing, strength of that light
-    ("#7fbfe8 #d5eefa", "#fff6cf", "#ffffff", 0.0),
-    ("#8fd0ee #f3f6ea", "#fff2c0", "#ffe9b0", 0.06),
-    ("#8fb4e0 #f6dfcf", "#ffe2b0", "#ffc890", 0.10),
-    ("#a79bd0 #fbc9a4", "#ffdc9c", "#f59a70", 0.14),
-)
-DESERT_DAYS = (
-    ("#f3c98b #fdebc4", "#fff7da", "#ffb070", 0.0),
-    ("#8ccbe0 #fbe6be", "#fff7da", "#ffd090", 0.06),
-    ("#e59a86 #fbd9a0", "#fff0c8", "#f08a60", 0.08),
-)
-SNOW_DAYS = (
-    ("#9cc4e6 #e6f1fa", "#ffffff", "#ffffff", 0.0),
-    ("#b9b8e0 #f9dfe4", "#fff4e4", "#e8c8e0", 0.08),
-    ("#88aed6 #d6e5f3", "#ffffff", "#b8d0f0", 0.08),
-)
 
 
 def hls_of(colour: str) -> tuple[float, float, float]:
@@ -50,7 +36,11 @@ class Canvas:
         # The plain base keeps hairlines between shapes opaque.
         self.shapes = ['<rect width="128" height="128" fill="#cccccc"/>']
         self.hue, self.light, self.saturation = self.u(-0.018, 0.018), self.u(-0.025, 0.02), self.u(0.85, 1.1)
-        self.day = self.one(_DAYS)
+        self.days("most places")
+
+    def days(self, kind: str) -> None:
+        """Draw a time of day: sky, sun, light over the whole drawing, strength of that light."""
+        self.day = self.one(LOOKS["days"][kind])
 
     def u(self, low: float, high: float) -> float:
         """A random number in the range."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ._canvas import DESERT_DAYS, SNOW_DAYS, Canvas
+from ._canvas import Canvas
 from .vocabulary import PLACES, check
 
 
@@ -65,7 +65,7 @@ def _city(c: Canvas) -> None:
 
 
 def _desert(c: Canvas) -> None:
-    c.day = c.one(DESERT_DAYS)
+    c.days("desert")
     c.sky(60, 0)
     for x in (c.u(0, 45), c.u(60, 105)):
         w, h = c.u(14, 26), c.u(9, 17)
@@ -81,7 +81,7 @@ def _desert(c: Canvas) -> None:
 
 
 def _snow(c: Canvas) -> None:
-    c.day = c.one(SNOW_DAYS)
+    c.days("snow")
     c.sky(66, 1)
     c.hills(50, 7, "#cfdfee")
     c.firs(66, 24, 10, "#b0c9d3")

@@ -14,12 +14,10 @@ from PIL import Image
 
 from zscir.storage import artifact
 
-from .layouts import LICENCE, save_picture, source_fingerprint, write_json
+from .layouts import LICENCE, SIZES, save_picture, source_fingerprint, write_json
 from .scenes import Object, Scene, render, sample_object
 from .vocabulary import COLOURS, PLACES, SCENE_NOUNS, check
 
-#: World size -> queries of each GeneCIS task, composition queries, nouns of the domain conversion.
-SIZES = {"tiny": (8, 12, 4), "small": (150, 300, 40), "large": (400, 600, 60)}
 DISTRACTORS = 9
 STREAM = 205
 #: Style of a scene -> the words that ask for it.
@@ -36,13 +34,12 @@ def make_beyond(size: str = "small", seed: int = 0, root: Path | None = None) ->
         ValueError: another size.
     """
     check("size", size, SIZES)
-    key = {"size": size, "seed": seed, "numbers": list(SIZES[size]), "source": source_fingerprint()}
+    key = {"size": size, "seed": seed, "numbers": SIZES[size], "source": source_fingerprint()}
 
     def build(folder: Path) -> None:
-        tasks, regions, nouns = SIZES[size]
-        _write_genecis(folder / "genecis", tasks, np.random.default_rng([STREAM, seed, 0]))
-        _write_composition(folder / "composition", regions, np.random.default_rng([STREAM, seed, 1]))
-        _write_domains(folder / "domains", nouns, np.random.default_rng([STREAM, seed, 2]))
+        writers = {"genecis": _write_genecis, "composition": _write_composition, "domains": _write_domains}
+        for number, (name, write) in enumerate(writers.items()):
+            write(folder / name, SIZES[size][name], np.random.default_rng([STREAM, seed, number]))
         shutil.copyfile(LICENCE, folder / LICENCE.name)
 
     return artifact("pocket-beyond", key, build, root)

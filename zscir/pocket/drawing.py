@@ -2,7 +2,8 @@
 
 OpenMoji draws each emoji on a 72 x 72 box in layers: fills (``color``) under outlines
 (``line``). Rewriting the fills recolours a thing truly; leaving them white leaves a
-real line drawing. Drawings are OpenMoji's, CC BY-SA 4.0; changed as said here.
+real line drawing. Garments are redrawn by hand after OpenMoji's dress, T-shirt and blouse, so
+that sleeves and hems can change. Drawings are OpenMoji's, CC BY-SA 4.0; changed as said here.
 """
 
 from __future__ import annotations
@@ -17,20 +18,15 @@ from PIL import Image
 
 from zscir.storage.pictures import open_picture
 
-from . import garments
 from ._canvas import hex_of, hls_of
-from .vocabulary import COLOURS, PATTERNS, THINGS, check
+from .vocabulary import COLOURS, LENGTHS, LOOKS, PATTERNS, SLEEVES, THINGS, check
 
 #: Pixels of the box a thing is rendered in before it is scaled into a scene.
 SPRITE_SIZE = 112
 _SVG = "http://www.w3.org/2000/svg"
 ElementTree.register_namespace("", _SVG)
 _HEX = re.compile(r"#(?:[0-9a-fA-F]{6}|[0-9a-fA-F]{3})\b")
-_TILES = {
-    "stripes": '<rect width="7" height="3" fill="{c}"/>',
-    "dots": '<circle cx="3.5" cy="3.5" r="2" fill="{c}"/>',
-    "checks": '<path fill="{c}" d="M0,0h3.5v3.5h-3.5z M3.5,3.5h3.5v3.5h-3.5z"/>',
-}
+_STROKE = 'fill="none" stroke="#000" stroke-linecap="round" stroke-linejoin="round" stroke-width="2"'
 
 
 @cache
@@ -74,11 +70,33 @@ def _patterned(fills: str, pattern: str) -> tuple[str, str]:
     """Definitions and an overlay that lays `pattern` over every fill."""
     check("pattern", pattern, PATTERNS)
     light = _mean_lightness(fills, otherwise=1.0) > 0.62
-    tile = _TILES[pattern].format(c="#333333" if light else "#ffffff")
+    tile = LOOKS["tiles"][pattern].format(c="#333333" if light else "#ffffff")
     turn = ' patternTransform="rotate(45)"' if pattern == "checks" else ""
     box = f'id="p" width="7" height="7" patternUnits="userSpaceOnUse"{turn}'
     define = f"<defs><pattern {box}>{tile}</pattern></defs>"
     return define, f'<g opacity="0.9">{_HEX.sub("url(#p)", fills)}</g>'
+
+
+def _garment(noun: str, length: str, sleeves: str) -> tuple[str, str]:
+    """The fill layer and the line layer of a dress, a shirt or a top."""
+    check("length", length, LENGTHS)
+    check("sleeves", sleeves, SLEEVES)
+    look, place = LOOKS["garments"][noun], LENGTHS.index(length)
+    hem, flare = look["hems"][place], (12, 15.5, 20)[place]
+    gaps = {"hem": hem, "above": hem - 4, "below": hem + 3, "left": 36 - flare, "right": 36 + flare}
+    reach, drop = (12, 13) if sleeves == "short" else (17, 37)
+    parts = []
+    for side in (1, -1) if sleeves != "none" else ():  # from shoulder to cuff to armpit
+        x = 36 - side * (36 - look["inset"])
+        out = x - side * reach * 0.75
+        cuff = f"L{out:.1f},{look['shoulder'] + drop} L{out + side * 6:.1f},{look['shoulder'] + drop + 3}"
+        armpit = f"L{x + side * 1.5:.1f},{look['armpit']}"
+        parts.append((f"M{x},{look['shoulder']} {cuff} {armpit} Z", "#4a9fd6"))
+    parts += [(path.format(**gaps), colour) for path, colour in look["parts"]]
+    fills = "".join(f'<path fill="{colour}" d="{path}"/>' for path, colour in parts)
+    lines = "".join(f'<path {_STROKE} d="{path}"/>' for path in [path for path, _ in parts] + look["seams"])
+    buttons = "".join(f'<circle cx="36" cy="{y}" r="1"/>' for y in (25, 30, 35) if noun == "shirt")
+    return fills, lines + buttons
 
 
 def thing_svg(
@@ -91,11 +109,11 @@ def thing_svg(
 ) -> str:
     """SVG document (72 x 72 box) of one thing.
 
-    `length` and `sleeves` are for garments only (see `garments.LENGTHS`, `garments.SLEEVES`).
+    `length` and `sleeves` are for garments only (see `vocabulary.LENGTHS`, `vocabulary.SLEEVES`).
     `lines_only` gives the sketch: outlines over white, patterns kept as hatching.
     """
-    if plain := garments.PLAIN_SLEEVES.get(noun):
-        fills, lines = garments.garment(noun, length or "medium", sleeves or plain)
+    if noun in LOOKS["garments"]:
+        fills, lines = _garment(noun, length or "medium", sleeves or LOOKS["garments"][noun]["sleeves"])
     else:
         fills, lines = layers(noun)
     if colour and not lines_only:

@@ -12,10 +12,12 @@ import os
 import shutil
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import datasets
 import numpy as np
+import pandas as pd
 from PIL import Image
 
 from zscir.storage import artifact, fingerprint
@@ -24,16 +26,11 @@ from . import captions, sets
 from .scenes import Object, Scene, render, training_scene
 from .vocabulary import GARMENTS, check
 
-_NUMBERS = ("pairs", "val", "test1", "looks", "garment_queries", "circo_val", "circo_test")
-_ROWS = {
-    "tiny": (192, 8, 3, 60, 16, 6, 4),
-    "small": (20_000, 320, 60, 396, 400, 120, 40),
-    "large": (60_000, 700, 300, 396, 800, 240, 240),
-}
-#: World size -> pairs, CIRR sets (val, test1), FashionIQ looks and queries a category, CIRCO queries.
-SIZES: dict[str, dict[str, int]] = {
-    size: dict(zip(_NUMBERS, row, strict=True)) for size, row in _ROWS.items()
-}
+#: World size -> pairs, CIRR sets (val, test1), FashionIQ looks and queries a category, CIRCO queries, queries
+#: of each GeneCIS task, composition queries, nouns of the domain conversion.
+SIZES: dict[str, dict[str, int]] = pd.read_csv(Path(__file__).with_name("sizes.csv"), index_col=0).to_dict(
+    "index"
+)
 #: First entries of the random seeds: pairs and benchmarks share nothing with pre-training.
 PAIR_STREAM, CIRR_STREAM, FASHION_STREAM, CIRCO_STREAM = 201, 202, 203, 204
 LICENCE = Path(__file__).with_name("LICENSE-OpenMoji.txt")
@@ -108,30 +105,24 @@ def pair(index: int, seed: int) -> tuple[Scene, str]:
 
 def _encoded(picture: Image.Image, kind: str) -> bytes:
     out = io.BytesIO()
-    picture.save(out, kind, **({"quality": 93} if kind == "JPEG" else {"compress_level": 4}))
+    picture.save(out, kind, quality=93, compress_level=4)  # of JPEG, of PNG
     return out.getvalue()
 
 
-def _draw_pairs(job: tuple[int, int, int]) -> list[dict]:
-    start, stop, seed = job
-    rows = []
-    for index in range(start, stop):
-        scene, text = pair(index, seed)
-        picture, labels = render(scene)
-        image = {"bytes": _encoded(picture, "JPEG"), "path": None}
-        mask = {"bytes": _encoded(Image.fromarray(labels), "PNG"), "path": None}
-        rows.append({"image": image, "caption": text, "scene": scene.to_json(), "labels": mask})
-    return rows
+def _drawn_pair(index: int, seed: int) -> dict:
+    scene, text = pair(index, seed)
+    picture, labels = render(scene)
+    image = {"bytes": _encoded(picture, "JPEG"), "path": None}
+    mask = {"bytes": _encoded(Image.fromarray(labels), "PNG"), "path": None}
+    return {"image": image, "caption": text, "scene": scene.to_json(), "labels": mask}
 
 
 def _write_pairs(folder: Path, count: int, seed: int, workers: ProcessPoolExecutor) -> None:
-    jobs = [(i, min(i + 250, count), seed) for i in range(0, count, 250)]
-    rows = [row for rows in workers.map(_draw_pairs, jobs) for row in rows]
+    rows = list(workers.map(partial(_drawn_pair, seed=seed), range(count), chunksize=250))
     text = datasets.Value("string")
     kinds = {"image": datasets.Image(), "caption": text, "scene": text, "labels": datasets.Image()}
-    columns = {name: [row[name] for row in rows] for name in kinds}
     datasets.disable_progress_bars()
-    datasets.Dataset.from_dict(columns, features=datasets.Features(kinds)).save_to_disk(str(folder))
+    datasets.Dataset.from_list(rows, features=datasets.Features(kinds)).save_to_disk(str(folder))
 
 
 def save_picture(picture: Image.Image, path: Path) -> None:
@@ -140,16 +131,14 @@ def save_picture(picture: Image.Image, path: Path) -> None:
     path.write_bytes(_encoded(picture, "PNG" if path.suffix == ".png" else "JPEG"))
 
 
-def _draw_file(job: tuple[Path, str]) -> None:
-    path, scene = job
-    save_picture(render(Scene.from_json(scene))[0], path)
+def _draw_file(path: Path, scene: Scene) -> None:
+    save_picture(render(scene)[0], path)
 
 
 def _draw_pictures(root: Path, pictures: _Pictures, workers: ProcessPoolExecutor) -> None:
-    scenes = {name: scene.to_json() for name, (_, scene) in pictures.items()}
-    write_json(root / "scenes.json", scenes)
-    paths = [root / path for path, _ in pictures.values()]
-    list(workers.map(_draw_file, zip(paths, scenes.values(), strict=True), chunksize=32))
+    write_json(root / "scenes.json", {name: scene.to_json() for name, (_, scene) in pictures.items()})
+    paths, scenes = zip(*pictures.values(), strict=True)
+    list(workers.map(_draw_file, [root / path for path in paths], scenes, chunksize=32))
 
 
 def write_json(path: Path, data: object) -> None:

@@ -16,8 +16,7 @@ import numpy as np
 from PIL import Image
 
 from . import backgrounds, drawing
-from .garments import LENGTHS, SLEEVES
-from .vocabulary import COLOURS, OUTDOORS, PATTERNS, PLACES, SCENE_NOUNS, STYLES, THINGS
+from .vocabulary import COLOURS, LENGTHS, OUTDOORS, PATTERNS, PLACES, SCENE_NOUNS, SLEEVES, STYLES, THINGS
 
 #: Pixels of a scene's side.
 PIXELS = 128

@@ -7,24 +7,22 @@ shows (noun at place, look of a garment) is a combination that no training pictu
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
-from dataclasses import dataclass
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
 from .captions import noun_word
-from .garments import LENGTHS, SLEEVES
 from .relative import fashion_captions, relative_caption
 from .scenes import Object, Scene, held_out, held_out_garment, sample_object, sample_relation
-from .vocabulary import COLOURS, OUTDOORS, PATTERNS, PLACES, SCENE_NOUNS, WHERE
+from .vocabulary import COLOURS, LENGTHS, OUTDOORS, PATTERNS, PLACES, SCENE_NOUNS, SLEEVES, WHERE
 
 #: Which of the six members are reference and target of a query (see `six`).
 QUERY_PATTERN = ((0, 1), (0, 2), (0, 3), (0, 4), (0, 5), (1, 0), (1, 4))
 
 
-@dataclass(frozen=True)
-class SetOfSix:
+class SetOfSix(NamedTuple):
     """Six scenes that share things, and the (reference, target, caption, kind) of its queries."""
 
     members: tuple[Scene, ...]
@@ -55,11 +53,11 @@ def _changed_thing(rng: np.random.Generator, thing: Object) -> Object:
     """`thing` with another colour, pattern, size or number."""
     what = str(rng.choice(["colour", "colour", "pattern", "size", "size", "count", "count"]))
     if what == "size":
-        return dataclasses.replace(thing, size="small" if thing.size == "large" else "large")
+        return replace(thing, size="small" if thing.size == "large" else "large")
     if what == "count":
-        return dataclasses.replace(thing, count=2 if thing.count == 1 else 1)
+        return replace(thing, count=2 if thing.count == 1 else 1)
     others = [w for w in (COLOURS if what == "colour" else PATTERNS) if w != getattr(thing, what)]
-    return dataclasses.replace(thing, **{what: str(rng.choice(others))})
+    return replace(thing, **{what: str(rng.choice(others))})
 
 
 def six(rng: np.random.Generator) -> SetOfSix:
@@ -71,10 +69,10 @@ def six(rng: np.random.Generator) -> SetOfSix:
     counted, lit or drawn.
     """
     noun, other, place, elsewhere = _pair_of_nouns(rng)
-    main = dataclasses.replace(sample_object(rng, noun), count=1 if rng.random() < 0.85 else 2)
-    second = dataclasses.replace(sample_object(rng, other), count=1)
+    main = replace(sample_object(rng, noun), count=1 if rng.random() < 0.85 else 2)
+    second = replace(sample_object(rng, other), count=1)
     another = str(rng.choice([n for n in SCENE_NOUNS if n not in (noun, other)]))
-    third = dataclasses.replace(sample_object(rng, another), count=1, pattern=None)
+    third = replace(sample_object(rng, another), count=1, pattern=None)
     company = (third,) if rng.random() < 0.35 else ()
     fourth = _scene(rng, place, main) if company else _scene(rng, place, main, third)
     where = elsewhere if rng.random() < 0.4 else place
@@ -83,13 +81,11 @@ def six(rng: np.random.Generator) -> SetOfSix:
         change = "style"
     fifth = _scene(rng, where, _changed_thing(rng, main) if change == "thing" else main, *company)
     if change == "style":
-        fifth = dataclasses.replace(fifth, style=str(rng.choice(["sketch", "black and white"])))
+        fifth = replace(fifth, style=str(rng.choice(["sketch", "black and white"])))
     if change == "light":
-        fifth = dataclasses.replace(fifth, light="night")
-    members = (
-        *(_scene(rng, place, main, *company), _scene(rng, elsewhere, main, *company)),
-        *(_scene(rng, place, second, *company), _scene(rng, elsewhere, second, *company), fourth, fifth),
-    )
+        fifth = replace(fifth, light="night")
+    others = [_scene(rng, where, thing, *company) for thing in (main, second) for where in (place, elsewhere)]
+    members = (*others, fourth, fifth)
     queries = tuple((r, t, *relative_caption(members[r], members[t], rng)) for r, t in QUERY_PATTERN)
     return SetOfSix(members, queries)
 
@@ -115,8 +111,7 @@ def fashion_queries(count: int, gallery: list[Object], rng: np.random.Generator)
     return queries
 
 
-@dataclass(frozen=True)
-class ManyAnswers:
+class ManyAnswers(NamedTuple):
     """A CIRCO-like query: the reference, its right answers, distractors, caption and concept."""
 
     reference: Scene
@@ -129,21 +124,18 @@ class ManyAnswers:
 def many_answers(rng: np.random.Generator) -> ManyAnswers:
     """A query with two to six right answers: A at P -> any A at Q, however coloured or accompanied."""
     noun, other, place, elsewhere = _pair_of_nouns(rng)
-    main = dataclasses.replace(sample_object(rng, noun), count=1)
+    main = replace(sample_object(rng, noun), count=1)
     plain = Object(noun)
 
     def shown(thing: Object, at: str) -> Scene:
-        company = () if rng.random() < 0.5 else (dataclasses.replace(sample_object(rng), count=1),)
+        company = () if rng.random() < 0.5 else (replace(sample_object(rng), count=1),)
         return _scene(rng, at, thing, *(other for other in company if other.noun != thing.noun))
 
-    looks = [plain, main] + [
-        dataclasses.replace(plain, colour=str(c)) for c in rng.choice(list(COLOURS), 4, False)
-    ]
+    looks = [plain, main] + [replace(plain, colour=str(c)) for c in rng.choice(list(COLOURS), 4, False)]
     answers = tuple(shown(look, elsewhere) for look in looks[: int(rng.integers(2, 7))])
     wrong_place = tuple(shown(sample_object(rng, noun), place) for _ in range(2))
     wrong_thing = tuple(shown(sample_object(rng, other), elsewhere) for _ in range(2))
     reference = _scene(rng, place, main)
     where = str(rng.choice(WHERE[elsewhere]))
-    turns = (f"is {where} instead", f"is {where}", f"show it {where}", where)
-    caption = str(rng.choice(turns))
+    caption = str(rng.choice([f"is {where} instead", f"is {where}", f"show it {where}", where]))
     return ManyAnswers(reference, answers, wrong_place + wrong_thing, caption, noun_word(plain, rng))

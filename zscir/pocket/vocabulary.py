@@ -1,8 +1,8 @@
 """The words of the pocket world: its nouns, places, colours, patterns, sizes and styles.
 
-Every noun (``nouns.csv``) names one OpenMoji drawing, by code point, and the words people use for it;
-``colours.csv`` holds the colours.
-What people say of places, looks and changes stands in ``phrases.json``, with gaps to be filled.
+Every noun (``nouns.csv``) names one OpenMoji drawing, by code point, and the words people use for it.
+What people say of places, looks and changes stands in ``phrases.json``, with gaps to be filled; colours,
+patterns, times of day and garments as they are drawn in ``looks.json``.
 """
 
 from __future__ import annotations
@@ -15,11 +15,6 @@ from pathlib import Path
 from typing import Any
 
 _HERE = Path(__file__).parent
-
-
-def _rows(name: str) -> list[dict[str, str]]:
-    """The rows of a table beside this module."""
-    return list(csv.DictReader((_HERE / name).read_text("utf-8").splitlines()))
 
 
 @dataclass(frozen=True)
@@ -44,14 +39,10 @@ class Thing:
 
 #: All nouns by their usual word, garments included.
 THINGS: dict[str, Thing] = {
-    row["name"]: Thing(
-        row["code"],
-        (row["name"], *filter(None, [row["synonym"]])),
-        row["plural"],
-        row["kind"],
-        row["supports"] == "yes",
-    )
-    for row in _rows("nouns.csv")
+    name: Thing(code, (name, synonym) if synonym else (name,), plural, kind, supports == "yes")
+    for kind, code, name, plural, synonym, supports in list(
+        csv.reader((_HERE / "nouns.csv").read_text("utf-8").splitlines())
+    )[1:]
 }
 #: The nouns that scenes show (garments appear only in the fashion pictures).
 SCENE_NOUNS: tuple[str, ...] = tuple(n for n, t in THINGS.items() if t.kind != "garment")
@@ -59,6 +50,14 @@ SCENE_NOUNS: tuple[str, ...] = tuple(n for n, t in THINGS.items() if t.kind != "
 GARMENTS: dict[str, str] = {"dress": "dress", "shirt": "shirt", "toptee": "top"}
 #: Turns of phrase by occasion; their gaps are filled by `str.format`. The plainest comes first.
 PHRASES: dict[str, Any] = json.loads((_HERE / "phrases.json").read_text("utf-8"))
+#: How things look: colours, tiles of patterns, times of day, garments.
+LOOKS: dict[str, Any] = json.loads((_HERE / "looks.json").read_text("utf-8"))
+#: Colour name -> hue in degrees, saturation, lightness (both 0 to 1).
+COLOURS: dict[str, list[float]] = LOOKS["colours"]
+#: Hems, from short to long.
+LENGTHS: tuple[str, ...] = ("short", "medium", "long")
+#: Sleeves, from none to long.
+SLEEVES: tuple[str, ...] = ("none", "short", "long")
 #: Place -> phrases that answer "where?".
 WHERE: dict[str, list[str]] = PHRASES["where"]
 #: Place -> how it is named as a background.
@@ -68,11 +67,6 @@ PLACES: tuple[str, ...] = tuple(WHERE)
 PATTERNS: dict[str, list[str]] = PHRASES["pattern"]
 #: Places that have a night of their own (the others show no daylight or are indoors).
 OUTDOORS: frozenset[str] = frozenset("beach forest city desert snow meadow sea mountains street farm".split())
-#: Colour name -> hue in degrees, saturation, lightness (both 0 to 1).
-COLOURS: dict[str, tuple[float, float, float]] = {
-    name: (float(hue), float(saturation), float(lightness))
-    for name, hue, saturation, lightness in (row.values() for row in _rows("colours.csv"))
-}
 STYLES: tuple[str, ...] = ("photo", "black and white", "sketch")
 COUNTS: dict[int, str] = {1: "one", 2: "two", 3: "three", 4: "four"}
 
