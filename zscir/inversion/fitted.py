@@ -20,7 +20,7 @@ from zscir.inversion.config import TrainConfig
 from zscir.inversion.external import Published, read_published
 from zscir.inversion.log import as_frame
 from zscir.inversion.network import InversionNetwork
-from zscir.storage.artifacts import is_whole
+from zscir.storage.artifacts import KEY_FILE, damage
 
 WEIGHTS, SETTINGS, HISTORY = "phi.safetensors", "config.json", "history.csv"
 
@@ -73,14 +73,14 @@ def load_inversion(path: str | Path, backbone: Backbone | None = None) -> Invers
 
 
 def _from_artifact(path: Path) -> Inversion:
-    missing = [name for name in (WEIGHTS, SETTINGS, HISTORY) if not (path / name).is_file()]
-    if missing or not is_whole(path):
-        raise FileNotFoundError(
-            f"{path} holds no whole inversion: missing {', '.join(missing or ['key.json'])}"
-        )
+    missing = [name for name in (WEIGHTS, SETTINGS, HISTORY, KEY_FILE) if not (path / name).is_file()]
+    if missing:
+        raise FileNotFoundError(f"{path} holds no whole inversion: missing {', '.join(missing)}")
     written = _read(path / SETTINGS, lambda file: json.loads(file.read_text(encoding="utf-8")))
     phi = _network(path / WEIGHTS, written["phi"], _read(path / WEIGHTS, load_file), SETTINGS)
     history = pd.read_csv(path / HISTORY)
+    if trouble := damage(path):
+        raise ValueError(f"{path} is damaged: {trouble}; the same training computes it anew")
     return Inversion(phi, TrainConfig(**written["config"]), history, written["record"], path)
 
 

@@ -5,6 +5,11 @@
 A chapter asks for what it needs; what exists is returned, what does not is built in a
 temporary folder and moved into place only when complete. Of several processes that ask for
 the same thing, one builds it and the others wait.
+
+``key.json`` in the folder names every file with its size and CRC-32. Sizes are compared at every use, the
+CRC-32 at the first use in a process and when the file's times have changed. zlib computes it at 1.7 GB/s a
+core (SHA-256: 0.8 to 1.5, BLAKE2b: 0.4). What is damaged is named on stdout, set aside and built anew; so is
+what was stored before there were checksums, since nothing tells whether it is damaged.
 """
 
 from __future__ import annotations
@@ -12,13 +17,19 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 import re
+import shutil
+import zlib
 from collections.abc import Callable
+from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from zscir.storage.contents import files_below, stamp_of
 from zscir.storage.locks import lock
 from zscir.storage.paths import artifacts_root
 from zscir.storage.provenance import versions
@@ -61,7 +72,7 @@ def artifact(kind: str, key: dict, build: Callable[[Path], None], root: Path | N
 
     Returns:
         ``<root>/<kind>/<fingerprint(key)>``. It holds what ``build`` wrote and ``key.json`` (kind,
-        key, versions). A folder without ``key.json`` is incomplete and is built anew.
+        key, versions, files). One that `damage` finds fault with is set aside as ``<fingerprint>.damaged``.
 
     Raises:
         ValueError: ``kind`` is not a plain folder name.
@@ -74,17 +85,68 @@ def artifact(kind: str, key: dict, build: Callable[[Path], None], root: Path | N
         return folder
     with lock(folder):
         if not is_whole(folder):  # another process may have built it while this one waited
+            set_aside(folder, damage(folder))
             with whole_folder(folder, keep=is_whole) as scratch:
                 build(scratch)
                 known = versions(["zscir", "torch", "open_clip_torch"])
-                record = {"kind": kind, "key": _plain(key), "versions": known}
+                files = {path.relative_to(scratch).as_posix(): _seal(path) for path in files_below(scratch)}
+                record = {"kind": kind, "key": _plain(key), "versions": known, "files": files}
                 (scratch / KEY_FILE).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return folder
 
 
 def is_whole(folder: Path) -> bool:
-    """Whether an artifact folder is complete: its ``key.json`` is written last."""
-    return (folder / KEY_FILE).is_file()
+    """Whether an artifact folder is complete, its ``key.json`` being written last, and not damaged."""
+    return not damage(folder)
+
+
+def damage(folder: Path) -> str:
+    """What is wrong with the files of an artifact folder, in words; empty when they are as written."""
+    try:
+        files = json.loads((folder / KEY_FILE).read_text(encoding="utf-8"))["files"]
+    except (FileNotFoundError, NotADirectoryError):
+        return f"{KEY_FILE} is missing"
+    except (ValueError, KeyError):
+        return f"{KEY_FILE} is damaged, or older than checksums"
+    found = {name: _seal(os.path.join(folder, name)) for name in files}
+    wrong = [name for name in files if found[name] != files[name]]
+    if not wrong:
+        return ""
+    more = f" (and {len(wrong) - 1} more files)" if len(wrong) > 1 else ""
+    return f"{wrong[0]} is {found[wrong[0]]}, was written as {files[wrong[0]]}{more}"
+
+
+def set_aside(path: Path, trouble: str) -> None:
+    """Rename a damaged file or folder to ``<name>.damaged`` and say so in a line on stdout.
+
+    Nothing happens when it is not there. An older one of the new name is removed.
+    """
+    if path.exists():
+        aside = path.with_name(f"{path.name}.damaged")
+        shutil.rmtree(aside, ignore_errors=True)
+        with suppress(FileNotFoundError):  # another process was faster, where there are no locks
+            os.replace(path, aside)
+        name = f"{path.parent.name}/{path.name}"  # without the machine's folders: chapters are published
+        print(f"{name}: {trouble}; set aside as {aside.name}, computed anew", flush=True)
+
+
+def _seal(path: str | Path) -> str:
+    """Size and checksum of a file, in words."""
+    try:
+        stat = os.stat(path)
+        return f"{stat.st_size} bytes with CRC-32 {_crc32(path, stamp_of(stat)):08x}"
+    except FileNotFoundError:
+        return "missing"
+
+
+@lru_cache(maxsize=2**18)
+def _crc32(path: str | Path, stamp: int) -> int:
+    """CRC-32 of a file that has this stamp."""
+    value = 0
+    with open(path, "rb") as stream:
+        while data := stream.read(2**20):
+            value = zlib.crc32(data, value)
+    return value
 
 
 def _plain(value: Any) -> Any:

@@ -1,20 +1,22 @@
 """Long work cut in shards: each is stored when it is done, so a killed run goes on where it was.
 
 A `Layer` is an artifact (see ``zscir.storage.artifacts``) that grows part by part. A part is one file,
-written under another name and then renamed, so it is there whole or not at all. When the last one is there,
-all parts are put together into the artifact's folder and removed.
+written under another name and then renamed, so it is there whole or not at all. It is a zip archive, with a
+CRC-32 of every column, which a run that goes on compares. When the last one is there, all parts are put
+together into the artifact's folder and removed.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from zscir.storage.artifacts import artifact, fingerprint, is_whole
+from zscir.storage.artifacts import artifact, damage, fingerprint, is_whole, set_aside
 from zscir.storage.paths import artifacts_root
 from zscir.storage.whole import written_whole
 
@@ -50,8 +52,17 @@ class Layer:
         return is_whole(self.folder)
 
     def has(self, index: int) -> bool:
-        """Whether part ``index`` is done (or all is)."""
-        return self.is_whole or self._part(index).is_file()
+        """Whether part ``index`` is done (or all is). What is damaged is set aside.
+
+        Call it where no other process makes this layer.
+        """
+        if self.is_whole:
+            return True
+        set_aside(self.folder, damage(self.folder))
+        part = self._part(index)
+        if part.is_file() and (trouble := _damage_of_part(part)):
+            set_aside(part, trouble)
+        return part.is_file()
 
     def write(self, index: int, columns: Columns) -> None:
         """Store part ``index``, whole or not at all."""
@@ -92,6 +103,16 @@ class Layer:
 def new_array(path: Path, shape: tuple[int, ...], dtype=np.float32) -> np.ndarray:
     """A new .npy file, open for writing row by row."""
     return np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+
+
+def _damage_of_part(part: Path) -> str:
+    """What is wrong with a part, in words; empty when all its columns can be read."""
+    try:
+        with zipfile.ZipFile(part) as archive:
+            wrong = archive.testzip()
+    except Exception as error:  # whatever a cut or a flipped bit leads to: it may ask for a password
+        return f"damaged or cut off ({error})"
+    return f"{wrong} has other bytes than were written" if wrong else ""
 
 
 def _encoded(name: str, value: np.ndarray | list) -> tuple[str, np.ndarray]:
