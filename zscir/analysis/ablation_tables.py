@@ -14,6 +14,7 @@ import pandas as pd
 
 from zscir.analysis.ablations import BASE, METRICS, STUDIES
 from zscir.retrieval.statistics import Spread, paired_gain, pooled_spread
+from zscir.storage.checks import check, one_of
 from zscir.storage.paths import REPO
 
 
@@ -27,8 +28,7 @@ def study_rows(table: pd.DataFrame, study: str) -> pd.DataFrame:
     Raises:
         ValueError: an unknown study, or a table without the columns that its points differ in.
     """
-    if study not in STUDIES:
-        raise ValueError(f"study is {study!r}; legal: {', '.join(STUDIES)}")
+    check("study", study, one_of(*STUDIES))
     parts = []
     for label, settings in STUDIES[study].items():
         if missing := [name for name in settings if name not in table]:

@@ -61,13 +61,13 @@ def conflict_table(
     conflict = query_conflict(benchmark, text, gallery)
     unit = unit_rows(gallery, benchmark.gallery, "gallery_features")
     text, image = (unit_rows(rows, names, "features of text and image") for rows in (text, image))
-    parts = []
+    groups, parts = [query.group for query in benchmark.queries], []
     for method, features in methods.items():
         found = first_answers(benchmark, features, gallery)
         answers = np.array([benchmark.row[image_id] for image_id in found])
-        columns = {"query": names, "group": [query.group for query in benchmark.queries], "method": method}
-        columns |= {"conflict": conflict, "text": share_below(text, unit, answers)}
-        parts.append(pd.DataFrame(columns | {"image": share_below(image, unit, answers)}))
+        columns = {"query": names, "group": groups, "method": method, "conflict": conflict}
+        shares = {"text": share_below(text, unit, answers), "image": share_below(image, unit, answers)}
+        parts.append(pd.DataFrame(columns | shares))
     return pd.concat(parts, ignore_index=True)
 
 

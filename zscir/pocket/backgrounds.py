@@ -3,8 +3,6 @@
 Each place is one function drawing on a `Canvas`. Stickers stand between y = 70 and 120: keep that calm.
 """
 
-from collections.abc import Callable
-
 import numpy as np
 
 from ._canvas import Canvas
@@ -282,10 +280,6 @@ def _studio(c: Canvas) -> None:
     c.glow("#8f887f", 64, 116, 62, 10, 0.25)
 
 
-#: The place "night sky" is drawn by `_night_sky`, and so on.
-_DRAW: dict[str, Callable[[Canvas], None]] = {
-    place: globals()["_" + place.replace(" ", "_")] for place in PLACES
-}
 _UNTINTED = ("night sky", "living room", "kitchen", "underwater", "space", "studio")
 
 
@@ -296,7 +290,7 @@ def background_svg(place: str, rng: np.random.Generator) -> str:
     """
     check("place", place, PLACES)
     canvas = Canvas(rng)
-    _DRAW[place](canvas)
+    globals()["_" + place.replace(" ", "_")](canvas)  # "night sky" is drawn by `_night_sky`, and so on
     if place not in _UNTINTED and canvas.day[3]:
         canvas.boxes(canvas.day[2], (0, 0, 128, 128), op=canvas.day[3])
     head = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 128 128" width="128" height="128">'

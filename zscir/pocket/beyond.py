@@ -6,6 +6,7 @@ readers of `zscir.benchmarks` then treat them as they treat the real ones.
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from pathlib import Path
 
@@ -63,41 +64,26 @@ def _box(labels: np.ndarray, label: int) -> tuple[int, int, int, int] | None:
     return int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1
 
 
-class _Pictures:
-    """Draws scenes into GeneCIS's image folders and says how its templates name them."""
-
-    def __init__(self, root: Path):
-        self.root, self.count = root, 0
-
-    def whole(self, scene: Scene) -> dict:
-        """A COCO image."""
-        self.count += 1
-        save_picture(render(scene)[0], self.root / "val2017" / f"{self.count:012d}.jpg")
-        return {"val_image_id": self.count}
-
-    def box(self, scene: Scene) -> dict:
-        """A Visual Genome image with the box of its first thing."""
-        self.count += 1
-        picture, labels = render(scene)
-        save_picture(picture, self.root / "VG_100K_all" / f"{self.count}.jpg")
-        left, top, right, bottom = _box(labels, 1) or (0, 0, *picture.size)
-        return {"image_id": self.count, "instance_bbox": [left, top, right - left, bottom - top]}
-
-
 def _write_genecis(root: Path, count: int, rng: np.random.Generator) -> None:
-    pictures = _Pictures(root)
-    makers = {
-        "focus_attribute": (_focus_attribute, pictures.box),
-        "change_attribute": (_change_attribute, pictures.box),
-        "focus_object": (_focus_object, pictures.whole),
-        "change_object": (_change_object, pictures.whole),
-    }
-    for task, (maker, draw) in makers.items():
-        entries = []
+    numbers = itertools.count(1)
+
+    def draw(scene: Scene, boxed: bool) -> dict:
+        """Draw a COCO image, or one of Visual Genome with the box of its first thing; its template entry."""
+        (picture, labels), number = render(scene), next(numbers)
+        if not boxed:
+            save_picture(picture, root / "val2017" / f"{number:012d}.jpg")
+            return {"val_image_id": number}
+        save_picture(picture, root / "VG_100K_all" / f"{number}.jpg")
+        left, top, right, bottom = _box(labels, 1) or (0, 0, *picture.size)
+        return {"image_id": number, "instance_bbox": [left, top, right - left, bottom - top]}
+
+    for maker in (_focus_attribute, _change_attribute, _focus_object, _change_object):
+        task, entries = maker.__name__.removeprefix("_"), []
         for _ in range(count):
             condition, reference, target, others = maker(rng)
-            entry = {"reference": draw(reference), "target": draw(target), "condition": condition}
-            entries.append(entry | {"gallery": [draw(scene) for scene in others]})
+            pictures = [draw(scene, task.endswith("attribute")) for scene in (reference, target, *others)]
+            entry = {"reference": pictures[0], "target": pictures[1], "condition": condition}
+            entries.append(entry | {"gallery": pictures[2:]})
         write_json(root / "genecis" / f"{task}.json", entries)
 
 

@@ -163,23 +163,17 @@ def _write_cirr(root: Path, numbers: dict[str, int], seed: int) -> _Pictures:
             paths |= {name: f"./{folder}/{name}.png" for name in names}
             pictures |= {n: (paths[n], scene) for n, scene in zip(names, six.members, strict=True)}
             order = [names[k] for k in rng.permutation(6)]
-            for query in six.queries:
-                entry = _cirr_entry(query, names, {"id": set_id, "members": order}, split == "val")
-                entries.append({"pairid": len(entries)} | entry)
+            for reference, target, text, kind in six.queries:
+                members = {"id": set_id, "members": order, "reference_rank": order.index(names[reference])}
+                entry = {"pairid": len(entries), "reference": names[reference], "caption": text, "kind": kind}
+                entry |= {"img_set": members}
+                if split == "val":
+                    entry |= {"target_hard": names[target], "target_soft": {names[target]: 1.0}}
+                    members["target_rank"] = order.index(names[target])
+                entries.append(entry)
         write_json(root / "cirr" / "captions" / f"cap.rc2.{split}.json", entries)
         write_json(root / "cirr" / "image_splits" / f"split.rc2.{split}.json", paths)
     return pictures
-
-
-def _cirr_entry(query: tuple[int, int, str, str], names: list[str], members: dict, targets: bool) -> dict:
-    """A query in CIRR's format; `names` are its six pictures, `members` what is said of all of them."""
-    reference, target, text, kind = names[query[0]], names[query[1]], *query[2:]
-    members = members | {"reference_rank": members["members"].index(reference)}
-    entry = {"reference": reference, "caption": text, "kind": kind, "img_set": members}
-    if targets:
-        entry |= {"target_hard": target, "target_soft": {target: 1.0}}
-        members["target_rank"] = members["members"].index(target)
-    return entry
 
 
 def _write_fashioniq(root: Path, numbers: dict[str, int], seed: int) -> _Pictures:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -48,7 +48,7 @@ class Scene:
     *beside* it, *behind* it or *on* it (None when there is one kind of thing only)."""
 
     place: str
-    objects: tuple[Object, ...] = field(default_factory=tuple)
+    objects: tuple[Object, ...] = ()
     style: str = "photo"
     light: str = "day"
     relation: str | None = None
