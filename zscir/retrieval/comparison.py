@@ -172,6 +172,41 @@ def difference(
     return Difference(100 * float(weighted.sum()), 100 * low, 100 * high, p)
 
 
+def composition_gap(
+    composed: Scores, text: Scores, image: Scores, metric: str = "recall@10", level: float = 0.95
+) -> Difference:
+    """What a composed query gains on the better of its two parts: R@10 - max(text only, image only).
+
+    A benchmark that can be solved by one modality leaves no gap, however good the method (arXiv 2605.14787).
+    The interval is that of `difference` to the better part.
+
+    Args:
+        composed: of any method.
+        text, image: of the methods "text" and "image" on the same queries.
+        metric: another one where the benchmark has no recall@10, such as GeneCIS's recall@1.
+        level: of the interval.
+
+    Raises:
+        ValueError: the three were not scored on the same queries, or have no such metric.
+    """
+    gains = [difference(composed, part, metric, level) for part in (text, image)]
+    return min(gains, key=lambda gain: gain.difference)
+
+
+def unimodal_queries(text: Scores, image: Scores, k: int = 10) -> np.ndarray:
+    """Which queries one modality solves: the text or the image finds a target among the first k, bool [Q].
+
+    ``subset(benchmark, np.flatnonzero(~unimodal_queries(text, image)), "...")`` of
+    `zscir.benchmarks.circus` keeps the others.
+
+    Raises:
+        ValueError: the two were not scored on the same queries.
+    """
+    if not _same_queries(text, image):
+        raise ValueError("text and image must be scored on the same queries in the same order")
+    return np.minimum(text.ranks, image.ranks) < k
+
+
 def recall_table(scores: Scores, ks: Sequence[int]) -> pd.DataFrame:
     """Recall at every k, from the ranks of the best targets: columns k, recall, low, high, in percent."""
     rows = []
