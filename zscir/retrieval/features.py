@@ -1,7 +1,7 @@
 """Image features by content: what was encoded once is not encoded again, wherever the files lie.
 
 gallery_features(backbone, benchmark)            # [N, D], in gallery order
-benchmark_features(backbone, benchmark, names)   # the same for any of its images
+file_features(backbone, ["a.jpg", "b.jpg"])      # the same for any list of files
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from zscir.benchmarks.images import Region, open_image
 from zscir.retrieval.protocols import PREPROCESSINGS, check_preprocessing
 from zscir.storage import artifact, fingerprint
 
@@ -38,7 +39,7 @@ def gallery_features(backbone: Backbone, benchmark: Benchmark, preprocessing: st
         FileNotFoundError: an image is missing (the benchmark was loaded with require_images=False).
         ValueError: a file that is not a whole image; it is named.
     """
-    return benchmark_features(backbone, benchmark, benchmark.gallery, preprocessing)
+    return _benchmark_features(backbone, benchmark, benchmark.gallery, preprocessing)
 
 
 def reference_features(
@@ -53,44 +54,57 @@ def reference_features(
         row, features = benchmark.row, gallery_features(backbone, benchmark, preprocessing)
     else:
         row = {name: number for number, name in enumerate(names)}
-        features = benchmark_features(backbone, benchmark, names, preprocessing, unit)
+        features = _benchmark_features(backbone, benchmark, names, preprocessing, unit)
     return features[[row[query.reference] for query in benchmark.queries]]
 
 
-def benchmark_features(
+def file_features(
     backbone: Backbone,
-    benchmark: Benchmark,
-    names: Sequence[str],
+    paths: Sequence[Path],
     preprocessing: str = "clip",
+    regions: Sequence[Region | None] | None = None,
     unit: bool = True,
 ) -> Tensor:
-    """Features [len(names), D] of a benchmark's images, float32 on the CPU: stored by content, or encoded.
+    """Features [len(paths), D] of image files, float32 on the CPU: stored by content, or encoded and stored.
 
     Raises:
         FileNotFoundError, ValueError: a missing file, one that is no whole image, an unknown preprocessing.
     """
-    prepare = PREPROCESSINGS[check_preprocessing(preprocessing)]
-    regions = [benchmark.regions.get(name) for name in names]
-    key = {
-        "backbone": backbone.fingerprint,
-        "images": content_hash([benchmark.image_path(name) for name in names]),
-        **({} if preprocessing == "clip" else {"preprocessing": preprocessing}),
-        **({"regions": fingerprint(regions)} if any(regions) else {}),
-        **({} if unit else {"unit": False}),
-    }
-
-    def pixels_of(name: str) -> Tensor:
-        return backbone.preprocess(prepare(benchmark.open_image(name)))
+    paths = [Path(path) for path in paths]
+    key = {"backbone": backbone.fingerprint, "images": content_hash(paths)}
+    if check_preprocessing(preprocessing) != "clip":
+        key["preprocessing"] = preprocessing
+    if regions and any(regions):
+        key["regions"] = fingerprint(list(regions))
+    if not unit:
+        key["unit"] = False
 
     def build(folder: Path) -> None:
-        features = torch.empty(len(names), backbone.dim)
-        with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-            for start, batch in batches(names):
-                pixels = torch.stack(list(pool.map(pixels_of, batch)))
-                features[start : start + len(batch)] = backbone.encode_images(pixels, unit=unit).cpu()
-        np.save(folder / "features.npy", features.numpy())
+        np.save(folder / "features.npy", encode_files(backbone, paths, preprocessing, regions, unit).numpy())
 
     return torch.from_numpy(np.load(artifact("gallery-features", key, build) / "features.npy"))
+
+
+def encode_files(
+    backbone: Backbone,
+    paths: Sequence[Path],
+    preprocessing: str = "clip",
+    regions: Sequence[Region | None] | None = None,
+    unit: bool = True,
+) -> Tensor:
+    """Image features [len(paths), D] of image files, float32 on the CPU; nothing is stored.
+
+    Rows have length 1, or with ``unit=False`` the length that the tower gives them.
+    """
+    prepare = PREPROCESSINGS[check_preprocessing(preprocessing)]
+    jobs = list(zip(paths, regions or [None] * len(paths), strict=True))
+    features = torch.empty(len(paths), backbone.dim)
+    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+        for start, batch in batches(jobs):
+            pixels = pool.map(lambda job: backbone.preprocess(prepare(open_image(*job))), batch)
+            encoded = backbone.encode_images(torch.stack(list(pixels)), unit=unit)
+            features[start : start + len(batch)] = encoded.cpu()
+    return features
 
 
 def batches(items: Sequence) -> Iterator[tuple[int, Sequence]]:
@@ -115,3 +129,11 @@ def _file_hash(path: Path, size: int, modified_ns: int) -> str:
     """SHA-256 of a file's bytes; read once in a process as long as size and time stay."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _benchmark_features(
+    backbone: Backbone, benchmark: Benchmark, names: Sequence[str], preprocessing: str, unit: bool = True
+) -> Tensor:
+    paths = [benchmark.image_path(name) for name in names]
+    regions = [benchmark.regions.get(name) for name in names]
+    return file_features(backbone, paths, preprocessing, regions, unit)

@@ -8,7 +8,7 @@ Features of your own need no backbone: `score_features(benchmark, query_features
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +24,8 @@ from zscir.retrieval.ranking import Retrieved, require_targets, retrieve, score_
 from zscir.retrieval.scores import Scores
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from zscir.backbone import Backbone
     from zscir.benchmarks import Benchmark
     from zscir.inversion import Inversion
@@ -130,6 +132,8 @@ def retrieve_files(
     text: str,
     gallery: str | Path | Sequence[str | Path],
     method: str = "inversion",
+    inversion: Inversion | None = None,
+    prompt: str | None = None,
     k: int = 10,
     **options: object,
 ) -> Retrieved:
@@ -140,7 +144,7 @@ def retrieve_files(
         image: file of the reference image.
         text: the relative caption, such as "is on the beach".
         gallery: a folder, searched with its subfolders, or a list of files.
-        method, options: as in `Composition`.
+        method, inversion, prompt, options: as in `Composition`.
         k: how many; fewer come back from a smaller gallery.
 
     Returns:
@@ -158,9 +162,10 @@ def retrieve_files(
         raise FileNotFoundError(f"gallery: nothing is left of {len(files)} files without the image itself")
     query = Query("0", str(image), (text,))
     wish = Benchmark("files", "", [query], names, {**files, str(image): image}, False, (), {})
-    features = query_features(backbone, wish, method, **options)
-    searched = gallery_features(backbone, wish, options.get("preprocessing", "clip"))
-    return retrieve(wish, features, searched, 0, k)
+    features = query_features(backbone, wish, method, inversion, prompt, **options)
+    return retrieve(
+        wish, features, gallery_features(backbone, wish, options.get("preprocessing", "clip")), 0, k
+    )
 
 
 def image_files(gallery: str | Path | Sequence[str | Path]) -> list[Path]:
