@@ -113,7 +113,7 @@ def test_captions_of_any_script_are_read(tmp_path):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("x.jpg,0;0;9;9,dog,cat,owl", "more cells than columns: line 4 has 'owl' behind the last"),
+        ("x.jpg,0;0;9;9,dog,cat,owl", "more or fewer cells than its first: line 4 has"),
         ("x.jpg,0;0;9;9,...,cat", "without id, class or region of four numbers: line 4 has"),
         ("x.jpg,0;0;9,dog,cat", "without id, class or region of four numbers: line 4 has"),
     ],

@@ -13,45 +13,20 @@ reference is removed.
 
 from __future__ import annotations
 
-import csv
-import io
 from pathlib import Path
 
 from zscir.benchmarks.base import Contents, Query, Reader
-from zscir.benchmarks.files import Problems, read_text, says_something
+from zscir.benchmarks.files import Problems, read_table, says_something
 from zscir.benchmarks.images import Region
 
 COLUMNS = ("id", "query_regions", "query_class", "classes")
 PUBLISHED = 4766
 
 
-def _rows(path: Path, problems: Problems) -> list[dict[str, str]]:
-    """Rows of the list that hold all that is needed; the others are recorded."""
-    reader = csv.DictReader(io.StringIO(read_text(path, problems), newline=""))
-    if absent := [name for name in COLUMNS if reader.fieldnames and name not in reader.fieldnames]:
-        for name in absent:
-            problems.add(f"columns that {path.name} lacks", name)
-        return []
-    rows = []
-    for row in reader:
-        if None in row:
-            kind = f"lines of {path.name} with more cells than columns"
-            problems.add(kind, f"line {reader.line_num} has {row[None][0]!r} behind the last")
-        elif row["id"] and says_something(row["query_class"]) and _box(row["query_regions"]):
-            rows.append(row)
-        else:
-            kind = f"lines of {path.name} without id, class or region of four numbers"
-            cells = [row[name] for name in COLUMNS[:3]]
-            problems.add(kind, f"line {reader.line_num} has {cells}")
-    if reader.fieldnames and reader.line_num == 1:
-        problems.add("files without entries", path)
-    return rows
-
-
-def _box(text: str | None) -> tuple[int, int, int, int] | None:
+def _box(text: str) -> tuple[int, int, int, int] | None:
     """Left, top, width, height of ``x1;y1;x2;y2``, or None when it says no such thing."""
     try:
-        x1, y1, x2, y2 = (int(float(number)) for number in (text or "").split(";"))
+        x1, y1, x2, y2 = (int(float(number)) for number in text.split(";"))
     except ValueError:
         return None
     return (x1, y1, x2 - x1, y2 - y1) if x2 > x1 and y2 > y1 else None
@@ -60,11 +35,17 @@ def _box(text: str | None) -> tuple[int, int, int, int] | None:
 def _read(root: Path, split: str, options: dict[str, str], problems: Problems) -> Contents:
     folder = root / "coco" if (root / "coco" / "coco_eval.csv").is_file() else root
     queries, paths, regions = [], {}, {}
-    for row in _rows(folder / "coco_eval.csv", problems):
+    path = folder / "coco_eval.csv"
+    for line, row in read_table(path, COLUMNS, problems):
+        box = _box(row["query_regions"])
+        if not (row["id"] and box and says_something(row["query_class"])):
+            kind = f"lines of {path.name} without id, class or region of four numbers"
+            problems.add(kind, f"line {line} has {[row[name] for name in COLUMNS[:3]]}")
+            continue
         name, part = row["id"], f"region of {row['id']}"
         paths |= {name: folder / "val2017" / name, part: folder / "val2017_masked" / name}
-        regions[part] = Region(_box(row["query_regions"]))
-        words = [row["query_class"], *filter(None, (row["classes"] or "").split(";"))]
+        regions[part] = Region(box)
+        words = [row["query_class"], *filter(None, row["classes"].split(";"))]
         queries.append(Query(name, part, (" and ".join(words),), targets=(name,), group=row["query_class"]))
     protocol = {"gallery": "all images of coco_eval.csv", "captions": "class of the region and of the others"}
     return Contents(queries, [query.targets[0] for query in queries], paths, protocol, regions)

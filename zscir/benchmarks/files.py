@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -168,6 +170,34 @@ def read_entries(path: Path, rules: dict[str, Rule], problems: Problems, key: st
         if not wrong:
             good.append(held)
     return good
+
+
+def read_table(
+    path: Path, columns: Sequence[str], problems: Problems
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """Last line and cells of every row of a CSV file; rows that cannot be what was meant are recorded.
+
+    Args:
+        path: the file, its first row the names of the columns; cells in quotes may hold line breaks.
+        columns: names that it must have.
+        problems: where to record what is wrong.
+    """
+    text = read_text(path, problems)
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    try:
+        absent = [name for name in columns if name not in (reader.fieldnames or ())]
+        for name in absent if text.strip() else ():
+            problems.add(f"columns that {path.name} lacks", name)
+        for row in () if absent else reader:
+            if None in row or None in row.values():
+                kind = f"lines of {path.name} with more or fewer cells than its first"
+                problems.add(kind, f"line {reader.line_num} has {str(row.get(None) or row)[:60]}")
+            else:
+                yield reader.line_num, row
+        if not absent and reader.line_num == 1:
+            problems.add("files without entries", path)
+    except csv.Error as error:
+        problems.add("files that are no CSV", f"{path}, line {reader.line_num} ({error})")
 
 
 def non_empty_files(folder: Path) -> set[str]:

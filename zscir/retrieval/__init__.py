@@ -1,6 +1,13 @@
 """From features to ranks, scores, comparisons and submissions (chapters 1, 5, 6 and 9)."""
 
-from zscir.retrieval.comparison import average, compare, difference, metric_table
+from zscir.retrieval.comparison import (
+    average,
+    compare,
+    composition_gap,
+    difference,
+    metric_table,
+    unimodal_queries,
+)
 from zscir.retrieval.features import gallery_features
 from zscir.retrieval.protocols import compose_prompt
 from zscir.retrieval.queries import Composition, evaluate, query_features, retrieve_files
@@ -15,6 +22,7 @@ __all__ = [
     "check_submission",
     "compare",
     "compose_prompt",
+    "composition_gap",
     "difference",
     "evaluate",
     "gallery_features",
@@ -23,5 +31,6 @@ __all__ = [
     "retrieve",
     "retrieve_files",
     "score_features",
+    "unimodal_queries",
     "write_submission",
 ]

@@ -48,28 +48,31 @@ def compare(
     against = next(iter(named)) if against is None else against
     if against not in named:
         raise ValueError(f"against={against!r} is not one of {', '.join(map(repr, named))}")
-    columns = list(metrics) if metrics else list(named[against].values)
     base = named[against]
     cells = {
-        name: {metric: _cell(own, base, metric, level) for metric in columns} for name, own in named.items()
+        name: {metric: _cell(own, base, metric, level) for metric in metrics or base.values}
+        for name, own in named.items()
     }
-    table = Table(pd.DataFrame.from_dict(cells, orient="index", columns=columns))
-    for key, column in _protocol_columns(named).items():
-        table[key] = column
-    table.note = (
+    note = (
         f"± half the {level:.0%} bootstrap interval over queries; {MARK} differs from {against!r} "
-        f"(paired interval without 0). {protocol_note(named)}"
+        "(paired interval without 0). "
     )
-    return table.rename_axis("method")
+    return _table(cells, named, note)
 
 
 def metric_table(scores: Mapping[str, Scores] | Sequence[Scores]) -> Table:
     """The same rows and columns as `compare`, as bare numbers in percent; the protocol stands below."""
     named = named_scores(scores)
-    table = Table(pd.DataFrame({name: own.metrics for name, own in named.items()}).T)
-    for key, column in _protocol_columns(named).items():
-        table[key] = column
-    table.note = protocol_note(named)
+    return _table({name: own.metrics for name, own in named.items()}, named)
+
+
+def _table(cells: dict[str, dict], named: Mapping[str, Scores], note: str = "") -> Table:
+    """Rows of cells, a column for each protocol key in which they contradict each other, and the note."""
+    table = Table(pd.DataFrame.from_dict(cells, orient="index"))
+    for key, values in _protocol_values(named).items():
+        if len(values) > 1:
+            table[key] = [own.protocol.get(key, "not said") for own in named.values()]
+    table.note = note + protocol_note(named)
     return table.rename_axis("method")
 
 
@@ -99,31 +102,21 @@ def named_scores(scores: Mapping[str, Scores] | Sequence[Scores]) -> dict[str, S
 
 def protocol_note(scores: Mapping[str, Scores]) -> str:
     """What the scores say of their protocol, as far as they agree, in one line."""
-    values = _protocol_values(scores)
-    return protocol_line(
-        {key: column[0] for key, column in values.items() if len(set(map(str, column))) == 1}
-    )
+    return protocol_line({k: values[0] for k, values in _protocol_values(scores).items() if len(values) == 1})
 
 
 def _cell(own: Scores, base: Scores, metric: str, level: float) -> str:
     low, high = own.interval(metric, level)
-    mark = ""
-    if own is not base and _same_queries(own, base):
-        paired = difference(own, base, metric, level)
-        mark = f" {MARK}" if paired.excludes_zero else ""
+    paired = own is not base and _same_queries(own, base) and difference(own, base, metric, level)
+    mark = f" {MARK}" if paired and paired.excludes_zero else ""
     return f"{own.metrics[metric]:.2f} ± {(high - low) / 2:.2f}{mark}"
 
 
-def _protocol_values(scores: Mapping[str, Scores]) -> dict[str, list[object]]:
-    """Protocol key -> the values of those rows that say it, for the keys that do not describe a method."""
+def _protocol_values(scores: Mapping[str, Scores]) -> dict[str, list[str]]:
+    """Protocol key -> what the rows say that have it, each once, for the keys that describe no method."""
     keys = dict.fromkeys(key for own in scores.values() for key in own.protocol if key not in METHOD_KEYS)
-    return {key: [own.protocol[key] for own in scores.values() if key in own.protocol] for key in keys}
-
-
-def _protocol_columns(scores: Mapping[str, Scores]) -> dict[str, list[object]]:
-    """Protocol key -> a value for each row, for the keys in which rows contradict each other."""
-    differ = [key for key, values in _protocol_values(scores).items() if len(set(map(str, values))) > 1]
-    return {key: [own.protocol.get(key, "not said") for own in scores.values()] for key in differ}
+    said = {key: [str(own.protocol[key]) for own in scores.values() if key in own.protocol] for key in keys}
+    return {key: list(dict.fromkeys(values)) for key, values in said.items()}
 
 
 def _same_queries(a: Scores, b: Scores) -> bool:
@@ -148,14 +141,14 @@ def average(scores: Sequence[Scores]) -> Scores:
     if any(part.strata.any() for part in scores):
         raise ValueError("an average cannot be averaged again: give the Scores of each category")
     return Scores(
-        query_ids=query_ids,
-        groups=tuple(group for part in scores for group in part.groups),
-        aspects=tuple(names for part in scores for names in part.aspects),
-        values={name: np.concatenate([part.values[name] for part in scores]) for name in scores[0].values},
-        ranks=np.concatenate([part.ranks for part in scores]),
-        subset_ranks=np.concatenate([part.subset_ranks for part in scores]),
-        protocol=_joined_protocol(scores),
-        strata=np.repeat(np.arange(len(scores)), [len(part.query_ids) for part in scores]),
+        query_ids,
+        tuple(group for part in scores for group in part.groups),
+        tuple(names for part in scores for names in part.aspects),
+        {name: np.concatenate([part.values[name] for part in scores]) for name in scores[0].values},
+        np.concatenate([part.ranks for part in scores]),
+        np.concatenate([part.subset_ranks for part in scores]),
+        _joined_protocol(scores),
+        np.repeat(np.arange(len(scores)), [len(part.query_ids) for part in scores]),
     )
 
 
@@ -177,6 +170,41 @@ def difference(
     weighted = gain * a.weights
     p = permutation_p(weighted, samples, seed)
     return Difference(100 * float(weighted.sum()), 100 * low, 100 * high, p)
+
+
+def composition_gap(
+    composed: Scores, text: Scores, image: Scores, metric: str = "recall@10", level: float = 0.95
+) -> Difference:
+    """What a composed query gains on the better of its two parts: R@10 - max(text only, image only).
+
+    A benchmark that can be solved by one modality leaves no gap, however good the method (arXiv 2605.14787).
+    The interval is that of `difference` to the better part.
+
+    Args:
+        composed: of any method.
+        text, image: of the methods "text" and "image" on the same queries.
+        metric: another one where the benchmark has no recall@10, such as GeneCIS's recall@1.
+        level: of the interval.
+
+    Raises:
+        ValueError: the three were not scored on the same queries, or have no such metric.
+    """
+    gains = [difference(composed, part, metric, level) for part in (text, image)]
+    return min(gains, key=lambda gain: gain.difference)
+
+
+def unimodal_queries(text: Scores, image: Scores, k: int = 10) -> np.ndarray:
+    """Which queries one modality solves: the text or the image finds a target among the first k, bool [Q].
+
+    ``subset(benchmark, np.flatnonzero(~unimodal_queries(text, image)), "...")`` of
+    `zscir.benchmarks.circus` keeps the others.
+
+    Raises:
+        ValueError: the two were not scored on the same queries.
+    """
+    if not _same_queries(text, image):
+        raise ValueError("text and image must be scored on the same queries in the same order")
+    return np.minimum(text.ranks, image.ranks) < k
 
 
 def recall_table(scores: Scores, ks: Sequence[int]) -> pd.DataFrame:

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
+import pandas as pd
+
 from zscir.retrieval.scores import Table
 
 _FILE = Path(__file__).with_name("published.json")
@@ -20,6 +22,13 @@ _FILE = Path(__file__).with_name("published.json")
 @cache
 def _content() -> dict:
     return json.loads(_FILE.read_text(encoding="utf-8"))
+
+
+def _entry(part: str, name: str) -> dict:
+    entries = _content()[part]
+    if name not in entries:
+        raise ValueError(f"name={name!r} is not one of {', '.join(map(repr, entries))}")
+    return entries[name]
 
 
 def published_sources() -> dict[str, str]:
@@ -36,10 +45,7 @@ def published_fact(name: str) -> dict[str, str]:
     >>> published_fact("lincir-training")["source"]
     'README of navervision/lincir'
     """
-    facts = _content()["facts"]
-    if name not in facts:
-        raise ValueError(f"name={name!r} is not one of {', '.join(map(repr, facts))}")
-    return dict(facts[name])
+    return dict(_entry("facts", name))
 
 
 def published_rows(name: str) -> list[dict]:
@@ -48,10 +54,7 @@ def published_rows(name: str) -> list[dict]:
     Raises:
         ValueError: no such table.
     """
-    tables = _content()["tables"]
-    if name not in tables:
-        raise ValueError(f"name={name!r} is not one of {', '.join(map(repr, tables))}")
-    return [dict(row) for row in tables[name]["rows"]]
+    return [dict(row) for row in _entry("tables", name)["rows"]]
 
 
 def published(name: str, methods: Sequence[str] | None = None) -> Table:
@@ -73,15 +76,10 @@ def published(name: str, methods: Sequence[str] | None = None) -> Table:
             if not any(row["method"].startswith(method) for row in rows):
                 raise ValueError(f"{name} has no method {method!r}; it has {[r['method'] for r in rows]}")
         rows = [row for row in rows if row["method"].startswith(tuple(methods))]
-    metrics = _content()["tables"][name]["metrics"]
-    table = Table(
-        {
-            "method": [row["method"] for row in rows],
-            "backbone": [row["backbone"] for row in rows],
-            **{metric: [row["values"][place] for row in rows] for place, metric in enumerate(metrics)},
-            "source": [", ".join(row["sources"]) for row in rows],
-        }
-    ).set_index("method")
+    table = Table([row["values"] for row in rows], columns=_entry("tables", name)["metrics"])
+    table.insert(0, "backbone", [row["backbone"] for row in rows])
+    table["source"] = [", ".join(row["sources"]) for row in rows]
+    table.index = pd.Index([row["method"] for row in rows], name="method")
     used = dict.fromkeys(letter for row in rows for letter in row["sources"])
     notes = [f"{row['method']}: {row['note']}" for row in rows if row["note"]]
     sources = "; ".join(f"{letter}: {published_sources()[letter]}" for letter in used)
@@ -95,16 +93,10 @@ def published_markdown(name: str) -> str:
     Raises:
         ValueError: no such table.
     """
-    rows, metrics = published_rows(name), _content()["tables"][name]["metrics"]
-    head = ["method", "backbone", *metrics, "source"]
-    lines = [f"| {' | '.join(head)} |", f"|{'|'.join(' --- ' for _ in head)}|"]
-    notes: list[str] = []
-    for row in rows:
-        mark = ""
-        if row["note"]:
-            notes.append(f"{len(notes) + 1}. {row['method']}: {row['note']}")
-            mark = f" ({len(notes)})"
-        shown = [value or "–" for value in row["values"]]
-        cells = [row["method"] + mark, row["backbone"], *shown, ", ".join(row["sources"])]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join([*lines, "", *notes])
+    rows, table = published_rows(name), published(name).replace("", "–").reset_index()
+    noted = [number for number, row in enumerate(rows) if row["note"]]
+    marks = {number: f" ({place})" for place, number in enumerate(noted, start=1)}
+    table["method"] += [marks.get(number, "") for number in range(len(rows))]
+    cells = [table.columns, ["---"] * table.shape[1], *table.to_numpy()]
+    notes = [f"{place}. {rows[n]['method']}: {rows[n]['note']}" for place, n in enumerate(noted, start=1)]
+    return "\n".join([*(f"| {' | '.join(row)} |" for row in cells), "", *notes])

@@ -26,6 +26,8 @@ from zscir.retrieval.ranking import Retrieved, require_targets, retrieve, score_
 from zscir.retrieval.scores import Scores
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from zscir.backbone import Backbone
     from zscir.benchmarks import Benchmark
     from zscir.inversion import Inversion
@@ -80,14 +82,7 @@ class Composition:
         return words
 
 
-def query_features(
-    backbone: Backbone,
-    benchmark: Benchmark,
-    method: str,
-    inversion: Inversion | None = None,
-    prompt: str | None = None,
-    **options: object,
-) -> Tensor:
+def query_features(backbone: Backbone, benchmark: Benchmark, *how: object, **options: object) -> Tensor:
     """Features of the queries [Q, D], float32 on the CPU, rows of length 1 in query order.
 
     A query with several wordings (FashionIQ, both orders) is the mean of their normalised features,
@@ -96,47 +91,39 @@ def query_features(
     Args:
         backbone: the frozen CLIP.
         benchmark: from `load_benchmark`.
-        method, inversion, prompt, options: as in `Composition`.
+        how, options: the settings of `Composition`, its method first.
 
     Raises:
         ValueError: what `Composition` refuses, or an image that cannot be read.
     """
-    how = Composition(method, inversion, prompt, **options)
-    if how.method == "text":
-        return _text_features(backbone, benchmark, how)
-    reference = reference_features(backbone, benchmark, how.preprocessing)  # [Q, D]
-    if how.method == "image":
+    chosen = Composition(*how, **options)
+    if chosen.method == "text":
+        return _text_features(backbone, benchmark, chosen)
+    unit = chosen.method != "inversion" or chosen.inversion.phi.unit_input  # networks of others
+    reference = reference_features(backbone, benchmark, chosen.preprocessing, unit)  # [Q, D]
+    if chosen.method == "image":
         return reference
-    if how.method == "inversion":
-        if not how.inversion.phi.unit_input:  # networks of others
-            reference = reference_features(backbone, benchmark, how.preprocessing, unit=False)
-        return inversion_features(backbone, benchmark, reference, how)
-    text = _text_features(backbone, benchmark, how)
-    if how.method == "slerp":
-        return slerp(reference, text, how.weight)
+    if chosen.method == "inversion":
+        return inversion_features(backbone, benchmark, reference, chosen)
+    text = _text_features(backbone, benchmark, chosen)
+    if chosen.method == "slerp":
+        return slerp(reference, text, chosen.weight)
     return F.normalize(reference + text, dim=-1)
 
 
-def evaluate(
-    backbone: Backbone,
-    benchmark: Benchmark,
-    method: str,
-    inversion: Inversion | None = None,
-    prompt: str | None = None,
-    **options: object,
-) -> Scores:
+def evaluate(backbone: Backbone, benchmark: Benchmark, *how: object, **options: object) -> Scores:
     """Encode, rank and score one method on one benchmark; the protocol says all that was chosen.
 
     Arguments and errors are those of `query_features`; a split without targets is refused before
     anything is encoded.
     """
-    how = Composition(method, inversion, prompt, **options)
+    chosen = Composition(*how, **options)
     require_targets(benchmark)
-    queries = query_features(backbone, benchmark, method, inversion, prompt, **options)
-    gallery = gallery_features(backbone, benchmark, how.preprocessing)
+    queries = query_features(backbone, benchmark, *how, **options)
+    gallery = gallery_features(backbone, benchmark, chosen.preprocessing)
     place = None if backbone.device.type == "cpu" else str(backbone.device)
     scores = score_features(benchmark, queries, gallery, device=place)
-    return replace(scores, protocol={**scores.protocol, **how.protocol(backbone, benchmark)})
+    return replace(scores, protocol={**scores.protocol, **chosen.protocol(backbone, benchmark)})
 
 
 def retrieve_files(
@@ -191,23 +178,24 @@ def network_words(inversion: Inversion) -> str:
     return f"{', '.join(known) or 'imported'} ({weights_hash(inversion.phi)[:16]})"
 
 
-def _wordings(benchmark: Benchmark, cleaning: str) -> tuple[list[str], Tensor]:
-    """All wordings of all queries, cleaned, and the query number of each [W]."""
-    texts = [clean_caption(text, cleaning) for query in benchmark.queries for text in query.text]
-    owners = [number for number, query in enumerate(benchmark.queries) for _ in query.text]
-    return texts, torch.tensor(owners, dtype=torch.long)
+def _mean_of_wordings(
+    benchmark: Benchmark, cleaning: str, encode: Callable[[Sequence[str], Tensor], Tensor]
+) -> Tensor:
+    """Features [Q, D]: the direction of the mean over a query's wordings, cleaned.
 
-
-def _mean_of_wordings(features: Tensor, owners: Tensor, count: int) -> Tensor:
-    """Sum [Q, D] of unit rows [W, D] by owner, normalised again: the mean's direction."""
-    summed = torch.zeros(count, features.shape[1]).index_add_(0, owners, features)
+    ``encode`` takes wordings and the query number of each [W], and gives their features [W, D], unit rows.
+    """
+    owned = [(number, text) for number, query in enumerate(benchmark.queries) for text in query.text]
+    texts = [clean_caption(text, cleaning) for _, text in owned]
+    owners = torch.tensor([number for number, _ in owned])
+    encoded = [encode(own, owners[start : start + len(own)]).float().cpu() for start, own in batches(texts)]
+    features = torch.cat(encoded)
+    summed = torch.zeros(len(benchmark.queries), features.shape[1]).index_add_(0, owners, features)
     return F.normalize(summed, dim=-1)
 
 
 def _text_features(backbone: Backbone, benchmark: Benchmark, how: Composition) -> Tensor:
-    texts, owners = _wordings(benchmark, how.cleaning)
-    features = torch.cat([backbone.encode_texts(batch).float().cpu() for _, batch in batches(texts)])
-    return _mean_of_wordings(features, owners, len(benchmark.queries))
+    return _mean_of_wordings(benchmark, how.cleaning, lambda texts, _: backbone.encode_texts(texts))
 
 
 @torch.no_grad()
@@ -218,13 +206,12 @@ def inversion_features(
 
     Such as those of masked references; rows must have the length that ``how.inversion.phi`` expects.
     """
-    texts, owners = _wordings(benchmark, how.cleaning)
     phi = how.inversion.phi.eval()
     place = next(phi.parameters()).device
     words = torch.cat([phi(batch.to(place)) for _, batch in batches(reference)])  # [Q, token width]
-    prompts = [compose_prompt(text, how.prompt or benchmark.prompt) for text in texts]
-    features = []
-    for start, batch in batches(prompts):
-        rows = owners[start : start + len(batch)].to(place)
-        features.append(backbone.encode_composed(batch, words[rows].to(backbone.device)).float().cpu())
-    return _mean_of_wordings(torch.cat(features), owners, len(benchmark.queries))
+
+    def encode(texts: Sequence[str], owners: Tensor) -> Tensor:
+        prompts = [compose_prompt(text, how.prompt or benchmark.prompt) for text in texts]
+        return backbone.encode_composed(prompts, words[owners.to(place)].to(backbone.device))
+
+    return _mean_of_wordings(benchmark, how.cleaning, encode)

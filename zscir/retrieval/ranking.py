@@ -71,7 +71,17 @@ def score_features(
     )
     if benchmark.ranked == "subset":
         ranks = Ranks(ranks.subset[:, None], ranks.subset, *ranks.within, ranks.within)
-    return _scores(benchmark, ranks)
+    found = np.where(ranks.targets >= 0, ranks.targets, np.iinfo(np.int64).max)
+    return Scores(
+        query_ids=tuple(query.id for query in benchmark.queries),
+        groups=tuple(query.group for query in benchmark.queries),
+        aspects=tuple(query.aspects for query in benchmark.queries),
+        values={name: metric_values(name, ranks) for name in benchmark.metrics},
+        ranks=found.min(axis=1),
+        subset_ranks=ranks.subset,
+        protocol={**benchmark.protocol, "ties": int(ranks.tied.sum()), "near ties": int(ranks.near.sum())},
+        strata=np.zeros(len(benchmark.queries), dtype=np.int64),
+    )
 
 
 def require_targets(benchmark: Benchmark) -> None:
@@ -104,10 +114,7 @@ def retrieve(
     _, scores = next(similarity_chunks(queries[row], gallery, excluded_rows(benchmark)[row]))
     query, found = benchmark.queries[query_index], scores[0]
     if benchmark.ranked == "subset":
-        candidates = gallery_rows(benchmark, [query.subset])[0]
-        others = np.ones(len(found), dtype=bool)
-        others[candidates] = False
-        found[others] = -np.inf
+        found[np.setdiff1d(np.arange(len(found)), gallery_rows(benchmark, [query.subset])[0])] = -np.inf
     best = top_k(found, k)
     rank = 0
     if query.targets:
@@ -140,17 +147,3 @@ def excluded_rows(benchmark: Benchmark) -> np.ndarray:
     if not benchmark.exclude_reference:
         return np.full(len(benchmark.queries), -1, dtype=np.int64)
     return np.array([benchmark.row.get(query.reference, -1) for query in benchmark.queries], dtype=np.int64)
-
-
-def _scores(benchmark: Benchmark, ranks: Ranks) -> Scores:
-    found = np.where(ranks.targets >= 0, ranks.targets, np.iinfo(np.int64).max)
-    return Scores(
-        query_ids=tuple(query.id for query in benchmark.queries),
-        groups=tuple(query.group for query in benchmark.queries),
-        aspects=tuple(query.aspects for query in benchmark.queries),
-        values={name: metric_values(name, ranks) for name in benchmark.metrics},
-        ranks=found.min(axis=1),
-        subset_ranks=ranks.subset,
-        protocol={**benchmark.protocol, "ties": int(ranks.tied.sum()), "near ties": int(ranks.near.sum())},
-        strata=np.zeros(len(benchmark.queries), dtype=np.int64),
-    )

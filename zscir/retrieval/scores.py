@@ -47,9 +47,8 @@ class Table(pd.DataFrame):
 
     def _repr_html_(self) -> str | None:
         shown, note = super()._repr_html_(), getattr(self, "note", "")
-        return (
-            f'{shown}<p class="protocol"><small>{html.escape(note)}</small></p>' if shown and note else shown
-        )
+        below = f'<p class="protocol"><small>{html.escape(note)}</small></p>'
+        return shown + below if shown and note else shown
 
 
 def protocol_line(protocol: Mapping[str, object]) -> str:
@@ -109,11 +108,8 @@ class Scores:
 
     def summary(self, level: float = 0.95) -> Table:
         """One row a metric: value in percent, its interval over queries, number of queries n."""
-        rows = []
-        for name, value in self.metrics.items():
-            low, high = self.interval(name, level)
-            rows.append({"metric": name, "value": value, "low": low, "high": high, "n": len(self.query_ids)})
-        return self._noted(pd.DataFrame(rows))
+        rows = [(m, value, *self.interval(m, level), len(self.ranks)) for m, value in self.metrics.items()]
+        return self._noted(pd.DataFrame(rows, columns=["metric", "value", "low", "high", "n"]))
 
     def __repr__(self) -> str:
         """The percentages, on one line."""
@@ -128,16 +124,12 @@ class Scores:
         """
         if by not in ("group", "aspect"):
             raise ValueError(f"by={by!r} is not one of 'group', 'aspect'")
-        kinds = [(group,) for group in self.groups] if by == "group" else self.aspects
-        members: dict[str, list[int]] = {}
-        for number, names in enumerate(kinds):
-            for name in names:
-                members.setdefault(name, []).append(number)
-        rows = [
-            {by: name, "n": len(own), **{m: 100 * v[own].mean() for m, v in self.values.items()}}
-            for name, own in members.items()
-        ]
-        return self._noted(pd.DataFrame(rows, columns=[by, "n", *self.values]))
+        kinds = list(self.groups if by == "group" else self.aspects)
+        rows = pd.DataFrame({by: kinds, **self.values}).explode(by).dropna(subset=by)
+        groups = rows.groupby(by, sort=False)[list(self.values)]
+        table = 100 * groups.mean()
+        table.insert(0, "n", groups.size())
+        return self._noted(table.reset_index())
 
     def part(self, group: str) -> Scores:
         """The scores of one group's queries alone: its own metrics, intervals and differences.
@@ -149,14 +141,14 @@ class Scores:
         if not len(rows):
             raise ValueError(f"group={group!r} is not one of {', '.join(dict.fromkeys(self.groups))}")
         return Scores(
-            query_ids=tuple(self.query_ids[row] for row in rows),
-            groups=(group,) * len(rows),
-            aspects=tuple(self.aspects[row] for row in rows),
-            values={name: value[rows] for name, value in self.values.items()},
-            ranks=self.ranks[rows],
-            subset_ranks=self.subset_ranks[rows],
-            protocol=self.protocol | {"group": group},
-            strata=np.unique(self.strata[rows], return_inverse=True)[1],
+            tuple(self.query_ids[row] for row in rows),
+            (group,) * len(rows),
+            tuple(self.aspects[row] for row in rows),
+            {name: value[rows] for name, value in self.values.items()},
+            self.ranks[rows],
+            self.subset_ranks[rows],
+            self.protocol | {"group": group},
+            np.unique(self.strata[rows], return_inverse=True)[1],
         )
 
     def _noted(self, frame: pd.DataFrame) -> Table:
