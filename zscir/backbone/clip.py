@@ -15,7 +15,7 @@ import difflib
 import platform
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import open_clip
@@ -28,11 +28,13 @@ from torch import Tensor, nn
 from zscir.backbone.text_tower import composed_ends, has_usual_blocks, run_blocks
 from zscir.backbone.weights import (
     POCKET_WEIGHTS,
+    assume,
     build_model,
     cam_layers_of,
     load_weights,
     read_architecture,
     read_folder,
+    read_weights,
     save_backbone,
     weights_hash,
 )
@@ -66,6 +68,7 @@ class Backbone:
             averaged); empty when unknown.
         cam_method, cam_target: how `zscir.regions.noun_cams` makes maps unless told otherwise.
         precision: "fp32", or "bf16" (both towers run under autocast; results are float32 either way).
+        assumed: what a weights file did not tell, activation and preprocessing, and what was taken; or "".
     """
 
     name: str
@@ -84,6 +87,7 @@ class Backbone:
     cam_method: str
     cam_target: str
     precision: str = "fp32"
+    assumed: str = ""
 
     @property
     def logit_scale(self) -> float:
@@ -246,7 +250,11 @@ class Backbone:
 
 
 def load_backbone(
-    name: str = "pocket", pretrained: str | None = None, device: str | None = None, precision: str = "fp32"
+    name: str = "pocket",
+    pretrained: str | None = None,
+    device: str | None = None,
+    precision: str = "fp32",
+    quick_gelu: bool | None = None,
 ) -> Backbone:
     """A frozen CLIP by name.
 
@@ -254,14 +262,17 @@ def load_backbone(
         name: "pocket" (shipped with the package); a folder with ``open_clip_config.json`` and weights; or an
             open_clip architecture such as "ViT-L-14".
         pretrained: for architectures only: an open_clip tag, a weights file, or "random" (seeded, for tests).
-            Weights that were trained with QuickGELU (OpenAI's) get it, whatever the architecture says.
+            A tag knows its activation and preprocessing. For a file both are assumed: those that all
+            published tags of the architecture share, QuickGELU also for files in OpenAI's form; what was
+            assumed stands in ``assumed`` and in every protocol.
         device: "cpu", "cuda", ...; by default the GPU when there is one.
         precision: "fp32", or "bf16" for autocast on devices that compute in bfloat16.
+        quick_gelu: the activation of a weights file's towers, QuickGELU or GELU, where it is known.
 
     Raises:
         FileNotFoundError: the folder or its files are missing.
-        ValueError: an unknown name, tag or precision, "bf16" where it would be emulated, or a text tower we
-            cannot compose prompts in.
+        ValueError: an unknown name, tag or precision, "bf16" where it would be emulated, a text tower we
+            cannot compose prompts in, or a file that holds no weights, damaged ones or another tower's.
     """
     if precision not in PRECISIONS:
         raise ValueError(f"precision must be one of {PRECISIONS}, got {precision!r}")
@@ -271,7 +282,7 @@ def load_backbone(
             f"precision is 'bf16', but this {device} has no bfloat16: emulated, it is about ten times slower "
             "than fp32; legal here: fp32"
         )
-    known = open_clip.list_models()
+    known, assumed = open_clip.list_models(), ""
     if name.replace("/", "-") in known:
         config, weights = read_architecture(name.replace("/", "-"), pretrained)
     elif name != "pocket" and not Path(name).expanduser().is_dir():
@@ -285,10 +296,15 @@ def load_backbone(
         )
     else:
         config, weights = read_folder(POCKET_WEIGHTS if name == "pocket" else Path(name).expanduser())
+    state, openai = ({}, False) if weights is None else read_weights(weights)
+    if pretrained and weights == Path(pretrained).expanduser():
+        assumed = assume(config, name.replace("/", "-"), openai, quick_gelu)
+    elif quick_gelu is not None:
+        raise ValueError(f"quick_gelu must be None where no weights file is named, got {quick_gelu!r}")
     model = build_model(config["model_cfg"])
     if weights is not None:
-        load_weights(model, weights)
-    return make_backbone(name, model, config, device=device, precision=precision)
+        load_weights(model, state, weights)
+    return replace(make_backbone(name, model, config, device=device, precision=precision), assumed=assumed)
 
 
 def has_bf16(device: torch.device) -> bool:

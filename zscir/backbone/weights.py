@@ -9,18 +9,30 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
+from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
 
 import open_clip
 import torch
-from safetensors.torch import save_file
-from torch import nn
+from open_clip.convert import convert_state_dict
+from open_clip.model import convert_to_custom_text_state_dict, resize_pos_embed, resize_text_pos_embed
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
 
 from zscir.storage.whole import written_whole
 
 CONFIG_FILE = "open_clip_config.json"
 POCKET_WEIGHTS = Path(__file__).parents[1] / "pocket" / "weights"
+#: How files begin that are no weights, and what they are.
+_NO_WEIGHTS = {
+    b"version https://git-lfs": "a Git-LFS pointer (`git lfs pull` fetches the file)",
+    b"<": "a web page",
+    b"": "empty",
+}
+#: Where training checkpoints keep their weights.
+_WRAPPERS = ("state_dict", "model_state_dict", "model", "module")
+_OPENAI_SIZES = ("input_resolution", "context_length", "vocab_size")
 # Looked for in this order: ours, then the names that open_clip and the model hub use.
 WEIGHT_FILES = (
     "pocket.safetensors",
@@ -53,12 +65,69 @@ def build_model(model_cfg: dict, seed: int = 0) -> nn.Module:
         return model_class(**cfg)
 
 
-def load_weights(model: nn.Module, path: Path) -> None:
-    """Load a weights file into ``model`` (strict); half precision becomes the model's float32.
+def read_weights(path: Path) -> tuple[dict[str, Tensor], bool]:
+    """Tensors of a weights file by name, and whether it has OpenAI's form: an archive, or their sizes in it.
 
-    Understood is what open_clip reads: safetensors, a PyTorch state dict, OpenAI's TorchScript archives.
+    Understood are safetensors, a PyTorch state dict, alone or in a training checkpoint, and OpenAI's
+    TorchScript archives.
+
+    Raises:
+        ValueError: the file is empty, cut short, a page, a pointer or anything else than weights, or a weight
+            is no finite number.
     """
-    open_clip.load_checkpoint(model, str(path), weights_only=not is_torchscript(path))
+    with path.open("rb") as file:
+        head = file.read(64)
+    for start, what in _NO_WEIGHTS.items():
+        if head.lstrip().lower().startswith(start) and (start or not head):
+            raise ValueError(f"{path} is {what}, not weights")
+    try:
+        if path.suffix == ".safetensors":
+            found = load_file(path)
+        elif is_torchscript(path):
+            found = torch.jit.load(path, map_location="cpu").state_dict()
+        else:
+            found = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # damaged bytes can raise anything, with advice that nobody should follow
+        raise ValueError(f"{path} is cut short, or no weights file ({type(error).__name__})") from None
+    while wrapped := next((key for key in _WRAPPERS if isinstance(_entry(found, key), Mapping)), None):
+        found = found[wrapped]
+    state = dict(found) if isinstance(found, Mapping) else {}
+    for prefix in ("module.", "_orig_mod.", "module."):
+        if state and all(str(key).startswith(prefix) for key in state):
+            state = {key.removeprefix(prefix): value for key, value in state.items()}
+    sizes = [state.pop(key) for key in _OPENAI_SIZES if key in state]
+    if not state or not all(isinstance(value, Tensor) for value in state.values()):
+        raise ValueError(f"{path} holds no weights by name; its entries are {list(state)[:8]}")
+    if broken := [key for key, value in state.items() if not value.isfinite().all()]:
+        raise ValueError(f"{path} has weights that are not finite: {', '.join(broken[:8])}")
+    return state, bool(sizes) or is_torchscript(path)
+
+
+def _entry(found: object, key: str) -> object:
+    return found.get(key) if isinstance(found, Mapping) else None
+
+
+def load_weights(model: nn.Module, state: dict[str, Tensor], path: Path) -> None:
+    """Load what `read_weights` gave into ``model`` (strict); half precision becomes the model's float32.
+
+    Raises:
+        ValueError: the weights of ``path`` are those of another architecture.
+    """
+    try:
+        state = convert_state_dict(model, dict(state))
+        if "positional_embedding" in state and not hasattr(model, "positional_embedding"):
+            state = convert_to_custom_text_state_dict(state)
+        for key in ("logit_scale", "logit_bias"):  # a number, or one of one
+            if key in state and getattr(model, key, None) is not None:
+                state[key] = state[key].reshape(getattr(model, key).shape)
+        if getattr(model, "logit_bias", None) is not None:
+            state.setdefault("logit_bias", torch.zeros_like(state["logit_scale"]))
+        resize_pos_embed(state, model)
+        resize_text_pos_embed(state, model)
+        model.load_state_dict(state)
+    except (RuntimeError, KeyError, AssertionError, AttributeError) as error:
+        said = " ".join(str(error).split())[:300]
+        raise ValueError(f"{path} holds weights of another architecture: {said}") from error
 
 
 def read_folder(folder: Path) -> tuple[dict, Path]:
@@ -93,22 +162,47 @@ def read_architecture(name: str, pretrained: str | None) -> tuple[dict, Path | N
     config = {"model_cfg": open_clip.get_model_config(name), "preprocess_cfg": {}}
     if pretrained == "random":
         return config, None
-    tag = open_clip.get_pretrained_cfg(name, pretrained) if pretrained else {}
-    if tag:
-        weights, quick_gelu = Path(open_clip.download_pretrained(tag)), tag.get("quick_gelu", False)
-        config["preprocess_cfg"] = {key: value for key, value in tag.items() if key in ("mean", "std")}
-        config["preprocess_cfg"] |= {k: tag[k] for k in ("interpolation", "resize_mode") if tag.get(k)}
-    elif pretrained and Path(pretrained).expanduser().is_file():
-        weights = Path(pretrained).expanduser()
-        quick_gelu = is_torchscript(weights)  # the form in which OpenAI published its weights
-    else:
-        tags = open_clip.list_pretrained_tags_by_model(name)
-        raise ValueError(
-            f"pretrained for {name} must be one of {tags}, a weights file, or 'random', got {pretrained!r}"
-        )
-    if quick_gelu:
-        config["model_cfg"]["quick_gelu"] = True
-    return config, weights
+    if tag := open_clip.get_pretrained_cfg(name, pretrained) if pretrained else {}:
+        config["preprocess_cfg"] = _preprocessing(tag)
+        config["model_cfg"] |= {"quick_gelu": True} if tag.get("quick_gelu", False) else {}
+        return config, Path(open_clip.download_pretrained(tag))
+    if pretrained and (file := Path(pretrained).expanduser()).is_file():
+        return config, file
+    tags = open_clip.list_pretrained_tags_by_model(name)
+    raise ValueError(
+        f"pretrained for {name} must be one of {tags}, a weights file, or 'random', got {pretrained!r}"
+    )
+
+
+def assume(config: dict, name: str, openai: bool, quick_gelu: bool | None = None) -> str:
+    """Fill in what a weights file does not tell, activation and preprocessing; in words, with the reason.
+
+    Args:
+        config: as `read_architecture` gives it; changed.
+        name: the architecture.
+        openai: whether the file has OpenAI's form (`read_weights`).
+        quick_gelu: the activation, where the caller knows it.
+    """
+    known = [open_clip.get_pretrained_cfg(name, tag) for tag in open_clip.list_pretrained_tags_by_model(name)]
+    own, why = bool(config["model_cfg"].get("quick_gelu")), "as the architecture"
+    if quick_gelu is not None:
+        own, why = quick_gelu, "as asked"
+    elif not own and openai:
+        own, why = True, "as OpenAI's files"
+    elif not own and known and all(tag.get("quick_gelu") for tag in known):
+        own, why = True, "as every published tag"
+    if own != bool(config["model_cfg"].get("quick_gelu")):
+        config["model_cfg"]["quick_gelu"] = own
+    ways = [_preprocessing(tag) for tag in known] or [{}]
+    shared = all(way == ways[0] for way in ways) and bool(known)
+    config["preprocess_cfg"] = ways[0] if shared else {}
+    said = "every published tag" if shared else "OpenAI's"
+    return f"{'QuickGELU' if own else 'GELU'}, {why}; preprocessing as {said}"
+
+
+def _preprocessing(tag: dict) -> dict:
+    """What a published tag says of preprocessing."""
+    return {key: tag[key] for key in ("mean", "std", "interpolation", "resize_mode") if tag.get(key)}
 
 
 def save_backbone(model: nn.Module, config: dict, folder: str | Path) -> Path:

@@ -70,6 +70,7 @@ class Composition:
         words = {
             "method": self.method,
             "backbone": f"{backbone.name} ({backbone.fingerprint})",
+            **({"weights": backbone.assumed} if backbone.assumed else {}),
             "precision": backbone.precision,
             "preprocessing": f"{self.preprocessing}, {backbone.image_size} px",
             "cleaning": self.cleaning,
