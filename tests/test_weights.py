@@ -48,8 +48,10 @@ def openai_form(state):
         lambda state: state | SIZES,
         lambda state: {"epoch": 3, "state_dict": {f"module.{k}": v for k, v in openai_form(state).items()}},
         lambda state: {"model": openai_form(state), "optimizer": {"lr": 0.1}},
+        lambda state: {f"module._orig_mod.{k}": v for k, v in openai_form(state).items()},
+        lambda state: {f"model.{k}": v for k, v in state.items()} | SIZES,
     ],
-    ids=["tensors", "numbers", "checkpoint", "model"],
+    ids=["tensors", "numbers", "checkpoint", "model", "compiled", "lightning"],
 )
 def test_openais_form_gets_quickgelu(tiny, tmp_path, wrap):
     model, state = tiny

@@ -32,6 +32,8 @@ _NO_WEIGHTS = {
 }
 #: Where training checkpoints keep their weights.
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "module")
+#: What trainers put before every name.
+_PREFIXES = ("module.", "_orig_mod.", "model.")
 _OPENAI_SIZES = ("input_resolution", "context_length", "vocab_size")
 # Looked for in this order: ours, then the names that open_clip and the model hub use.
 WEIGHT_FILES = (
@@ -92,10 +94,10 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], bool]:
     while wrapped := next((key for key in _WRAPPERS if isinstance(_entry(found, key), Mapping)), None):
         found = found[wrapped]
     state = dict(found) if isinstance(found, Mapping) else {}
-    for prefix in ("module.", "_orig_mod.", "module."):
-        if state and all(str(key).startswith(prefix) for key in state):
-            state = {key.removeprefix(prefix): value for key, value in state.items()}
     sizes = [state.pop(key) for key in _OPENAI_SIZES if key in state]
+    while prefix := next((p for p in _PREFIXES if state and all(str(k).startswith(p) for k in state)), None):
+        state = {key.removeprefix(prefix): value for key, value in state.items()}
+    sizes += [state.pop(key) for key in _OPENAI_SIZES if key in state]
     if not state or not all(isinstance(value, Tensor) for value in state.values()):
         raise ValueError(f"{path} holds no weights by name; its entries are {list(state)[:8]}")
     if broken := [key for key, value in state.items() if not value.isfinite().all()]:
