@@ -1,8 +1,12 @@
 """Grids of what was found, and curves of results, show what they are given."""
 
+import warnings
+
 import matplotlib
 import numpy as np
 import pytest
+import torch
+from matplotlib.text import Text
 from PIL import Image
 from test_figures_results import legend_of, scores_of
 from test_retrieval import random_scores, small_benchmark
@@ -10,9 +14,10 @@ from test_retrieval import random_scores, small_benchmark
 from zscir.analysis.conflicts import conflict_table
 from zscir.benchmarks import Benchmark, Query
 from zscir.figures import style
+from zscir.figures.masking import pair_panels
 from zscir.figures.pictures import found_files, retrieved_grid, wins_and_losses
 from zscir.figures.results import conflict_curves, recall_curves
-from zscir.figures.style import FRAMES, metric_name, new_figure
+from zscir.figures.style import FRAMES, drawable, label_rows, metric_name, new_figure, wrapped
 from zscir.retrieval.comparison import largest_changes, recall_table
 from zscir.retrieval.ranking import Retrieved
 
@@ -157,3 +162,40 @@ def test_letters_that_another_font_has_are_drawn_with_it(monkeypatch):
     style.write_plainly([axes[0, 0].xaxis.label])
     assert axes[0, 0].xaxis.label.get_fontfamily() == [style.FONT, "Liberation Sans"]
     assert axes[0, 0].get_xlabel() == "γ"
+
+
+def test_bytes_and_control_characters_are_drawn_wherever_they_stand():
+    figure, axes = new_figure(1, 2)
+    for words in ("caf\udce9", "a\x07b", "$\\price$"):
+        label_rows(axes[0, 0], [words, "b"])
+        axes[0, 1].set(xlabel=words, title=words)
+        with warnings.catch_warnings(action="error"):
+            drawn(figure)
+        assert axes[0, 0].get_yticklabels()[0].get_text() == axes[0, 1].get_xlabel() == drawable(words)
+        assert not axes[0, 0].get_yticklabels()[0].get_parse_math() or "$" not in words
+
+
+def test_long_words_are_shortened_and_the_pictures_keep_their_size(tmp_path):
+    names = ["a_file_name_of_more_than_thirty_letters.png", "short.png", "r.png"]
+    for name in names:
+        Image.new("RGB", (8, 8)).save(tmp_path / name)
+    found = Retrieved([str(tmp_path / name) for name in names[:2]], np.array([0.5, 0.4]))
+    heights = []
+    for wish in ("is red", "word " * 300, "x" * 900):
+        figure = found_files(tmp_path / "r.png", wish, found)
+        drawn(figure)
+        for text in [text for text in figure.findobj(Text) if text.get_text()]:
+            box = text.get_window_extent()
+            assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= figure.bbox.x1 and box.y1 <= figure.bbox.y1
+        heights.append(figure.axes[1].get_window_extent().height)
+    assert max(heights) - min(heights) < 5
+    assert [axis.get_xlabel() for axis in figure.axes[1:3]] == ["1  a_file_name_of…", "2  short.png"]
+    assert max(map(len, wrapped("牧" * 100, 20).splitlines())) <= 11
+
+
+def test_long_captions_stay_below_their_pictures(tiny_backbone):
+    pixels = tiny_backbone.preprocess(Image.new("RGB", (32, 32), "red"))
+    figure = pair_panels(tiny_backbone, pixels, torch.ones(32, 32).bool(), "a red dog " * 30, "a *")
+    drawn(figure)
+    box = figure.axes[0].xaxis.label.get_window_extent()
+    assert 0 <= box.x0 and box.x1 <= figure.bbox.x1 / 2 and box.y0 >= 0

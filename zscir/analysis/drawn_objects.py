@@ -196,6 +196,5 @@ def _judgement(pairs: Pairs, row: int, lemma: str) -> str:
 
 
 def _found(start: int, end: int, nouns: Sequence[Noun]) -> str:
-    if any((noun.start, noun.end) == (start, end) for noun in nouns):
-        return "exactly"
-    return "in a longer noun" if any(noun.start <= start and end <= noun.end for noun in nouns) else "no"
+    around = [(noun.start, noun.end) for noun in nouns if noun.start <= start and end <= noun.end]
+    return "exactly" if (start, end) in around else "in a longer noun" if around else "no"

@@ -74,14 +74,10 @@ def reason(reference: Scene, target: Scene, answer: Scene) -> str:
     kept = [aspect for aspect in ASPECTS if aspect not in asked]
     missed = [aspect for aspect in asked if not agree(aspect, answer, target)]
     lost = [aspect for aspect in kept if not agree(aspect, answer, target)]
-    if not missed and not lost:
-        return REASONS[1]
-    if missed and lost:
-        return REASONS[7]
     if missed:
         ignored = all(agree(aspect, answer, reference) for aspect in asked)
-        return REASONS[2] if ignored else REASONS[3]
-    return REASONS[4 + ASPECTS.index(lost[0])]
+        return REASONS[7] if lost else REASONS[2] if ignored else REASONS[3]
+    return REASONS[4 + ASPECTS.index(lost[0])] if lost else REASONS[1]
 
 
 def reasons(benchmark: Benchmark, scenes: Mapping[str, Scene], answers: Sequence[str]) -> list[str]:
@@ -100,12 +96,11 @@ def reasons(benchmark: Benchmark, scenes: Mapping[str, Scene], answers: Sequence
         raise ValueError(f"answers has {len(answers)} entries for {len(benchmark.queries)} queries")
     named = []
     for query, answer in zip(benchmark.queries, answers, strict=True):
-        if unknown := [name for name in (query.reference, query.targets[0], answer) if name not in scenes]:
+        names = (query.reference, query.targets[0], answer)
+        if unknown := [name for name in names if name not in scenes]:
             raise ValueError(f"scenes says nothing of image {unknown[0]!r}")
-        if answer in query.targets:
-            named.append(REASONS[0])
-        else:
-            named.append(reason(scenes[query.reference], scenes[query.targets[0]], scenes[answer]))
+        found = answer in query.targets
+        named.append(REASONS[0] if found else reason(*(scenes[name] for name in names)))
     return named
 
 

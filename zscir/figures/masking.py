@@ -15,8 +15,17 @@ from torch import Tensor
 
 from zscir.analysis.drawn_objects import JUDGEMENTS, DrawnObjects
 from zscir.backbone import Backbone
-from zscir.figures.pictures import show_picture
-from zscir.figures.style import MAP_COLOURS, PALETTE, WIDTH, label_rows, legend_above, new_figure
+from zscir.figures.pictures import depth_of, show_picture, write_title
+from zscir.figures.style import (
+    LINE,
+    MAP_COLOURS,
+    PALETTE,
+    WIDTH,
+    label_rows,
+    legend_above,
+    new_figure,
+    wrapped,
+)
 from zscir.nouns import Noun
 from zscir.regions import keep_mask, mask_image
 from zscir.regions.masks import expand_mask
@@ -72,8 +81,7 @@ def cam_panels(backbone: Backbone, pixels: Tensor, cams: Mapping[str, Tensor], c
         _show_map(axis, picture, cam, noun)
     if cams:
         figure.colorbar(axes[0, -1].images[-1], ax=axes[0, -1], fraction=0.05, label="map")
-    if caption:
-        figure.suptitle(f"“{caption}”", fontsize=10)
+    write_title(figure, f"“{caption}”" if caption else "")
     return figure
 
 
@@ -141,9 +149,10 @@ def pair_panels(
     backbone: Backbone, pixels: Tensor, keep: Tensor, caption: str, masked: str, fill: str = "mean"
 ) -> Figure:
     """A pair and its masked pair: picture and caption, masked picture and masked caption."""
-    figure, axes = new_figure(1, 2, height=WIDTH / 3.2 + 0.5)
-    show_picture(axes[0, 0], to_picture(backbone, pixels), f"“{caption}”")
-    show_picture(axes[0, 1], masked_picture(backbone, pixels, keep, fill), f"“{masked}”")
+    below = [wrapped(f"“{words}”", 54) for words in (caption, masked)]
+    figure, axes = new_figure(1, 2, height=WIDTH / 3.2 + 0.5 + (depth_of(below) - 1) * LINE)
+    show_picture(axes[0, 0], to_picture(backbone, pixels), below[0])
+    show_picture(axes[0, 1], masked_picture(backbone, pixels, keep, fill), below[1])
     return figure
 
 

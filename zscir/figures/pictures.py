@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from PIL import ExifTags, Image, ImageOps
 
 from zscir.benchmarks import Benchmark, Query
 from zscir.benchmarks.images import open_image
-from zscir.figures.style import FRAMES, LINE, WIDTH, new_figure
+from zscir.figures.style import FRAMES, LINE, WIDTH, new_figure, wrapped
 from zscir.retrieval.ranking import Retrieved
 from zscir.storage.pictures import OWN_SOFTWARE, picture_suffixes
 from zscir.storage.whole import written_whole
@@ -47,13 +46,12 @@ def picture_grid(
         if value is not None and len(value) != len(images):
             raise ValueError(f"{name} has {len(value)} entries for {len(images)} images")
     width = max(12, round(105 / columns))
-    wrapped = [textwrap.fill(text, width, break_long_words=False) for text in texts or [""] * len(images)]
-    lines = depth_of(wrapped) if texts else 0
+    below = [wrapped(text, width, 12) for text in texts or [""] * len(images)]
+    lines = depth_of(below) if texts else 0
     figure, axes = _cells(len(images), columns, WIDTH / columns + lines * LINE)
-    for axis, image, text, role in zip(axes, images, wrapped, roles or [""] * len(images), strict=True):
+    for axis, image, text, role in zip(axes, images, below, roles or [""] * len(images), strict=True):
         show_picture(axis, image, text, role)
-    if title:
-        _title(figure, title)
+    write_title(figure, title)
     return figure
 
 
@@ -97,7 +95,7 @@ def set_of_six(benchmark: Benchmark, query_index: int) -> Figure:
 
 def query_examples(benchmark: Benchmark, rows: Sequence[int], columns: int = 3) -> Figure:
     """Queries with their answers: group, reference and target side by side, relative caption below."""
-    texts = [textwrap.fill(f"“{benchmark.queries[row].text[0]}”", 36) for row in rows]
+    texts = [wrapped(f"“{benchmark.queries[row].text[0]}”", 36) for row in rows]
     figure, axes = _cells(len(rows), columns, WIDTH / columns / 2 + (1 + depth_of(texts)) * LINE)
     for axis, row, text in zip(axes, rows, texts, strict=True):
         query = benchmark.queries[row]
@@ -131,7 +129,7 @@ def rankings(benchmark: Benchmark, query_index: int, found: Mapping[str, Sequenc
         axis.set_title(str(title), fontsize=9, loc="center")
     axes[0, -1].set_axis_on()
     show_picture(axes[0, -1], benchmark.open_image(query.targets[0]), role="target")
-    _title(figure, _quoted(query))
+    write_title(figure, _quoted(query))
     return figure
 
 
@@ -185,7 +183,7 @@ def wins_and_losses(
 def found_files(image: str | Path, text: str, found: Retrieved) -> Figure:
     """The reference with its wish, then the files of a folder that were found, best first."""
     images = [open_image(Path(name), upright=True) for name in (image, *found.ids)]
-    names = [f"{place}  {textwrap.shorten(Path(name).name, 18)}" for place, name in enumerate(found.ids, 1)]
+    names = [f"{place}  {wrapped(Path(name).name, 15, 1)}" for place, name in enumerate(found.ids, 1)]
     roles = ["reference", *[""] * len(names)]
     return picture_grid(images, ["reference", *names], columns=6, roles=roles, title=f"“{text}”")
 
@@ -235,7 +233,7 @@ def _answer_grid(
         show_picture(row[0], picture, text, "reference")
         _show_answers(row[1:], benchmark, query, found.ids, numbered=True)
         note = f"  ({notes[number]})" if notes.get(number) else ""
-        _write_above(row[0], textwrap.fill(f"“{query.text[0]}”{note}", 92))
+        _write_above(row[0], wrapped(f"“{query.text[0]}”{note}", 92, 3))
     return figure
 
 
@@ -252,9 +250,12 @@ def _show_answers(
         show_picture(axis, benchmark.open_image(ids[place]), text, role)
 
 
-def _title(figure: Figure, text: str) -> None:
-    """People's words above a figure: many of them become four lines."""
-    figure.suptitle(textwrap.fill(textwrap.shorten(text, 330, placeholder=" …"), 82), fontsize=10)
+def write_title(figure: Figure, text: str) -> None:
+    """People's words above a figure, if there are any: at most four lines, for which the figure grows."""
+    if text:
+        text = wrapped(text, 82)
+        figure.set_figheight(figure.get_figheight() + (depth_of([text]) - 1) * LINE)
+        figure.suptitle(text, fontsize=10)
 
 
 def _quoted(query: Query) -> str:

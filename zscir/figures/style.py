@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import io
 import re
+import textwrap
+import unicodedata
 import warnings
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -86,15 +88,15 @@ class PageFigure(Figure):
 def write_plainly(texts: Sequence[Text]) -> None:
     """Prepare captions and names of files, which may hold anything, to be drawn as they were written.
 
-    A dollar begins no formula, but in the book's own (`OWN_FORMULAS`). Bytes that are no UTF-8 become a
-    question mark. Letters that the style's font lacks are taken from an installed one that has them; those
-    that no font has become ``[...]``, and one warning tells how many there are.
+    A dollar begins no formula, but in the book's own (`OWN_FORMULAS`); what is not `drawable` goes. Letters
+    that the style's font lacks are taken from an installed one that has them; those that no font has become
+    ``[...]``, and one warning tells how many there are.
     """
     lost: set[str] = set()
     for text in texts:
         if "$" in text.get_text() and not any(mark in text.get_text() for mark in OWN_FORMULAS):
             text.set_parse_math(False)
-        said = text.get_text().encode("utf-8", "replace").decode("utf-8")
+        said = drawable(text.get_text())
         fonts = {letter: _font_with(ord(letter)) for letter in sorted(set(said)) if ord(letter) > 0x24F}
         if others := dict.fromkeys(name for name in fonts.values() if name not in (FONT, "")):
             text.set_fontfamily([FONT, *others])
@@ -106,6 +108,29 @@ def write_plainly(texts: Sequence[Text]) -> None:
     if lost:
         said = f"no font of this machine has {len(lost)} of the letters, [...] stands for them"
         warnings.warn(said, stacklevel=2)
+
+
+def drawable(text: str) -> str:
+    """A text without what no font draws: bytes that are no UTF-8 become ?, control characters spaces.
+
+    >>> drawable("caf\\udce9 \\x07 $5")
+    'caf?   $5'
+    """
+    return re.sub(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", " ", text.encode("utf-8", "replace").decode("utf-8"))
+
+
+def wrapped(text: str, width: int, most: int = 4) -> str:
+    """A text in lines of ``width`` letters, wide ones (as the Chinese) counted twice; … after ``most`` lines.
+
+    >>> wrapped("a dog on a red sofa", 8, most=2)
+    'a dog on\\na red…'
+    """
+    wide = sum(unicodedata.east_asian_width(letter) in "WF" for letter in text)
+    width = max(2, width * len(text) // max(1, len(text) + wide))
+    lines = textwrap.wrap(text, width)
+    if len(lines) > most:
+        lines[most - 1 :] = [f"{lines[most - 1][: width - 1]}…"]
+    return "\n".join(lines)
 
 
 @lru_cache(maxsize=4096)
@@ -184,7 +209,8 @@ def legend_above(figure: Figure, columns: int = 3) -> None:
 
 def label_rows(axis: Axes, labels: Sequence[object]) -> None:
     """Texts along the left side, the first on top, and no line across them."""
-    axis.set(yticks=range(len(labels)), yticklabels=map(str, labels), ylim=(len(labels) - 0.5, -0.5))
+    texts = [drawable(str(label)) for label in labels]
+    axis.set(yticks=range(len(labels)), yticklabels=texts, ylim=(len(labels) - 0.5, -0.5))
     axis.grid(False, axis="y")
 
 

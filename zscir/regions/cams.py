@@ -111,9 +111,7 @@ def fast_maps(
 
 def _above(visual: VisionTransformer, tokens: Tensor, first: int) -> Tensor:
     """Features [B, D], not normalised, of tokens [B, T, W] that enter a block."""
-    for block in visual.transformer.resblocks[first:]:
-        tokens = block(tokens)
-    return pooled(visual, tokens)
+    return pooled(visual, nn.Sequential(*visual.transformer.resblocks[first:])(tokens))
 
 
 def _watched(
@@ -146,10 +144,7 @@ def class_token_tail(model: nn.Module, layers: Sequence[str]) -> bool:
 @torch.no_grad()
 def _below_last(visual: VisionTransformer, pixels: Tensor) -> Tensor:
     """The tokens [B, T, W] that enter the last block."""
-    tokens = visual._embeds(pixels)
-    for block in visual.transformer.resblocks[:-1]:
-        tokens = block(tokens)
-    return tokens
+    return nn.Sequential(*visual.transformer.resblocks[:-1])(visual._embeds(pixels))
 
 
 def _through_class_token(visual: VisionTransformer, tokens: Tensor) -> tuple[Tensor, list[Tensor]]:
