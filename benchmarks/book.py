@@ -11,21 +11,19 @@ Packages come from where pip finds them; nothing else should run on the machine.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
 from pathlib import Path
+
+from records import AVX2, today, write
 
 from zscir.book.record import chapter_records
 from zscir.storage.paths import REPO
 from zscir.storage.provenance import commit_of
 
-#: Any machine as the reference machine.
-AVX2 = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}
 #: What would lead the clone back to the checkout that it comes from.
 _STRANGE = ("PYTHONPATH", "ZSCIR_ARTIFACTS", "VIRTUAL_ENV", "MAKEFLAGS", "MAKELEVEL")
 
@@ -45,7 +43,7 @@ def summary(chapters: list[dict], install: float, build: float) -> dict:
     seconds = {record["chapter"]: record["seconds"] for record in chapters}
     peaks = [record["peak_memory"] for record in chapters if record["peak_memory"] is not None]
     return {
-        "date": datetime.now(UTC).date().isoformat(),
+        "date": today(),
         "machine": chapters[-1]["machine"],
         "profile": chapters[-1]["profile"],
         "commit": chapters[-1]["commit"],
@@ -82,10 +80,7 @@ def main() -> None:
         print("Only what is committed is cloned; there are uncommitted changes.", file=sys.stderr)
     env = {name: value for name, value in os.environ.items() if name not in _STRANGE}
     record = measure(args.profile, env | ({} if args.own_instructions else AVX2))
-    text = json.dumps(record, indent=1)
-    print(text)
-    if args.out is not None:
-        args.out.write_text(text + "\n", encoding="utf-8")
+    write(record, args.out)
 
 
 if __name__ == "__main__":

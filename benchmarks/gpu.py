@@ -15,9 +15,9 @@ import time
 from pathlib import Path
 
 import torch
+from records import today, write
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
-from training import today, write
 
 from zscir.backbone import Backbone, load_backbone
 from zscir.inversion import TrainConfig

@@ -10,22 +10,20 @@ AVX2 alone there is nothing to compare, and the script says so.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import subprocess
 import sys
 import tempfile
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import torch
+from records import AVX2, today, write
 
 from zscir.book.record import recorded_values
 from zscir.storage.paths import REPO
 from zscir.storage.provenance import machine, versions
 
-AVX2 = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}
 #: Numbers that the chapter glues.
 GLUED = ("masked pairs", "Pic2Word")
 
@@ -70,16 +68,13 @@ def main() -> None:
     record = {
         "what": f"a retrained network's Recall@1: largest difference between AVX2 and {own}, and standard "
         f"deviation between {args.seeds} seeds, in points: {', '.join(said)}",
-        "date": datetime.now(UTC).date().isoformat(),
+        "date": today(),
         "machine": machine() | {"instruction_set": f"AVX2 and {own}"},
         "versions": versions(["torch", "open_clip_torch"]),
         "profile": args.profile,
         "Recall@1": moved,
     }
-    text = json.dumps(record, indent=1)
-    print(text)
-    if args.out is not None:
-        args.out.write_text(text + "\n", encoding="utf-8")
+    write(record, args.out)
 
 
 if __name__ == "__main__":

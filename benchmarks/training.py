@@ -15,16 +15,15 @@ python benchmarks/training.py --step paper --backbone ViT-L-14 --batch 16 --repe
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import torch
+from records import today, write
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -124,15 +123,6 @@ def alternating(works: dict[str, Callable], repeats: int) -> dict[str, list[floa
     return taken
 
 
-def write(record: dict, out: Path | None) -> None:
-    """Print a record and store it."""
-    text = json.dumps(record, indent=1)
-    print(text)
-    if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(text + "\n", encoding="utf-8")
-
-
 def parse_arguments() -> argparse.Namespace:
     """Options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -143,11 +133,6 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--out", type=Path)
     return parser.parse_args()
-
-
-def today() -> str:
-    """The date of a record."""
-    return datetime.now(UTC).date().isoformat()
 
 
 def main() -> None:

@@ -103,6 +103,15 @@ def test_the_box_and_the_captions_say_what_was_run(tmp_path):
     assert not any("kernel_facts" in cell.source for cell in notebook.cells), "the probe cell is removed"
 
 
+def test_none_is_legal_where_the_chapter_says_what_it_means(tmp_path):
+    path = write_notebook(tmp_path, "01_a", "print(limit)")
+    declared = path.read_text("utf-8").replace("# threshold", "# threshold\\nlimit: int = 3  # None: all")
+    path.write_text(declared, "utf-8")
+    assert printed(run_chapter("01_a", {"limit": None}, root=tmp_path)) == "None\n"
+    with pytest.raises(ValueError, match="tau of chapter 01_a must be float, got None"):
+        run_chapter("01_a", {"tau": None}, root=tmp_path)
+
+
 def test_parameters_are_injected_and_the_edition_has_its_own_folder(tmp_path):
     write_notebook(tmp_path, "01_a", "print(tau)")
     plain, other = run_chapter("01_a", root=tmp_path), run_chapter("01", {"tau": 0.27}, root=tmp_path)

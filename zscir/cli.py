@@ -22,7 +22,7 @@ from typing import Annotated, Any
 from cyclopts import App, CycloptsError, Parameter, Token, UnknownOptionError, convert
 
 import zscir
-from zscir.storage.paths import artifacts_root
+from zscir.storage.paths import artifacts_hint, artifacts_root
 
 #: Names of the errors that are failures (importing them is slow).
 FAILURES = ("BookError", "SweepError", "FloatingPointError")
@@ -105,9 +105,8 @@ def _message(error: Exception) -> str:
     """What an error says; an unknown option comes with a near one, or with all there are."""
     said = str(error)
     if isinstance(error, OSError) and error.strerror:
-        folder = artifacts_root()
-        if error.filename is None or Path(str(error.filename)).is_relative_to(folder):
-            said += f" (results are stored in {folder}; ZSCIR_ARTIFACTS names another folder)"
+        if error.filename is None or Path(str(error.filename)).is_relative_to(artifacts_root()):
+            said += f" {artifacts_hint()}"
     if isinstance(error, UnknownOptionError) and "mean" not in said:
         names = [argument.names[0] for argument in error.argument_collection or () if argument.names]
         said += f" The options are: {', '.join(name for name in names if name.startswith('-'))}."

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import torch
-from PIL import Image
 from torch import Tensor
 
 from zscir.analysis.mask_quality import localisation
@@ -108,10 +107,7 @@ def drawn_objects(backbone: Backbone, pairs: Pairs, rows: Sequence[int]) -> Draw
         scene = json.loads(pairs.scenes[row])
         pixels = backbone.preprocess(pairs.images[row])
         for noun in dict.fromkeys(thing["noun"] for thing in scene["objects"]):
-            drawn = Image.fromarray(pairs.true_mask(row, noun).astype(np.uint8) * 255)
-            mask = (
-                backbone.preprocess(drawn)[0] * backbone.std[0] + backbone.mean[0] > 0.5
-            )  # cut as the image
+            mask = backbone.preprocess_mask(pairs.true_mask(row, noun))
             if scene["place"] != "studio" and mask.any():
                 found.append((row, noun, pixels, mask))
     if not found:

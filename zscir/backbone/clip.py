@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
 import open_clip
 import torch
 import torch.nn.functional as F
@@ -119,6 +120,11 @@ class Backbone:
         if isinstance(getattr(resize, "size", None), int):  # by its shorter side
             image = resized_middle(image, resize.size, Image.Resampling[resize.interpolation.name])
         return self.transform(image)
+
+    def preprocess_mask(self, mask: np.ndarray) -> Tensor:
+        """A label map [height, width] bool, resized and cropped as its image: [S, S] bool."""
+        pixels = self.preprocess(Image.fromarray(mask.astype(np.uint8) * 255))[0]
+        return pixels * self.std[0] + self.mean[0] > 0.5
 
     @torch.no_grad()
     def encode_images(self, pixels: Tensor, *, unit: bool = True) -> Tensor:

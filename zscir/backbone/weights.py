@@ -82,10 +82,11 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], bool]:
     for start, what in _NO_WEIGHTS.items():
         if head.lstrip().lower().startswith(start) and (start or not head):
             raise ValueError(f"{path} is {what}, not weights")
+    archive = is_torchscript(path)
     try:
         if path.suffix == ".safetensors":
             found = load_file(path)
-        elif is_torchscript(path):
+        elif archive:
             found = torch.jit.load(path, map_location="cpu").state_dict()
         else:
             found = torch.load(path, map_location="cpu", weights_only=True)
@@ -102,7 +103,7 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], bool]:
         raise ValueError(f"{path} holds no weights by name; its entries are {list(state)[:8]}")
     if broken := [key for key, value in state.items() if not value.isfinite().all()]:
         raise ValueError(f"{path} has weights that are not finite: {', '.join(broken[:8])}")
-    return state, bool(sizes) or is_torchscript(path)
+    return state, bool(sizes) or archive
 
 
 def _entry(found: object, key: str) -> object:

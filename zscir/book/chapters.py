@@ -38,7 +38,7 @@ from zscir.book.record import PROBE, chapter_record, cleaned, sign
 from zscir.book.remarks import remarks_line, take_remarks
 from zscir.storage import fingerprint
 from zscir.storage.contents import files_below, stamp_of
-from zscir.storage.paths import REPO, artifacts_root
+from zscir.storage.paths import REPO, artifacts_hint, artifacts_root
 from zscir.storage.provenance import DISTRIBUTIONS, commit_of, variables, versions
 from zscir.storage.whole import check_writable, written_whole
 
@@ -193,7 +193,7 @@ def chosen_parameters(source: Path, profile: str, parameters: dict[str, Any]) ->
             legal = [f"{one} (default {spec['default']})" for one, spec in declared.items()] or ["none"]
             raise ValueError(f"chapter {source.stem} has no parameter {key!r}; it has: {', '.join(legal)}")
         kind = declared[key]["inferred_type_name"]
-        if value is None and key == "limit":  # all pairs
+        if value is None and "None" in declared[key]["help"]:  # the chapter's own word on it
             continue
         if isinstance(value, float) and not math.isfinite(value):
             raise ValueError(f"parameter {key} of chapter {source.stem} must be a finite number, got {value}")
@@ -283,8 +283,7 @@ def _execute(
         kind = getattr(builtins, error.ename, BookError)
         if issubclass(kind, OSError) and not issubclass(kind, FileNotFoundError):  # the machine, not the code
             place = f"chapter {source.stem} stopped in cell {error.cell_index}"
-            hint = f"results are stored in {artifacts_root()}; ZSCIR_ARTIFACTS names another folder"
-            raise OSError(f"{place}: {error.evalue} ({hint})") from error
+            raise OSError(f"{place}: {error.evalue} {artifacts_hint()}") from error
         trace = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(error.traceback))
         raise BookError(_report(source, error.cell_index, error.source, trace)) from error
     except (DeadKernelError, NoSuchKernel) as error:

@@ -23,7 +23,6 @@ from functools import cache
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from zscir.backbone import Backbone
@@ -224,8 +223,7 @@ def _true_map(backbone: Backbone, pairs: Pairs, hidden: HiddenNouns, place: int)
     mask = pairs.true_mask(hidden.rows[place], hidden.lemmas[place])
     if mask is None:
         return None
-    pixels = backbone.preprocess(Image.fromarray(mask.astype(np.uint8) * 255))[0]
-    return (pixels * backbone.std[0] + backbone.mean[0] > 0.5).float()
+    return backbone.preprocess_mask(mask).float()
 
 
 def _masked_of(

@@ -26,3 +26,8 @@ def artifacts_root() -> Path:
     if REPO is not None:
         return REPO / "_build" / "artifacts"
     return Path.home() / ".cache" / "zscir"
+
+
+def artifacts_hint() -> str:
+    """Where results are stored and how to change it, for messages of what could not be stored."""
+    return f"(results are stored in {artifacts_root()}; ZSCIR_ARTIFACTS names another folder)"
