@@ -21,7 +21,7 @@ PAGES   := _build/$(if $(filter-out default,$(PROFILE)),$(PROFILE)/_build/)html
 
 book: $(READY)
 	@echo "== Running the chapters and building the book, profile $(PROFILE)."
-	@echo "   quick: two or three minutes; default: about a quarter of an hour the first time; then only what changed is run."
+	@echo "   quick: some minutes; default: about a quarter of an hour the first time; then only what changed is run."
 	@$(BIN)/zscir book --profile $(PROFILE)
 
 test: $(READY)
