@@ -40,6 +40,7 @@ from zscir.backbone.weights import (
     weights_hash,
 )
 from zscir.storage import fingerprint
+from zscir.storage.checks import check, one_of
 from zscir.storage.pictures import resized_middle
 
 __all__ = ["Backbone", "build_model", "load_backbone", "make_backbone", "save_backbone"]
@@ -302,14 +303,19 @@ def load_backbone(
         )
     else:
         config, weights = read_folder(POCKET_WEIGHTS if name == "pocket" else Path(name).expanduser())
-    state, openai = ({}, False) if weights is None else read_weights(weights)
+    check("quick_gelu", quick_gelu, one_of(None, True, False))
+    state, openai, *notes = ({}, False) if weights is None else read_weights(weights)
     if pretrained and weights == Path(pretrained).expanduser():
         assumed = assume(config, name.replace("/", "-"), openai, quick_gelu)
     elif quick_gelu is not None:
         raise ValueError(f"quick_gelu must be None where no weights file is named, got {quick_gelu!r}")
-    model = build_model(config["model_cfg"])
+    try:
+        model = build_model(config["model_cfg"])
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
     if weights is not None:
-        load_weights(model, state, weights)
+        notes.append(load_weights(model, state, weights))
+    assumed = "; ".join(filter(None, [assumed, *notes]))
     return replace(make_backbone(name, model, config, device=device, precision=precision), assumed=assumed)
 
 
@@ -338,6 +344,10 @@ def make_backbone(
         raise ValueError(f"image_size must be square, got {size}")
     preprocess = merge_preprocess_dict(asdict(PreprocessCfg()), config.get("preprocess_cfg", {}))
     preprocess = PreprocessCfg(**{**preprocess, "size": width})
+    if wrong := {
+        key: value for key in ("mean", "std") if np.shape(value := getattr(preprocess, key)) != (3,)
+    }:
+        raise ValueError(f"preprocess_cfg of {name} needs three numbers, got {wrong}")
     tower = getattr(model, "text", model)
     tokenizer_cfg = config["model_cfg"]["text_cfg"].get("tokenizer_kwargs", {})
     cam_layers = cam_layers_of(model, config)

@@ -19,6 +19,9 @@ from zscir.retrieval.ranking import Retrieved
 from zscir.storage.pictures import OWN_SOFTWARE, picture_suffixes
 from zscir.storage.whole import written_whole
 
+#: Pixels of the longer side of a picture that a figure keeps.
+LARGEST = 2048
+
 
 def picture_grid(
     images: Sequence[Image.Image],
@@ -70,7 +73,12 @@ def depth_of(texts: Sequence[str]) -> int:
 
 
 def show_picture(axis: Axes, image: Image.Image | np.ndarray, text: str = "", role: str = "") -> None:
-    """Put a picture with a text below into ``axis``, framed when it has a role (a key of ``FRAMES``)."""
+    """Put a picture with a text below into ``axis``, framed when it has a role (a key of ``FRAMES``).
+
+    Of large photos only as many pixels are kept as a figure shows.
+    """
+    if isinstance(image, Image.Image) and max(image.size) > LARGEST:
+        image = image.reduce(-(-max(image.size) // LARGEST))
     axis.imshow(image, interpolation="antialiased")
     axis.set(xticks=[], yticks=[])
     axis.grid(False)
@@ -228,7 +236,7 @@ def _answer_grid(
         query = benchmark.queries[number]
         picture = benchmark.open_image(query.reference)
         if query.reference in benchmark.regions:  # a cut-out of any shape
-            side = min(max(picture.size), 2048)
+            side = min(max(picture.size), LARGEST)
             picture = ImageOps.pad(picture, (side, side), color="white")
         show_picture(row[0], picture, text, "reference")
         _show_answers(row[1:], benchmark, query, found.ids, numbered=True)

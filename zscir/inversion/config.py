@@ -46,13 +46,14 @@ PRESETS: dict[str, dict] = {
 _FREE = {"lam": 0.5, "keep": "noun", "mask_source": "cam", "loss": "contrastive"}
 #: Fields that say where pairs and backbone come from (their fingerprints name them in an artifact's key), and
 #: what is kept on the way.
-_NOT_IN_KEY = ("preset", "network", "backbone", "pretrained", "pairs", "limit", "epochs", "checkpoint_every")
+_NOT_IN_KEY = "preset network backbone pretrained quick_gelu pairs limit epochs checkpoint_every".split()
 _STEPS = 600
 #: What is legal for the fields that are none of `Masking`.
 RULES = {
     "precision": one_of(*PRECISIONS),
     "loss": one_of(*LOSSES),
     "online": Rule("True, False", lambda value: isinstance(value, bool)),
+    "quick_gelu": one_of(None, True, False),
     "hidden": optional(NETWORK["hidden"]),
     **{name: NETWORK[name] for name in ("depth", "dropout", "activation")},
     "limit": optional(whole_from(1)),
@@ -86,6 +87,7 @@ class TrainConfig:
     * ``lr`` rises linearly over ``warmup`` steps (by default a third of all, at most 100), then falls to 0
       along a cosine.
     * ``ema``: decay of the running mean of phi's weights, which is what is returned (0: the last weights).
+    * ``backbone``, ``pretrained``, ``quick_gelu``: as `zscir.backbone.load_backbone` takes them.
     * ``online``: encode augmented images in every step, in place of stored features.
     * ``checkpoint_every``: steps between checkpoints (0: only at the end).
 
@@ -123,6 +125,7 @@ class TrainConfig:
     seed: int = 0
     backbone: str = "pocket"
     pretrained: str | None = None
+    quick_gelu: bool | None = None
     pairs: str = "pocket-small"
     limit: int | None = None
     online: bool = False

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from zscir.benchmarks.images import broken_images
 from zscir.storage.contents import files_below
+from zscir.storage.paths import printable
 from zscir.storage.pictures import OWN_SOFTWARE, picture_header, picture_suffixes
 
 
@@ -52,6 +53,7 @@ def _left_out(others: set[Path], broken: list[str]) -> str:
     parts = [f"{count:,} {suffix}" for suffix, count in sorted(endings.items())]
     if broken:
         parts.append(
-            f"{len(broken):,} that cannot be read: {'; '.join(broken[:3])}{'; ...' * (len(broken) > 3)}"
+            f"{len(broken):,} that cannot be read: "
+            f"{printable('; '.join(broken[:3]))}{'; ...' * (len(broken) > 3)}"
         )
     return f"left out of the gallery: {', '.join(parts)}" if parts else ""
