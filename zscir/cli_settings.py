@@ -209,7 +209,9 @@ def retrieve(
     place = picture_file(out)
     if not Path(image).is_file():
         raise FileNotFoundError(f"image missing: {image}")
-    files = [path for path in image_files(gallery) if not place.exists() or not path.samefile(place)]
+    files = image_files(gallery)
+    if place.exists() and any(place.samefile(path) for path in (image, *files)):
+        raise ValueError(f"out is {out!r}, a picture that is searched; legal: a file that may be overwritten")
     backbone, how = (composition or Composition()).load()
     found = retrieval.retrieve_files(backbone, image, text, files, k=k, **how)
     for rank, (name, score) in enumerate(zip(found.ids, found.scores, strict=True), start=1):

@@ -281,6 +281,8 @@ def load_backbone(
         ValueError: an unknown name, tag or precision, "bf16" where it would be emulated, a text tower we
             cannot compose prompts in, or a file that holds no weights, damaged ones or another tower's.
     """
+    check("quick_gelu", quick_gelu, one_of(None, True, False))
+    name, pretrained = str(name), None if pretrained is None else str(pretrained)
     if precision not in PRECISIONS:
         raise ValueError(f"precision must be one of {PRECISIONS}, got {precision!r}")
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
@@ -303,7 +305,6 @@ def load_backbone(
         )
     else:
         config, weights = read_folder(POCKET_WEIGHTS if name == "pocket" else Path(name).expanduser())
-    check("quick_gelu", quick_gelu, one_of(None, True, False))
     state, openai, *notes = ({}, False) if weights is None else read_weights(weights)
     if pretrained and weights == Path(pretrained).expanduser():
         assumed = assume(config, name.replace("/", "-"), openai, quick_gelu)

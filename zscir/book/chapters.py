@@ -259,6 +259,7 @@ def environment() -> Iterator[None]:
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",
         "MPLCONFIGDIR": os.environ.get("MPLCONFIGDIR") or str(artifacts_root() / "matplotlib"),
+        "IPYTHONDIR": os.environ.get("IPYTHONDIR") or str(artifacts_root() / "ipython"),
         "PYTHONPATH": os.pathsep.join(paths),
     }
     with variables(wanted):

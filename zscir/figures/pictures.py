@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from zscir.benchmarks.images import open_image
 from zscir.figures.style import FRAMES, LINE, WIDTH, new_figure, wrapped
 from zscir.retrieval.ranking import Retrieved
 from zscir.storage.pictures import OWN_SOFTWARE, picture_suffixes
-from zscir.storage.whole import written_whole
+from zscir.storage.whole import check_writable, written_whole
 
 #: Pixels of the longer side of a picture that a figure keeps.
 LARGEST = 2048
@@ -206,13 +205,15 @@ def picture_file(out: str | Path) -> Path:
     """
     path = Path(out).expanduser()
     path = path if path.suffix or path.is_dir() else path.with_name(f"{path.name}.png")
-    legal = sorted(FigureCanvasAgg.get_supported_filetypes())
+    legal = sorted(FigureCanvasAgg.get_supported_filetypes().keys() - {"pgf"})  # that needs LaTeX
     if path.is_dir() or path.suffix.lower().lstrip(".") not in legal:
         raise ValueError(f"out is {str(out)!r}; legal: a file that ends in .{', .'.join(legal)}")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"out is {str(out)!r}: there is no folder {str(path.parent)!r}")
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise PermissionError(f"out is {str(out)!r}, where nothing can be written")
+    try:
+        check_writable(path.parent)
+    except OSError as error:
+        raise PermissionError(f"out is {str(out)!r}, where nothing can be written") from error
     return path
 
 
@@ -220,10 +221,13 @@ def save_found(figure: Figure, path: Path) -> None:
     """Save a figure of `found_files`, marked so that no search finds it (`zscir.retrieval.galleries`)."""
     suffix, exif = path.suffix.lower(), Image.Exif()
     exif[ExifTags.Base.Software] = OWN_SOFTWARE
-    mark = {"metadata": {"Software": OWN_SOFTWARE}} if suffix == ".png" else {"pil_kwargs": {"exif": exif}}
-    raster = suffix in picture_suffixes() and suffix != ".gif"
+    marks = {
+        ".png": {"metadata": {"Software": OWN_SOFTWARE}},
+        ".gif": {"pil_kwargs": {"comment": OWN_SOFTWARE}},
+    }
+    mark = marks.get(suffix, {"pil_kwargs": {"exif": exif}} if suffix in picture_suffixes() else {})
     with written_whole(path) as scratch:
-        figure.savefig(scratch, format=suffix[1:], **mark if raster else {})
+        figure.savefig(scratch, format=suffix[1:], **mark)
 
 
 def _answer_grid(

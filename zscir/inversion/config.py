@@ -31,7 +31,7 @@ from zscir.backbone.clip import PRECISIONS
 from zscir.inversion.network import LOSSES, NETWORKS
 from zscir.inversion.network import RULES as NETWORK
 from zscir.pairs import Masking
-from zscir.storage.checks import SEED, Rule, check_fields, number, one_of, optional, whole_from
+from zscir.storage.checks import SEED, Rule, check, check_fields, number, one_of, optional, whole_from
 
 #: What each preset fixes.
 PRESETS: dict[str, dict] = {
@@ -53,6 +53,7 @@ RULES = {
     "precision": one_of(*PRECISIONS),
     "loss": one_of(*LOSSES),
     "online": Rule("True, False", lambda value: isinstance(value, bool)),
+    "pretrained": optional(Rule("an open_clip tag or a file", lambda value: isinstance(value, str))),
     "quick_gelu": one_of(None, True, False),
     "hidden": optional(NETWORK["hidden"]),
     **{name: NETWORK[name] for name in ("depth", "dropout", "activation")},
@@ -132,8 +133,8 @@ class TrainConfig:
     checkpoint_every: int = 500
 
     def __post_init__(self):
-        self._require("preset", self.preset in PRESETS, ", ".join(PRESETS))
-        self._require("network", self.network in NETWORKS, ", ".join(NETWORKS))
+        check("preset", self.preset, one_of(*PRESETS))
+        check("network", self.network, one_of(*NETWORKS))
         for name, value in PRESETS[self.preset].items():
             fixed = getattr(self, name) in (None, value)
             self._require(
@@ -159,7 +160,7 @@ class TrainConfig:
         >>> TrainConfig(lam=0.8, tau=0.4).as_preset("pic2word").lam
         0.0
         """
-        free = dict.fromkeys([*PRESETS[self.preset], *PRESETS.get(preset, ())])
+        free = dict.fromkeys([*PRESETS[self.preset], *PRESETS.get(str(preset), ())])
         return replace(self, preset=preset, **{**free, **fields})
 
     @property

@@ -125,7 +125,7 @@ def load_pairs(source: str | Path, limit: int | None = None) -> Pairs:
         FileNotFoundError: the source, or images named in its table, do not exist (all counted, five shown).
     """
     check("limit", limit, _LIMIT)
-    text, path = str(source), Path(source).expanduser()
+    text, path = str(source), Path(str(source)).expanduser()
     suffix = path.suffix.lower()
     if text.startswith("pocket-"):
         return _from_pocket(text, limit)

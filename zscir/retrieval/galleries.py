@@ -29,7 +29,7 @@ def image_files(gallery: str | Path | Sequence[str | Path], say: Callable[[str],
     if not isinstance(gallery, (str, Path)):
         return [Path(path) for path in gallery]
     folder = Path(gallery).expanduser()
-    if not folder.is_dir():
+    if not str(gallery) or not folder.is_dir():
         raise FileNotFoundError(f"gallery={str(gallery)!r}: there is no such folder")
     files = [path for path in files_below(folder) if not path.name.startswith("._")]
     found = sorted(path for path in files if path.suffix.lower() in picture_suffixes() and path.is_file())

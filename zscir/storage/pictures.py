@@ -119,8 +119,9 @@ def picture_header(path: Path) -> tuple[str | None, str]:
     """
     try:
         with _remarks_kept(count=False), _opened(path) as image:
-            maker = image.info.get("Software") if image.format == "PNG" else _note(image, _SOFTWARE)
-            return image.format, str(maker or "")
+            place = {"PNG": "Software", "GIF": "comment"}.get(image.format)
+            maker = image.info.get(place) if place else _note(image, _SOFTWARE)
+            return image.format, maker.decode("latin-1") if isinstance(maker, bytes) else str(maker or "")
     except Exception as error:
         raise ValueError(f"{path} ({_trouble_text(error)})") from error
 
