@@ -8,8 +8,6 @@ A *point* is a flat dict of settings, so a table of points is tidy and any of it
 ``zscir.analysis.ablation_tables`` reads them back.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from functools import lru_cache

@@ -8,8 +8,6 @@ Needs pictures that know what they show, so those of the pocket world; `likeness
 without.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np

@@ -9,8 +9,6 @@ sentences, and the feature chooses the nearest: nothing is trained. Letters in s
 values, D joint width.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Sequence

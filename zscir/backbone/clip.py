@@ -8,8 +8,6 @@ A composed prompt holds one ``*``; its word embedding is replaced by a pseudo-wo
 Letters in shapes: B rows, L tokens, W token width, D joint width, S image side.
 """
 
-from __future__ import annotations
-
 import contextlib
 import difflib
 import platform
@@ -36,13 +34,10 @@ from zscir.backbone.weights import (
     read_architecture,
     read_folder,
     read_weights,
-    save_backbone,
     weights_hash,
 )
 from zscir.storage import fingerprint
 from zscir.storage.pictures import resized_middle
-
-__all__ = ["Backbone", "build_model", "load_backbone", "make_backbone", "save_backbone"]
 
 PLACEHOLDER = "*"
 PRECISIONS = ("fp32", "bf16")

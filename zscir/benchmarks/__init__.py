@@ -8,8 +8,6 @@ With `zscir.retrieval.score_features(benchmark, query_features, gallery_features
 features of their own. To add a benchmark: one module with a `READER`, one row in `READERS`.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from zscir.benchmarks import circo, cirr, composition, domains, fashioniq, genecis

@@ -1,7 +1,5 @@
 """What every benchmark becomes: queries over an ordered gallery, checked before any encoding."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field

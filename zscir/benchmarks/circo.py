@@ -8,8 +8,6 @@ counts all right answers, Recall@k only ``target_img_id``. The reference stays i
 papers do the one or the other: never mix them in a table.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from zscir.benchmarks.base import Contents, Query, Reader

@@ -12,8 +12,6 @@ annotation that is empty or carries one of the marks ``[cr0]``, ``[cr1]``, ``[c]
 to write; these are skipped, and ``protocol["captions"]`` counts them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path

@@ -14,8 +14,6 @@ A class without an image in a domain has no right answer there: such queries are
 ``protocol["without"]``. Pic2Word's own code keeps them, as misses, which lowers its numbers by their share.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from pathlib import Path
 

@@ -12,8 +12,6 @@ easier. ``captions``: "both-orders-averaged" encodes *c1 and c2* and *c2 and c1*
 punctuation, and averages the features (SEARLE, LinCIR); "second-first" encodes *c2 and c1* (Pic2Word).
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from zscir.benchmarks.base import Contents, Query, Reader

@@ -1,7 +1,5 @@
 """Read a benchmark's files, and gather all that is wrong with them into one error."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json

@@ -12,8 +12,6 @@ the target stands apart from the distractors, so code that puts it first lets a 
 perfect. Here candidates and gallery are shuffled (a fixed seed), and equal scores are decided by that order.
 """
 
-from __future__ import annotations
-
 import math
 import random
 from pathlib import Path

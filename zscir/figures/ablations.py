@@ -1,7 +1,5 @@
 """Figures of chapter 7: trainings that differ in one choice, several seeds each."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping, Sequence
 

@@ -1,7 +1,5 @@
 """Figures of chapters 2 and 3: nouns of captions, maps, thresholds, masked images."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping, Sequence
 

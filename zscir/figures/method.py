@@ -7,8 +7,6 @@ and τ. The pictures are drawn by ``zscir.pocket``, and the masked one is masked
 of the backbone, as in training.
 """
 
-from __future__ import annotations
-
 import base64
 import io
 import sys

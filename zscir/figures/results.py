@@ -1,7 +1,5 @@
 """Figures of chapters 4 to 6: losses, readings of pseudo-words, recalls, kinds, conflicts."""
 
-from __future__ import annotations
-
 import math
 import textwrap
 from collections.abc import Mapping, Sequence

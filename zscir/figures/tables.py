@@ -4,8 +4,6 @@ score_table(scores, ["recall@1", "recall@5"])
 difference_sentence(difference(b, a, "recall@1"), "masked pairs", "Pic2Word", "Recall@1")
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 

@@ -11,19 +11,13 @@ runs.
     torch.Size([2, 6])
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import torch
 from open_clip import ClipLoss
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from zscir.backbone import Backbone
 from zscir.storage.checks import check, number, one_of, whole_from
-
-if TYPE_CHECKING:
-    from zscir.backbone import Backbone
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"gelu": nn.GELU, "relu": nn.ReLU, "silu": nn.SiLU}
 

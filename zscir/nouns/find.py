@@ -11,8 +11,6 @@
 What counts as a noun, and which words are skipped: ``zscir.nouns.rules``.
 """
 
-from __future__ import annotations
-
 import re
 import sys
 from collections.abc import Sequence

@@ -14,8 +14,6 @@ what is no thing in the picture:
    nothing; *a red top* stays.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from itertools import groupby
 

@@ -15,8 +15,6 @@ killed goes on where it was, and its features are the same to the byte.
 * ``masked-features``: the masked images (the above, mask source, tau, keep, fill, grain).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache

@@ -3,8 +3,6 @@
 features = image_features(backbone, load_pairs("pocket-small"))     # [P, D]
 """
 
-from __future__ import annotations
-
 import json
 import os
 import sys

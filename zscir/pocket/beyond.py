@@ -4,8 +4,6 @@
 readers of `zscir.benchmarks` then treat them as they treat the real ones.
 """
 
-from __future__ import annotations
-
 import itertools
 import shutil
 from pathlib import Path

@@ -6,8 +6,6 @@ real line drawing. Garments are redrawn by hand after OpenMoji's dress, T-shirt 
 that sleeves and hems can change. Drawings are OpenMoji's, CC BY-SA 4.0; changed as said here.
 """
 
-from __future__ import annotations
-
 import colorsys
 import json
 import lzma

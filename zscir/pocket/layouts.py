@@ -4,8 +4,6 @@
 the pair sources of `zscir.pairs` then treat it as any other data set.
 """
 
-from __future__ import annotations
-
 import io
 import json
 import os

@@ -5,8 +5,6 @@ What people say of places, looks and changes stands in ``phrases.json``, with ga
 patterns and garments as they are drawn in ``looks.json``.
 """
 
-from __future__ import annotations
-
 import csv
 import json
 from collections.abc import Collection

@@ -9,8 +9,6 @@ image's feature and the feature of "a photo of a {noun}". Letters in shapes: B i
 the grid of the CAM layer.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 
 import torch

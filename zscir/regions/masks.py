@@ -7,8 +7,6 @@
 Letters in shapes: B images, S image side, h x w a grid of cells, D joint width.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 

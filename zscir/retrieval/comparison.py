@@ -4,8 +4,6 @@ compare({"Pic2Word": a, "masked pairs": b})      # a paper's table; the protocol
 difference(b, a, "recall@1")                     # points, interval and p, paired by query
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np

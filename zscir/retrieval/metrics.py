@@ -11,8 +11,6 @@ cosine). What such a difference can still move are images whose cosines lie `NEA
 no rule avoids; `Ranks.near` counts the queries that have a near tie, so one sees how many are so close.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass

@@ -7,8 +7,6 @@ Papers differ in them, and a score means little without them; `zscir.retrieval.e
 names and stores them with the result.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 

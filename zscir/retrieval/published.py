@@ -5,8 +5,6 @@
 They are quoted as printed. Where two sources print different digits for one method, a note says so.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from functools import cache

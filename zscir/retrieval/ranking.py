@@ -7,8 +7,6 @@ Rows stand in the order of ``benchmark.queries`` and ``benchmark.gallery``; rank
 with equal cosines rank in gallery order (to within `zscir.retrieval.metrics.NEAR`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 

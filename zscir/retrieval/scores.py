@@ -16,8 +16,6 @@ A      26.1
 Protocol: reference: removed; split: val
 """
 
-from __future__ import annotations
-
 import html
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -131,7 +129,7 @@ class Scores:
         table.insert(0, "n", groups.size())
         return self._noted(table.reset_index())
 
-    def part(self, group: str) -> Scores:
+    def part(self, group: str) -> "Scores":
         """The scores of one group's queries alone: its own metrics, intervals and differences.
 
         Raises:

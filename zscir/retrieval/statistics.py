@@ -11,8 +11,6 @@ queries and other trainings: another draw of nouns, first weights and batches. T
 `scipy.stats.bootstrap` takes seconds where these take milliseconds, and refuses a single value.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import NamedTuple

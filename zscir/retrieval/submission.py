@@ -9,8 +9,6 @@ CIRR's server takes two files (Liu et al., ICCV 2021; *Test-split_server.md* of 
 MB. CIRCO's takes one (Baldrati et al., ICCV 2023): 50 image ids for each of the query ids 0, 1, 2, ...
 """
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from pathlib import Path

@@ -6,8 +6,6 @@ Traceback (most recent call last):
 ValueError: tau is 1.7; legal: 0 <= tau <= 1
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
