@@ -59,7 +59,7 @@ def test_the_protocol_is_shown_below_the_table(tmp_path):
     table = compare([circo_scores(write_circo(tmp_path), [3, 0])])
     scores = circo_scores(tmp_path, [3, 0])
     every = [repr(table), table._repr_html_(), table[["map@5"]]._repr_html_()]
-    every += [repr(scores.summary().round(1)), scores.per_group("aspect")._repr_html_()]
+    every += [repr(scores.summary().round(1)), scores.per_group()._repr_html_()]
     for shown in every:
         assert "reference: kept" in shown and "2 queries, 8 gallery images" in shown
 

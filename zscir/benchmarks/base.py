@@ -25,8 +25,6 @@ class Query:
         subset: image ids that Recall_subset ranks (CIRR: the other five of the set; GeneCIS: the candidates),
             else ().
         group: what `Scores.per_group` groups by (CIRR set, FashionIQ category, pocket kind).
-        aspects: semantic aspects of the query (CIRCO val), else ().
-        concept: what reference and targets share, in words (CIRCO), else "".
     """
 
     id: str
@@ -35,8 +33,6 @@ class Query:
     targets: tuple[str, ...] = ()
     subset: tuple[str, ...] = ()
     group: str = ""
-    aspects: tuple[str, ...] = ()
-    concept: str = ""
 
 
 @dataclass

@@ -85,8 +85,7 @@ def _extended(folder: Path, split: str, pairs: list[Query], problems: Problems) 
             if not text or text.startswith(MARKS):
                 skipped += 1
                 continue
-            about = (f"annotation {number}",)
-            queries.append(replace(pair, id=f"{pair.id}-{number}", text=(text,), aspects=about))
+            queries.append(replace(pair, id=f"{pair.id}-{number}", text=(text,)))
     return queries, f"extended: auxiliary annotations, {skipped:,} marked ones skipped"
 
 

@@ -97,7 +97,7 @@ def best_sentence(rows: pd.DataFrame, metric: str, name: str, what: str, spread:
     gain = paired_gain(*two, metric, spread=spread)
     verdict = "more than the seed explains" if gain.excludes_zero else "within what the seed may do"
     verdict = "not held against another seed" if math.isnan(gain.low) else verdict
-    return f"{words}; *{named[1]}* comes next, {gain.mean:.1f} points below, which is {verdict}."
+    return f"{words}; *{named[1]}* comes next, {gain.value:.1f} points below, which is {verdict}."
 
 
 def best_row(table: pd.DataFrame, column: str) -> str:
