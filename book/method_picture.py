@@ -3,8 +3,8 @@
     python book/method_picture.py book/_assets/method.svg
 
 Boxes, arrows and words stand in ``method_picture.svg`` beside this script, with gaps (``$original``) for the
-pictures and τ. The pictures are drawn by ``zscir.pocket``, and the masked one is masked by the class-activation
-map of the backbone, as in training.
+pictures and τ. The pictures are drawn by ``zscir.pocket``, and the masked one is masked by the map of the
+backbone, as in training.
 """
 
 import base64

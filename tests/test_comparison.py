@@ -45,7 +45,7 @@ def test_the_paper_table_has_half_intervals_and_stars():
     assert not table.loc["worse", "recall@1"].endswith("*")
     turned = compare({"worse": worse, "better": better}, against="better", metrics=["recall@1"])
     assert turned.loc["worse", "recall@1"].endswith("*")
-    with pytest.raises(ValueError, match="against='best' is not one of 'worse'"):
+    with pytest.raises(ValueError, match="against is 'best'; legal: worse"):
         compare({"worse": worse}, against="best")
 
 

@@ -37,6 +37,7 @@ from zscir.backbone.weights import (
     weights_hash,
 )
 from zscir.storage import fingerprint
+from zscir.storage.checks import chosen
 from zscir.storage.pictures import resized_middle
 
 PLACEHOLDER = "*"
@@ -275,8 +276,7 @@ def load_backbone(
         ValueError: an unknown name, tag or precision, "bf16" where it would be emulated, a text tower we
             cannot compose prompts in, or a file that holds no weights, damaged ones or another tower's.
     """
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision must be one of {PRECISIONS}, got {precision!r}")
+    chosen("precision", precision, PRECISIONS)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     if precision == "bf16" and not has_bf16(torch.device(device)):
         raise ValueError(

@@ -128,13 +128,6 @@ class Reader:
     prompt: str = "pic2word"
 
 
-def legal_value(parameter: str, value: object, legal: tuple[str, ...]) -> str:
-    """`value` when it is legal. Raises ValueError naming the parameter and the legal values."""
-    if value not in legal:
-        raise ValueError(f"{parameter}={value!r} is not one of {', '.join(map(repr, legal))}")
-    return str(value)
-
-
 def check_consistency(benchmark: Benchmark, problems: Problems) -> None:
     """Record ids that are double, targets and set members outside the gallery, references without a file."""
     query_ids = [query.id for query in benchmark.queries]

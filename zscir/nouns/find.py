@@ -21,6 +21,7 @@ import numpy as np
 from tqdm import tqdm
 
 from zscir.nouns.rules import lemma_of, noun_runs
+from zscir.storage.checks import chosen
 
 PLACEHOLDER = "*"
 CHOICES = ("random", "first", "head")
@@ -111,8 +112,7 @@ def mask_noun(caption: str, noun: Noun, span: str = "noun") -> str:
     Raises:
         ValueError: ``span`` is neither "noun" nor "chunk", or ``noun`` was not found in this caption.
     """
-    if span not in SPANS:
-        raise ValueError(f"span is {span!r}; legal: {', '.join(SPANS)}")
+    chosen("span", span, SPANS)
     if caption[noun.start : noun.end] != noun.text:
         raise ValueError(f"noun {noun.text!r} is not at {noun.start}:{noun.end} of caption {caption!r}")
     start, end = (noun.start, noun.end) if span == "noun" else (noun.chunk_start, noun.chunk_end)
@@ -134,8 +134,7 @@ def choose_noun(
     Raises:
         ValueError: unknown ``strategy``; "most-visible" needs maps, see ``zscir.pairs``.
     """
-    if strategy not in CHOICES:
-        raise ValueError(f"strategy is {strategy!r}; legal: {', '.join(CHOICES)}")
+    chosen("strategy", strategy, CHOICES)
     if not nouns:
         return None
     if strategy == "first":

@@ -18,6 +18,7 @@ from zscir.backbone import Backbone
 from zscir.backbone.weights import check_layer
 from zscir.regions.cams import FAST_METHODS, REFERENCES, encode_below, fast_maps, reference_maps
 from zscir.regions.masks import GRAINS
+from zscir.storage.checks import chosen
 
 METHODS = tuple(REFERENCES)
 ENGINES = {"fast": fast_maps, "reference": reference_maps}
@@ -147,10 +148,9 @@ def _noun_features(backbone: Backbone, nouns: Sequence[str], known: Mapping[str,
 def _check_request(backbone, pixels, nouns, method, layer, target, grain, engine) -> list[str]:
     """Raise on what `noun_cams` cannot do; return the layers as a list."""
     choices = {"method": (method, METHODS), "target": (target, TARGETS)}
-    choices |= {"engine": (engine, tuple(ENGINES)), "grain": (grain, GRAINS)}
+    choices |= {"engine": (engine, ENGINES), "grain": (grain, GRAINS)}
     for name, (value, legal) in choices.items():
-        if value not in legal:
-            raise ValueError(f"{name} must be one of {legal}, got {value!r}")
+        chosen(name, value, legal)
     if engine == "fast" and method not in FAST_METHODS:
         raise ValueError(f"engine 'fast' knows the methods {FAST_METHODS}, got {method!r}")
     if len(nouns) != len(pixels) or any(isinstance(row, str) for row in nouns):

@@ -11,6 +11,7 @@ import pandas as pd
 
 from zscir.retrieval.scores import Scores, Table, protocol_line
 from zscir.retrieval.statistics import LEVEL, Difference, percentiles, permutation_p, resampled_means
+from zscir.storage.checks import chosen
 
 #: what describes a row of a table; any other difference in protocol gets a column of its own
 METHOD_KEYS = ("method", "prompt", "inversion", "weight", "ties", "near ties")
@@ -41,9 +42,7 @@ def compare(
         ValueError: no scores, scores of different benchmarks or metrics, or an unknown name.
     """
     named = named_scores(scores)
-    against = next(iter(named)) if against is None else against
-    if against not in named:
-        raise ValueError(f"against={against!r} is not one of {', '.join(map(repr, named))}")
+    against = next(iter(named)) if against is None else chosen("against", against, named)
     base = named[against]
     cells = {
         name: {metric: _cell(own, base, metric) for metric in metrics or base.values}

@@ -24,6 +24,7 @@ import numpy as np
 import pandas as pd
 
 from zscir.retrieval.statistics import percentiles, resampled_means
+from zscir.storage.checks import chosen
 
 #: mean of two metrics that papers print beside the others: benchmark -> the two
 AVERAGES = {"cirr": ("recall@5", "recall_subset@1"), "fashioniq": ("recall@10", "recall@50")}
@@ -90,9 +91,7 @@ class Scores:
 
     def values_of(self, metric: str) -> np.ndarray:
         """What each query contributes to a metric [Q], 0 to 1. Raises ValueError for a metric it lacks."""
-        if metric not in self.values:
-            raise ValueError(f"metric={metric!r} is not one of {', '.join(self.values)}")
-        return self.values[metric]
+        return self.values[chosen("metric", metric, self.values)]
 
     @property
     def averages(self) -> dict[str, float]:
@@ -125,9 +124,8 @@ class Scores:
         Raises:
             ValueError: no query is of that group.
         """
+        chosen("group", group, dict.fromkeys(self.groups))
         rows = np.flatnonzero([name == group for name in self.groups])
-        if not len(rows):
-            raise ValueError(f"group={group!r} is not one of {', '.join(dict.fromkeys(self.groups))}")
         return Scores(
             tuple(self.query_ids[row] for row in rows),
             (group,) * len(rows),

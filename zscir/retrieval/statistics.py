@@ -50,10 +50,7 @@ class Difference(NamedTuple):
     high: float
     p: float
 
-    @property
-    def excludes_zero(self) -> bool:
-        """Whether the whole interval lies on one side of 0."""
-        return self.low > 0 or self.high < 0
+    excludes_zero = Interval.excludes_zero
 
 
 class Spread(NamedTuple):
