@@ -1,6 +1,5 @@
 """What every benchmark becomes: queries over an ordered gallery, checked before any encoding."""
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -8,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from zscir.benchmarks.files import Problems, missing_files
+from zscir.benchmarks.files import Problems, missing_files, repeated
 from zscir.benchmarks.images import Region, broken_images, open_image
 
 
@@ -130,21 +129,15 @@ class Reader:
 
 def check_consistency(benchmark: Benchmark, problems: Problems) -> None:
     """Record ids that are double, targets and set members outside the gallery, references without a file."""
-    query_ids = [query.id for query in benchmark.queries]
-    for kind, ids in (
-        ("image ids listed twice in the gallery", benchmark.gallery),
-        ("query ids used twice", query_ids),
-    ):
-        for name in (name for name, times in Counter(ids).items() if times > 1):
-            problems.add(kind, name)
+    problems.add("image ids listed twice in the gallery", *repeated(benchmark.gallery))
+    problems.add("query ids used twice", *repeated(query.id for query in benchmark.queries))
     known = set(benchmark.gallery)
     for query in benchmark.queries:
         if query.reference not in known and query.reference not in benchmark.paths:
             problems.add("references not in the gallery", f"{query.reference} (query {query.id})")
         for role, image_ids in {"target": query.targets, "set member": query.subset}.items():
-            for image_id in image_ids:
-                if image_id not in known:
-                    problems.add(f"{role}s not in the gallery", f"{image_id} (query {query.id})")
+            outside = [f"{name} (query {query.id})" for name in image_ids if name not in known]
+            problems.add(f"{role}s not in the gallery", *outside)
         if benchmark.exclude_reference and query.reference in query.targets:
             problems.add("queries whose target is their own reference, which is removed", query.id)
 
@@ -164,10 +157,8 @@ def check_images(benchmark: Benchmark, allow_missing: bool, problems: Problems) 
     kept = [q for q, ids in zip(benchmark.queries, needs, strict=True) if not ids & unusable]
     lost = len(benchmark.queries) - len(kept)
     if not allow_missing or not kept:
-        for path in dict.fromkeys(missing.values()):
-            problems.add("images missing or empty", path)
-        for trouble in dict.fromkeys(broken.values()):
-            problems.add("images that cannot be read", trouble)
+        problems.add("images missing or empty", *dict.fromkeys(missing.values()))
+        problems.add("images that cannot be read", *dict.fromkeys(broken.values()))
         dropping = f"allow_missing=True would drop the {lost:,} queries that need them"
         if not kept:
             dropping = "no query can do without them"

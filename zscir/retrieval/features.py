@@ -46,10 +46,9 @@ def reference_features(
     """
     names = list(dict.fromkeys(query.reference for query in benchmark.queries))
     if unit and all(name in benchmark.row for name in names):
-        row, features = benchmark.row, gallery_features(backbone, benchmark, preprocessing)
-    else:
-        row = {name: number for number, name in enumerate(names)}
-        features = _benchmark_features(backbone, benchmark, names, preprocessing, unit)
+        names = benchmark.gallery
+    row = {name: number for number, name in enumerate(names)}
+    features = _benchmark_features(backbone, benchmark, names, preprocessing, unit)
     return features[[row[query.reference] for query in benchmark.queries]]
 
 
