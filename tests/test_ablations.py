@@ -14,7 +14,7 @@ from zscir.figures.ablations import effects_figure, study_curves, study_dots
 from zscir.figures.tables import best_sentence, difference_sentence
 from zscir.inversion import TrainConfig
 from zscir.pairs import load_pairs
-from zscir.pairs.recaptions import best_others, retrieved_captions, with_captions, wrong_captions
+from zscir.pairs.recaptions import best_others, retrieved_captions, wrong_captions
 from zscir.retrieval.statistics import Spread, paired_gain, pooled_spread, t_interval
 
 SMALL = {"world": "tiny", "steps": 3, "batch": 16, "limit": 64}
@@ -232,8 +232,6 @@ def test_retrieved_captions_are_the_best_of_the_others(monkeypatch, tmp_path, ti
         )
     with pytest.raises(ValueError, match="at least two"):
         retrieved_captions(tiny_backbone, load_pairs("pocket-tiny", 1))
-    with pytest.raises(ValueError, match="1 texts for 12 pairs"):
-        with_captions(pairs, ["a dog"], "x")
 
 
 def test_an_image_without_a_feature_keeps_its_caption():

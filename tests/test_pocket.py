@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from zscir.pocket import SIZES, captions, drawing, make_pocket, relative, sets
-from zscir.pocket.backgrounds import background_svg
 from zscir.pocket.layouts import pair, source_fingerprint
 from zscir.pocket.scenes import Object, Scene, held_out, held_out_garment, render, training_scene
 from zscir.pocket.vocabulary import COLOURS, PATTERNS, PLACES, SCENE_NOUNS, THINGS
@@ -236,7 +235,7 @@ def test_unknown_words_are_named():
     with pytest.raises(ValueError, match="sleeves='puffed'"):
         drawing.thing_svg("shirt", sleeves="puffed")
     with pytest.raises(ValueError, match="moon"):
-        background_svg("moon", np.random.default_rng(0))
+        drawing.background_svg("moon", 0)
 
 
 def test_sets_come_from_their_seed_alone():

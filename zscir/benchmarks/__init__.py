@@ -86,11 +86,12 @@ def load_benchmark(
     benchmark.protocol = {"benchmark": name, "split": split, "dropped": "none"} | options | contents.protocol
     benchmark.protocol["orientation"] = "upright, by EXIF" if upright else "as the files lie"
     check_consistency(benchmark, problems)
-    problems.counts.append(f"read: {size_note(benchmark, reader.published(split, options))}")
+    published = reader.published(split, options)
+    problems.counts.append(f"read: {size_note(benchmark, published)}")
     if require_images:
         benchmark = check_images(benchmark, allow_missing, problems)
     problems.raise_if_any()
-    benchmark.protocol["size"] = size_note(benchmark, reader.published(split, options))
+    benchmark.protocol["size"] = size_note(benchmark, published)
     return benchmark
 
 

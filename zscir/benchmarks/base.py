@@ -143,12 +143,13 @@ def legal_value(parameter: str, value: object, legal: tuple[str, ...]) -> str:
 
 def check_consistency(benchmark: Benchmark, problems: Problems) -> None:
     """Record ids that are double, targets and set members outside the gallery, references without a file."""
-    for image_id, times in Counter(benchmark.gallery).items():
-        if times > 1:
-            problems.add("image ids listed twice in the gallery", image_id)
-    for query_id, times in Counter(query.id for query in benchmark.queries).items():
-        if times > 1:
-            problems.add("query ids used twice", query_id)
+    query_ids = [query.id for query in benchmark.queries]
+    for kind, ids in (
+        ("image ids listed twice in the gallery", benchmark.gallery),
+        ("query ids used twice", query_ids),
+    ):
+        for name in (name for name, times in Counter(ids).items() if times > 1):
+            problems.add(kind, name)
     known = set(benchmark.gallery)
     for query in benchmark.queries:
         if query.reference not in known and query.reference not in benchmark.paths:

@@ -15,7 +15,6 @@ from pathlib import Path
 from zscir.storage.checks import Rule
 
 _EXAMPLES = 3
-_MISSING = "missing"
 
 
 @dataclass
@@ -54,7 +53,7 @@ class Problems:
             more = ", ..." if len(examples) > _EXAMPLES else ""
             lines.append(f"  {len(examples):,} {kind}: {shown}{more}")
         message = "\n".join(lines + [f"  {line}" for line in self.advice])
-        only_missing = all(_MISSING in kind for kind in self.found)
+        only_missing = all("missing" in kind for kind in self.found)
         raise FileNotFoundError(message) if only_missing else ValueError(message)
 
 

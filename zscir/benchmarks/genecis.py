@@ -30,24 +30,19 @@ DILATION = 0.7
 _SEED = 2023
 
 
-def _finite(value: object) -> bool:
-    return isinstance(value, (int, float)) and math.isfinite(value)
-
-
 def _is_box(value: object) -> bool:
-    if not isinstance(value, dict) or not INTEGER.test(value.get("image_id")):
-        return False
-    box = value.get("instance_bbox")
-    return isinstance(box, list) and len(box) == 4 and all(map(_finite, box)) and min(box[2:]) > 0
-
-
-def _is_photo(value: object) -> bool:
-    return isinstance(value, dict) and INTEGER.test(value.get("val_image_id"))
+    numbers = isinstance(value, list) and all(isinstance(number, (int, float)) for number in value)
+    return numbers and len(value) == 4 and all(map(math.isfinite, value)) and min(value[2:]) > 0
 
 
 def _rules(boxes: bool) -> dict[str, Rule]:
-    test = _is_box if boxes else _is_photo
     words = "an 'image_id' with an 'instance_bbox' of four numbers" if boxes else "a 'val_image_id'"
+    key = "image_id" if boxes else "val_image_id"
+
+    def test(value: object) -> bool:
+        named = isinstance(value, dict) and INTEGER.test(value.get(key))
+        return named and (not boxes or _is_box(value.get("instance_bbox")))
+
     image = Rule(words, test)
     images = Rule(f"a list of {words}", lambda v: isinstance(v, list) and bool(v) and all(map(test, v)))
     return {"reference": image, "target": image, "gallery": images, "condition": CAPTION}

@@ -21,8 +21,6 @@ from zscir.regions.masks import FILLS, GRAINS, KEEPS
 from zscir.regions.token_drop import check_drop
 from zscir.storage.checks import SEED, check_fields, number, one_of, whole_from
 
-MASK_SOURCES = ("cam", "true", "none", "random")
-NOUN_COUNTS = ("one", "all")
 RULES = {
     "tau": number("0 <= tau <= 1", lambda tau: 0 <= tau <= 1),
     "keep": one_of(*KEEPS),
@@ -31,9 +29,9 @@ RULES = {
     "cam_target": one_of(None, *TARGETS),
     "noun_strategy": one_of(*STRATEGIES),
     "span": one_of(*SPANS),
-    "mask_source": one_of(*MASK_SOURCES),
+    "mask_source": one_of("cam", "true", "none", "random"),
     "grain": one_of(*GRAINS),
-    "nouns": one_of(*NOUN_COUNTS),
+    "nouns": one_of("one", "all"),
     "seed": SEED,
     "epoch": whole_from(0),
 }

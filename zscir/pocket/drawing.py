@@ -8,25 +8,55 @@ that sleeves and hems can change. Drawings are OpenMoji's, CC BY-SA 4.0; changed
 
 from __future__ import annotations
 
+import colorsys
+import json
+import lzma
 import re
 from functools import cache, lru_cache
+from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 import resvg_py
-from PIL import Image
+from PIL import Image, ImageColor
 
 from zscir.storage.pictures import open_picture
 
-from ._canvas import hex_of, hls_of
-from .vocabulary import COLOURS, LENGTHS, LOOKS, PATTERNS, SLEEVES, THINGS, check
+from .vocabulary import COLOURS, LENGTHS, LOOKS, PATTERNS, PLACES, SLEEVES, THINGS, check
 
 #: Pixels of the box a thing is rendered in before it is scaled into a scene.
 SPRITE_SIZE = 112
+#: Place -> drawings of it as SVG documents, written by ``pretraining.backgrounds``.
+BACKGROUNDS_FILE = Path(__file__).with_name("backgrounds.json.xz")
 _SVG = "http://www.w3.org/2000/svg"
 ElementTree.register_namespace("", _SVG)
 _HEX = re.compile(r"#(?:[0-9a-fA-F]{6}|[0-9a-fA-F]{3})\b")
 _STROKE = 'fill="none" stroke="#000" stroke-linecap="round" stroke-linejoin="round" stroke-width="2"'
+
+
+def hls_of(colour: str) -> tuple[float, float, float]:
+    """Hue, lightness and saturation of "#rrggbb" or "#rgb", each in [0, 1]."""
+    return colorsys.rgb_to_hls(*(channel / 255 for channel in ImageColor.getrgb(colour)))
+
+
+def hex_of(hue: float, lightness: float, saturation: float) -> str:
+    """The colour as "#rrggbb"; the inverse of `hls_of`."""
+    rgb = colorsys.hls_to_rgb(hue, lightness, saturation)
+    return "#" + "".join(f"{round(255 * channel):02x}" for channel in rgb)
+
+
+@cache
+def _backgrounds() -> dict[str, list[str]]:
+    return json.loads(lzma.decompress(BACKGROUNDS_FILE.read_bytes()))
+
+
+def background_svg(place: str, variant: int) -> str:
+    """SVG document (viewBox 0 0 128 128) of one drawing of `place`.
+
+    Raises ValueError for a place that is not in `vocabulary.PLACES`.
+    """
+    check("place", place, PLACES)
+    return _backgrounds()[place][variant]
 
 
 @cache

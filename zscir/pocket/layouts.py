@@ -21,8 +21,10 @@ import pandas as pd
 from PIL import Image
 
 from zscir.storage import artifact, fingerprint
+from zscir.storage.contents import content_hash
 
 from . import captions, sets
+from .drawing import BACKGROUNDS_FILE
 from .scenes import Object, Scene, render, training_scene
 from .vocabulary import GARMENTS, check
 
@@ -91,9 +93,10 @@ def make_pocket(size: str = "small", seed: int = 0, root: Path | None = None) ->
 
 
 def source_fingerprint() -> str:
-    """Fingerprint of the code and the words that decide what a pocket world holds."""
+    """Fingerprint of the code, the words and the drawings that decide what a pocket world holds."""
     files = sorted(file for file in Path(__file__).parent.iterdir() if file.suffix in _SOURCES)
-    return fingerprint([(f.name, f.read_text("utf-8")) for f in files if f.name != "__init__.py"])
+    texts = [(f.name, f.read_text("utf-8")) for f in files if f.name != "__init__.py"]
+    return fingerprint(texts, content_hash(BACKGROUNDS_FILE))
 
 
 def pair(index: int, seed: int) -> tuple[Scene, str]:

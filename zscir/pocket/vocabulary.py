@@ -2,7 +2,7 @@
 
 Every noun (``nouns.csv``) names one OpenMoji drawing, by code point, and the words people use for it.
 What people say of places, looks and changes stands in ``phrases.json``, with gaps to be filled; colours,
-patterns, times of day and garments as they are drawn in ``looks.json``.
+patterns and garments as they are drawn in ``looks.json``.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ SCENE_NOUNS: tuple[str, ...] = tuple(n for n, t in THINGS.items() if t.kind != "
 GARMENTS: dict[str, str] = {"dress": "dress", "shirt": "shirt", "toptee": "top"}
 #: Turns of phrase by occasion; their gaps are filled by `str.format`. The plainest comes first.
 PHRASES: dict[str, Any] = json.loads((_HERE / "phrases.json").read_text("utf-8"))
-#: How things look: colours, tiles of patterns, times of day, garments.
+#: How things look: colours, tiles of patterns, garments.
 LOOKS: dict[str, Any] = json.loads((_HERE / "looks.json").read_text("utf-8"))
 #: Colour name -> hue in degrees, saturation, lightness (both 0 to 1).
 COLOURS: dict[str, list[float]] = LOOKS["colours"]
