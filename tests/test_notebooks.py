@@ -124,8 +124,8 @@ def test_the_cell_below_the_parameters_checks_them(path, capsys):
             "a photo of *",
             "'a photo of *' is not one of 'pic2word', 'searle' nor a template",
         ),
-        ("cleaning", "soap", "cleaning='soap' is not one of 'none', 'strip', 'lower'"),
-        ("preprocessing", "crop", "preprocessing='crop' is not one of 'clip', 'targetpad'"),
+        ("cleaning", "soap", "cleaning is 'soap'; legal: none, strip, lower"),
+        ("preprocessing", "crop", "preprocessing is 'crop'; legal: clip, targetpad"),
     ],
 )
 def test_an_illegal_parameter_is_named_with_its_value_and_what_is_legal(name, value, said):

@@ -226,13 +226,13 @@ def test_recolouring_changes_the_fills(colour):
 
 
 def test_unknown_words_are_named():
-    with pytest.raises(ValueError, match="colour='mauve'"):
+    with pytest.raises(ValueError, match="colour is 'mauve'"):
         drawing.thing_svg("dog", "mauve")
-    with pytest.raises(ValueError, match="pattern='zigzag'"):
+    with pytest.raises(ValueError, match="pattern is 'zigzag'"):
         drawing.thing_svg("dog", None, "zigzag")
-    with pytest.raises(ValueError, match="length='maxi'"):
+    with pytest.raises(ValueError, match="length is 'maxi'"):
         drawing.thing_svg("dress", length="maxi")
-    with pytest.raises(ValueError, match="sleeves='puffed'"):
+    with pytest.raises(ValueError, match="sleeves is 'puffed'"):
         drawing.thing_svg("shirt", sleeves="puffed")
     with pytest.raises(ValueError, match="moon"):
         drawing.background_svg("moon", 0)

@@ -6,8 +6,6 @@
 Letters in shapes: R images, D joint width, S image side.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple

@@ -8,8 +8,6 @@
 Letters in shapes: B pseudo-words, V words of a vocabulary, W token width, D joint width.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Sequence

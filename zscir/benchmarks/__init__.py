@@ -8,8 +8,6 @@ With `zscir.retrieval.score_features(benchmark, query_features, gallery_features
 features of their own. To add a benchmark: one module with a `READER`, one row in `READERS`.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from zscir.benchmarks import circo, cirr, composition, domains, fashioniq, genecis
@@ -19,11 +17,11 @@ from zscir.benchmarks.base import (
     Reader,
     check_consistency,
     check_images,
-    legal_value,
     size_note,
 )
 from zscir.benchmarks.files import Problems
 from zscir.benchmarks.images import Region
+from zscir.storage.checks import chosen
 
 __all__ = ["READERS", "Benchmark", "Query", "Region", "benchmark_root", "load_benchmark"]
 
@@ -67,8 +65,8 @@ def load_benchmark(
         ValueError: an unknown name, split or option, or malformed or contradictory annotations.
         FileNotFoundError: files or images missing, all named in one error.
     """
-    reader = READERS[legal_value("name", name, tuple(READERS))]
-    legal_value("split", split, reader.splits)
+    reader = READERS[chosen("name", name, READERS)]
+    chosen("split", split, reader.splits)
     options = _options(name, reader, protocol)
     folder = _folder(name, root)
     problems = Problems(f"{name} {split} under {folder}")
@@ -117,10 +115,8 @@ def _options(name: str, reader: Reader, given: dict[str, str]) -> dict[str, str]
             raise ValueError(
                 f"{name} has no option {option!r}; its options are {', '.join(reader.options) or 'none'}"
             )
-    return {
-        option: legal_value(option, given.get(option, legal[0]), legal)
-        for option, legal in reader.options.items()
-    }
+    options = reader.options.items()
+    return {name: chosen(name, given.get(name, legal[0]), legal) for name, legal in options}
 
 
 def _folder(name: str, root: str | Path) -> Path:

@@ -12,8 +12,6 @@ easier. ``captions``: "both-orders-averaged" encodes *c1 and c2* and *c2 and c1*
 punctuation, and averages the features (SEARLE, LinCIR); "second-first" encodes *c2 and c1* (Pic2Word).
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from zscir.benchmarks.base import Contents, Query, Reader
@@ -55,10 +53,10 @@ def _read(root: Path, split: str, options: dict[str, str], problems: Problems) -
     captions = next((path for path in places if path.is_file()), places[0])
     entries = read_entries(captions, _FIELDS, problems)
     splits = root / "image_splits" / f"split.{category}.{split}.json"
-    gallery = read_json(splits, problems, list)
-    for image_id in [image_id for image_id in gallery if not NAME.test(image_id)]:
-        problems.add(f"images of {splits.name} that are not a non-empty string", repr(image_id))
-        gallery.remove(image_id)
+    listed = read_json(splits, problems, list)
+    wrong = [repr(image_id) for image_id in listed if not NAME.test(image_id)]
+    problems.add(f"images of {splits.name} that are not a non-empty string", *wrong)
+    gallery = list(filter(NAME.test, listed))
     if options["gallery"] == "union":
         wanted = {entry[key] for entry in entries for key in ("candidate", "target")}
         outside = sorted(wanted.difference(gallery))

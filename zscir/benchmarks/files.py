@@ -1,14 +1,12 @@
 """Read a benchmark's files, and gather all that is wrong with them into one error."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,9 +31,10 @@ class Problems:
     advice: list[str] = field(default_factory=list)
     counts: list[str] = field(default_factory=list)
 
-    def add(self, kind: str, example: object) -> None:
-        """Record one problem; problems of one kind are counted and their first examples named."""
-        self.found.setdefault(kind, []).append(str(example))
+    def add(self, kind: str, *examples: object) -> None:
+        """Record problems of one kind, if any; they are counted and the first examples named."""
+        if examples:
+            self.found.setdefault(kind, []).extend(map(str, examples))
 
     def raise_if_any(self) -> None:
         """Raise one error that lists every kind of problem with its count and first examples.
@@ -78,6 +77,11 @@ INTEGERS = _list_of(INTEGER, "a list of integers")
 NAMES = _list_of(NAME, "a list of non-empty strings")
 
 
+def repeated(names: Iterable[object]) -> list:
+    """The names that occur more than once."""
+    return [name for name, times in Counter(names).items() if times > 1]
+
+
 def read_text(path: Path, problems: Problems) -> str:
     """A text file without the mark at its beginning (BOM); "" when it has none, which is recorded."""
     if not path.is_file():
@@ -105,8 +109,8 @@ def read_json(path: Path, problems: Problems, kind: type) -> list | dict:
     def keep(pairs: list[tuple[str, object]]) -> dict:
         found = dict(pairs)
         if len(found) < len(pairs):
-            times = Counter(key for key, _ in pairs)
-            doubled.extend((found, k, [v for key, v in pairs if key == k]) for k in times if times[k] > 1)
+            twice = repeated(key for key, _ in pairs)
+            doubled.extend((found, k, [v for key, v in pairs if key == k]) for k in twice)
         return found
 
     text = read_text(path, problems)
@@ -185,8 +189,7 @@ def read_table(
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     try:
         absent = [name for name in columns if name not in (reader.fieldnames or ())]
-        for name in absent if text.strip() else ():
-            problems.add(f"columns that {path.name} lacks", name)
+        problems.add(f"columns that {path.name} lacks", *absent if text.strip() else ())
         for row in () if absent else reader:
             if None in row or None in row.values():
                 kind = f"lines of {path.name} with more or fewer cells than its first"

@@ -12,8 +12,6 @@ the target stands apart from the distractors, so code that puts it first lets a 
 perfect. Here candidates and gallery are shuffled (a fixed seed), and equal scores are decided by that order.
 """
 
-from __future__ import annotations
-
 import math
 import random
 from pathlib import Path
@@ -72,30 +70,20 @@ def _read(root: Path, split: str, options: dict[str, str], problems: Problems) -
     folders, paths, regions, queries = _folders(root, names), {}, {}, []
     for number, entry in enumerate(entries):
         listed = (entry["reference"], entry["target"], *entry["gallery"])
-        for name, image in zip(map(_image_id, listed), listed, strict=True):
+        reference, target, *others = ids = [_image_id(image) for image in listed]
+        for name, image in zip(ids, listed, strict=True):
             file_name = f"{image['image_id'] if boxes else name}.jpg"
             paths[name] = folders.get(file_name, root / names[0]) / file_name
             if boxes:
                 regions[name] = Region(tuple(image["instance_bbox"]), DILATION, square=True)
-        queries.append(_query(f"{task}-{number}", entry, rng))
+        candidates = list(dict.fromkeys([target, *others]))
+        rng.shuffle(candidates)
+        answer = {"targets": (target,), "subset": tuple(candidates), "group": task}
+        queries.append(Query(f"{task}-{number}", reference, (entry["condition"],), **answer))
     gallery = list(dict.fromkeys(name for query in queries for name in query.subset))
     rng.shuffle(gallery)
     protocol = {"gallery": "the query's own candidates, shuffled", "captions": "condition alone"}
     return Contents(queries, gallery, paths, protocol, regions)
-
-
-def _query(name: str, entry: dict, rng: random.Random) -> Query:
-    target = _image_id(entry["target"])
-    candidates = list(dict.fromkeys([target, *map(_image_id, entry["gallery"])]))
-    rng.shuffle(candidates)
-    return Query(
-        id=name,
-        reference=_image_id(entry["reference"]),
-        text=(entry["condition"],),
-        targets=(target,),
-        subset=tuple(candidates),
-        group=name.rpartition("-")[0],
-    )
 
 
 READER = Reader(

@@ -1,7 +1,5 @@
 """Figures made of pictures: captioned pictures, a set of six, what queries find, wins and losses."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -4,8 +4,6 @@ score_table(scores, ["recall@1", "recall@5"])
 difference_sentence(difference(b, a, "recall@1"), "masked pairs", "Pic2Word", "Recall@1")
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 
@@ -99,7 +97,7 @@ def best_sentence(rows: pd.DataFrame, metric: str, name: str, what: str, spread:
     gain = paired_gain(*two, metric, spread=spread)
     verdict = "more than the seed explains" if gain.excludes_zero else "within what the seed may do"
     verdict = "not held against another seed" if math.isnan(gain.low) else verdict
-    return f"{words}; *{named[1]}* comes next, {gain.mean:.1f} points below, which is {verdict}."
+    return f"{words}; *{named[1]}* comes next, {gain.value:.1f} points below, which is {verdict}."
 
 
 def best_row(table: pd.DataFrame, column: str) -> str:

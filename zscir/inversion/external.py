@@ -14,8 +14,6 @@ All of them were trained on CLIP's features as they come, not of length 1: ``uni
 ``zscir.retrieval`` gives them such features.
 """
 
-from __future__ import annotations
-
 import pickle
 import re
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """What a training says while it runs: a CSV file, and a bar or plain lines."""
 
-from __future__ import annotations
-
 import sys
 import time
 from collections.abc import Callable, Iterator

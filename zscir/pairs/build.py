@@ -15,8 +15,6 @@ killed goes on where it was, and its features are the same to the byte.
 * ``masked-features``: the masked images (the above, mask source, tau, keep, fill, grain).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
@@ -120,24 +118,18 @@ def masked_pairs_at(
 
 
 def _fill(
-    backbone: Backbone,
-    pairs: Pairs,
-    hidden: HiddenNouns,
-    maps: Layer | None,
-    masked: dict[Masking, Layer],
-    *,
-    max_skipped: float,
-    progress: bool,
+    backbone: Backbone, pairs: Pairs, hidden: HiddenNouns, maps: Layer | None, masked: dict, **work: object
 ) -> None:
     """Shard by shard: images -> features -> maps of the nouns -> for each masking: mask -> features -> store.
 
     What is stored already is not made again. ``hidden`` are the nouns of the masked images; a layer of maps
-    that is not whole yet has the same.
+    that is not whole yet has the same. ``masked`` has a layer for each masking; ``work`` is ``max_skipped``
+    and ``progress``.
     """
     features, texts = features_layer(backbone, pairs), cache(lambda: noun_texts(backbone, hidden))
     layers = [features, *([] if maps is None else [maps]), *masked.values()]
-    work = {"max_skipped": max_skipped, "label": "masked images" if masked else "images"}
-    with unfinished_shards(backbone, pairs, layers, **work, progress=progress) as shards:
+    label = "masked images" if masked else "images"
+    with unfinished_shards(backbone, pairs, layers, label, **work) as shards:
         for shard in shards:
             encoded = cams = None
             if maps is not None and not maps.has(shard.index):

@@ -3,8 +3,6 @@
 features = image_features(backbone, load_pairs("pocket-small"))     # [P, D]
 """
 
-from __future__ import annotations
-
 import json
 import os
 import sys
@@ -66,9 +64,7 @@ def image_features(
         ValueError: more than ``max_skipped`` of the images cannot be read; they are counted, the first named.
     """
     layer = features_layer(backbone, pairs)
-    with unfinished_shards(
-        backbone, pairs, [layer], max_skipped=max_skipped, label="images", progress=progress
-    ) as shards:
+    with unfinished_shards(backbone, pairs, [layer], "images", max_skipped, progress) as shards:
         for shard in shards:
             layer.write(shard.index, features_of(backbone, shard))
     return stored(layer.folder / "features.npy")
@@ -109,13 +105,7 @@ def unreadable_images(layer: Layer, notes: str = "unreadable") -> list[tuple[int
 
 @contextmanager
 def unfinished_shards(
-    backbone: Backbone,
-    pairs: Pairs,
-    layers: Sequence[Layer],
-    *,
-    max_skipped: float,
-    label: str,
-    progress: bool,
+    backbone: Backbone, pairs: Pairs, layers: Sequence[Layer], label: str, max_skipped: float, progress: bool
 ) -> Iterator[Iterator[Shard]]:
     """The shards that some of the layers lack, each image read once; the block writes their parts.
 

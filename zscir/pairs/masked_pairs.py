@@ -1,7 +1,5 @@
 """What `zscir.pairs.build_masked_pairs` gives: masked pairs, their report, and the way to disk."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass, field
 from pathlib import Path

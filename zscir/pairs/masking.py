@@ -8,8 +8,6 @@ Traceback (most recent call last):
 ValueError: tau is 1.7; legal: 0 <= tau <= 1
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

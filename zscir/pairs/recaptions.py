@@ -10,8 +10,6 @@ any captioning model come in without this module: a table with the columns file 
 pairs like any other (``zscir.pairs.sources``).
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from dataclasses import replace

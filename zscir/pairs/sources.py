@@ -13,8 +13,6 @@
 What lies at a path is seen from the files themselves.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

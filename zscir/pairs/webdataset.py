@@ -4,8 +4,6 @@ A stream can be read once, and masked pairs are made again for every new tau, so
 tar is written whole or not at all; a killed run skips what it has.
 """
 
-from __future__ import annotations
-
 import io
 import json
 import os

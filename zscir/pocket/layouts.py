@@ -4,8 +4,6 @@
 the pair sources of `zscir.pairs` then treat it as any other data set.
 """
 
-from __future__ import annotations
-
 import io
 import json
 import os
@@ -21,12 +19,13 @@ import pandas as pd
 from PIL import Image
 
 from zscir.storage import artifact, fingerprint
+from zscir.storage.checks import chosen
 from zscir.storage.contents import content_hash
 
 from . import captions, sets
 from .drawing import BACKGROUNDS_FILE
 from .scenes import Object, Scene, render, training_scene
-from .vocabulary import GARMENTS, check
+from .vocabulary import GARMENTS
 
 #: World size -> pairs, CIRR sets (val, test1), FashionIQ looks and queries a category, CIRCO queries, queries
 #: of each GeneCIS task, composition queries, nouns of the domain conversion.
@@ -49,8 +48,7 @@ class Pocket:
 
     def root(self, benchmark: str) -> Path:
         """Root folder of ``"cirr"``, ``"fashioniq"`` or ``"circo"``, in that benchmark's own layout."""
-        check("benchmark", benchmark, ("cirr", "fashioniq", "circo"))
-        return self.path / benchmark
+        return self.path / chosen("benchmark", benchmark, ("cirr", "fashioniq", "circo"))
 
     @property
     def pairs(self) -> datasets.Dataset:
@@ -77,7 +75,7 @@ def make_pocket(size: str = "small", seed: int = 0, root: Path | None = None) ->
     gives the same scenes, captions and pixels. `root` is where artifacts are kept.
     Raises ValueError for another size.
     """
-    check("size", size, SIZES)
+    chosen("size", size, SIZES)
     key = {"size": size, "seed": seed, "numbers": SIZES[size], "source": source_fingerprint()}
     writers = {"cirr": _write_cirr, "fashioniq": _write_fashioniq, "circo": _write_circo}
 

@@ -4,8 +4,6 @@ A `Scene` is a plain description (place, light, style, objects, how the first tw
 arranged) plus the seed of its drawing. The same scene is always the same pixels.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import zlib
@@ -63,7 +61,7 @@ class Scene:
         return json.dumps(data)
 
     @classmethod
-    def from_json(cls, text: str) -> Scene:
+    def from_json(cls, text: str) -> "Scene":
         """The scene whose `to_json` gave `text`."""
         data = json.loads(text)
         things = [{k: v for k, v in thing.items() if k != "label"} for thing in data.pop("objects")]

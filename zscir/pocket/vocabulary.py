@@ -5,11 +5,8 @@ What people say of places, looks and changes stands in ``phrases.json``, with ga
 patterns and garments as they are drawn in ``looks.json``.
 """
 
-from __future__ import annotations
-
 import csv
 import json
-from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,9 +66,3 @@ PATTERNS: dict[str, list[str]] = PHRASES["pattern"]
 OUTDOORS: frozenset[str] = frozenset("beach forest city desert snow meadow sea mountains street farm".split())
 STYLES: tuple[str, ...] = ("photo", "black and white", "sketch")
 COUNTS: dict[int, str] = {1: "one", 2: "two", 3: "three", 4: "four"}
-
-
-def check(name: str, value: str, legal: Collection[str]) -> None:
-    """Raise ValueError, naming what was asked for and what is legal, for a value that is no member."""
-    if value not in legal:
-        raise ValueError(f"{name}={value!r} is not one of {tuple(legal)}")

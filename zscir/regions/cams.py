@@ -5,8 +5,6 @@ feature and a text's feature. `zscir.regions.noun_cams` is the front door. Lette
 image with one text each), C channels, h x w the grid of the layer, D joint width, S image side.
 """
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Callable, Sequence
 from functools import partial

@@ -4,27 +4,22 @@ gallery_features(backbone, benchmark)            # [N, D], in gallery order
 file_features(backbone, ["a.jpg", "b.jpg"])      # the same for any list of files
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from zscir.backbone import Backbone
+from zscir.benchmarks import Benchmark
 from zscir.benchmarks.images import Region, open_image
 from zscir.retrieval.protocols import PREPROCESSINGS, check_preprocessing
 from zscir.storage import artifact, fingerprint
 from zscir.storage.contents import content_hashes
 from zscir.storage.pictures import take_remarks
-
-if TYPE_CHECKING:
-    from zscir.backbone import Backbone
-    from zscir.benchmarks import Benchmark
 
 BATCH = 128
 
@@ -51,10 +46,9 @@ def reference_features(
     """
     names = list(dict.fromkeys(query.reference for query in benchmark.queries))
     if unit and all(name in benchmark.row for name in names):
-        row, features = benchmark.row, gallery_features(backbone, benchmark, preprocessing)
-    else:
-        row = {name: number for number, name in enumerate(names)}
-        features = _benchmark_features(backbone, benchmark, names, preprocessing, unit)
+        names = benchmark.gallery
+    row = {name: number for number, name in enumerate(names)}
+    features = _benchmark_features(backbone, benchmark, names, preprocessing, unit)
     return features[[row[query.reference] for query in benchmark.queries]]
 
 

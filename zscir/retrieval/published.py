@@ -5,8 +5,6 @@
 They are quoted as printed. Where two sources print different digits for one method, a note says so.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from functools import cache
@@ -15,6 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from zscir.retrieval.scores import Table
+from zscir.storage.checks import chosen
 
 _FILE = Path(__file__).with_name("published.json")
 
@@ -26,9 +25,7 @@ def _content() -> dict:
 
 def _entry(part: str, name: str) -> dict:
     entries = _content()[part]
-    if name not in entries:
-        raise ValueError(f"name={name!r} is not one of {', '.join(map(repr, entries))}")
-    return entries[name]
+    return entries[chosen("name", name, entries)]
 
 
 def published_sources() -> dict[str, str]:

@@ -7,8 +7,6 @@ What Pillow remarks on a file (damaged EXIF, many pixels) is no error and never 
 ``info["remarks"]`` of the picture, and counted until `take_remarks` asks.
 """
 
-from __future__ import annotations
-
 import io
 import logging
 import math

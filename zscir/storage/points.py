@@ -1,7 +1,5 @@
 """A task at many points: the grid, the work, the table."""
 
-from __future__ import annotations
-
 import itertools
 import sys
 from collections.abc import Sequence

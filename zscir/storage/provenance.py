@@ -1,7 +1,5 @@
 """Where a result comes from: versions, commit, processor, memory; asked here, and nowhere else."""
 
-from __future__ import annotations
-
 import importlib.metadata
 import os
 import platform

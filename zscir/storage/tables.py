@@ -7,8 +7,6 @@
 All of it is written by the process that runs the sweep, each file whole or not at all.
 """
 
-from __future__ import annotations
-
 import datetime
 import functools
 import json

@@ -6,8 +6,6 @@
 Without the address of a scheduler they are processes of this machine, which live as long as the sweep.
 """
 
-from __future__ import annotations
-
 import logging
 import pickle
 from collections.abc import Callable, Iterator
