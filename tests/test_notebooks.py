@@ -1,6 +1,7 @@
 """The chapters: clean sources, and each of them runs alone, in small, without a word on stderr."""
 
 import ast
+import os
 import re
 from pathlib import Path
 
@@ -162,9 +163,11 @@ def test_the_header_shows_the_measured_running_time(path):
 
 @pytest.fixture(scope="session")
 def artifacts(tmp_path_factory):
-    """One empty folder of artifacts for all chapters of the run."""
+    """One folder of artifacts, empty at first, for all chapters of the run and all its workers."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "artifacts"
+    folder.mkdir(exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:
-        folder = tmp_path_factory.mktemp("artifacts")
         patch.setenv("ZSCIR_ARTIFACTS", str(folder))
         yield folder
 
