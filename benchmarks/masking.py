@@ -30,6 +30,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from reference_cams import reference_cams
 
 from zscir.backbone import Backbone, load_backbone
 from zscir.backbone.clip import make_backbone
@@ -68,7 +69,7 @@ def maps(backbone: Backbone, images: int, nouns: int, repeats: int) -> dict:
 
     def one_by_one() -> list[list[torch.Tensor]]:
         calls = [[[row[place]] for row in lists] for place in range(nouns)]
-        return [noun_cams(backbone, pixels, call, engine="reference") for call in calls]
+        return [reference_cams(backbone, pixels, call) for call in calls]
 
     runs = {
         "one plain forward": lambda: backbone.encode_images(pixels),

@@ -16,12 +16,10 @@ from torch import Tensor
 
 from zscir.backbone import Backbone
 from zscir.backbone.weights import check_layer
-from zscir.regions.cams import FAST_METHODS, REFERENCES, encode_below, fast_maps, reference_maps
+from zscir.regions.cams import METHODS, encode_below, text_maps
 from zscir.regions.masks import GRAINS
 from zscir.storage.checks import chosen
 
-METHODS = tuple(REFERENCES)
-ENGINES = {"fast": fast_maps, "reference": reference_maps}
 TARGETS = ("cosine", "contrast")
 TEMPLATE = "a photo of a {noun}"
 #: Image-noun rows that run at once.
@@ -42,7 +40,6 @@ def noun_cams(
     layer: str | Sequence[str] | None = None,
     target: str | None = None,
     grain: str = "pixel",
-    engine: str | None = None,
     texts: Mapping[str, Tensor] | None = None,
     below: Tensor | None = None,
 ) -> list[Tensor]:
@@ -60,23 +57,21 @@ def noun_cams(
         target: what a cell should raise, by default ``backbone.cam_target``: "cosine" of the image with the
             noun's text, or "contrast", that less its mean over `CONTRAST_NOUNS`: what all nouns share.
         grain: "pixel" for maps of the image's size, "patch" for the layer's own grid (see `upsample_cams`).
-        engine: "fast" (batched; gradcam, hirescam, layercam) or "reference" (pytorch-grad-cam); they agree.
         texts: features [D] of the nouns' texts, where they are known already; the others are encoded.
-        below: for the fast engine, see `encode_with_cams`: tokens of ``zscir.regions.cams.encode_below``.
+        below: see `encode_with_cams`: tokens of ``zscir.regions.cams.encode_below``.
 
     Returns:
         For each image a tensor [n_nouns, S, S] (or [n_nouns, h, w]), float32 in [0, 1], each map with its
         peak at 1 unless nothing raises the target: then it is 0 everywhere.
 
     Raises:
-        ValueError: an unknown method, target, engine, grain or layer, an empty noun or one whose text is
+        ValueError: an unknown method, target, grain or layer, an empty noun or one whose text is
             longer than the backbone reads, or not one list of nouns an image.
     """
     if len(nouns) == 0 and len(pixels) == 0:
         return []
     method, target = method or backbone.cam_method, target or backbone.cam_target
-    engine = engine or ("fast" if method in FAST_METHODS else "reference")
-    layers = _check_request(backbone, pixels, nouns, method, layer, target, grain, engine)
+    layers = _check_request(backbone, pixels, nouns, method, layer, target, grain)
     if not any(counts := [len(row) for row in nouns]):  # the shape of a map, none of them
         shape = noun_cams(backbone, pixels[:1], [["thing"]], method=method, layer=layers, grain=grain)[0]
         return [shape[:0]] * len(nouns)
@@ -86,8 +81,7 @@ def noun_cams(
         rows = torch.repeat_interleave(torch.tensor([counts[i] for i in images])).to(backbone.device)
         request = (backbone, pixels[images].to(backbone.device), rows, texts[: len(rows)], method, layers)
         texts = texts[len(rows) :]
-        known = {} if below is None or engine != "fast" else {"below": below[images]}
-        maps.append(ENGINES[engine](*request, grain, **known))
+        maps.append(text_maps(*request, grain, None if below is None else below[images]))
     return list(torch.cat(maps).split(counts))
 
 
@@ -100,9 +94,7 @@ def encode_with_cams(
     Args:
         backbone, pixels, nouns, options: as in `noun_cams`.
     """
-    layer, method = options.get("layer") or backbone.cam_layers, options.get("method") or backbone.cam_method
-    if method not in FAST_METHODS:
-        return backbone.encode_images(pixels), noun_cams(backbone, pixels, nouns, **options)
+    layer = options.get("layer") or backbone.cam_layers
     features, below = encode_below(backbone, pixels, [layer] if isinstance(layer, str) else list(layer))
     return features, noun_cams(backbone, pixels, nouns, below=below, **options)
 
@@ -145,14 +137,11 @@ def _noun_features(backbone: Backbone, nouns: Sequence[str], known: Mapping[str,
     return torch.stack([features[noun] for noun in nouns]) if nouns else torch.zeros(0, backbone.dim)
 
 
-def _check_request(backbone, pixels, nouns, method, layer, target, grain, engine) -> list[str]:
+def _check_request(backbone, pixels, nouns, method, layer, target, grain) -> list[str]:
     """Raise on what `noun_cams` cannot do; return the layers as a list."""
-    choices = {"method": (method, METHODS), "target": (target, TARGETS)}
-    choices |= {"engine": (engine, ENGINES), "grain": (grain, GRAINS)}
-    for name, (value, legal) in choices.items():
-        chosen(name, value, legal)
-    if engine == "fast" and method not in FAST_METHODS:
-        raise ValueError(f"engine 'fast' knows the methods {FAST_METHODS}, got {method!r}")
+    chosen("method", method, METHODS)
+    chosen("target", target, TARGETS)
+    chosen("grain", grain, GRAINS)
     if len(nouns) != len(pixels) or any(isinstance(row, str) for row in nouns):
         raise ValueError(f"nouns must be {len(pixels)} lists of nouns, one an image, got {nouns!r:.200}")
     if any(not noun.strip() for row in nouns for noun in row):
