@@ -11,14 +11,7 @@ features of their own. To add a benchmark: one module with a `READER`, one row i
 from pathlib import Path
 
 from zscir.benchmarks import circo, cirr, composition, domains, fashioniq, genecis
-from zscir.benchmarks.base import (
-    Benchmark,
-    Query,
-    Reader,
-    check_consistency,
-    check_images,
-    size_note,
-)
+from zscir.benchmarks.base import Benchmark, Query, Reader, check_consistency, check_images, size_note
 from zscir.benchmarks.files import Problems
 from zscir.benchmarks.images import Region
 from zscir.storage.checks import chosen

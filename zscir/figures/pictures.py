@@ -153,9 +153,7 @@ def retrieved_grid(
 
 
 def wins_and_losses(
-    benchmark: Benchmark,
-    found: Mapping[str, Mapping[int, Retrieved]],
-    ranks: Mapping[str, Sequence[int]],
+    benchmark: Benchmark, found: Mapping[str, Mapping[int, Retrieved]], ranks: Mapping[str, Sequence[int]]
 ) -> Figure:
     """Queries in which two methods differ: two rows each, what the first and what the second method found.
 

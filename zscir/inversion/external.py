@@ -27,11 +27,7 @@ from zscir.storage.contents import content_hash
 
 #: Layout -> key of the weights in the file, pattern of its linear layers' names, other settings.
 LAYOUTS: dict[str, tuple[str, str, dict]] = {
-    "Pic2Word": (
-        "state_dict_img2text",
-        r"layers\.\d+\.0|fc_out",
-        {"activation": "relu", "dropout": 0.1},
-    ),
+    "Pic2Word": ("state_dict_img2text", r"layers\.\d+\.0|fc_out", {"activation": "relu", "dropout": 0.1}),
     "SEARLE or LinCIR": ("Phi", r"layers\.\d+", {"activation": "gelu", "dropout": 0.5}),
 }
 

@@ -131,11 +131,7 @@ def distance(a: Tensor, b: Tensor, kind: str = "contrastive", logit_scale: float
 
 
 def original_loss(
-    backbone: Backbone,
-    phi: nn.Module,
-    image_features: Tensor,
-    prompt_ids: Tensor,
-    loss: str = "contrastive",
+    backbone: Backbone, phi: nn.Module, image_features: Tensor, prompt_ids: Tensor, loss: str = "contrastive"
 ) -> Tensor:
     """Pic2Word's loss: "a photo of *" with phi of the whole image must find that image; a scalar.
 

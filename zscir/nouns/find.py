@@ -67,12 +67,7 @@ def _language_model():
     )
 
 
-def find_nouns(
-    captions: Sequence[str],
-    *,
-    n_process: int = 1,
-    progress: bool = False,
-) -> list[list[Noun]]:
+def find_nouns(captions: Sequence[str], *, n_process: int = 1, progress: bool = False) -> list[list[Noun]]:
     """Nouns of every caption, in reading order, by the rules of ``zscir.nouns.rules``.
 
     A caption without a noun (or an empty one) gives an empty list. In every non-empty list exactly one noun

@@ -33,11 +33,7 @@ _SETTINGS = {
 
 
 def outcomes(
-    task: bytes,
-    points: dict[int, Point],
-    workers: int,
-    scheduler: str | None,
-    say: Callable[[str], None],
+    task: bytes, points: dict[int, Point], workers: int, scheduler: str | None, say: Callable[[str], None]
 ) -> Iterator[tuple[int, Outcome]]:
     """(number, outcome) of all points, in the order in which they end.
 
