@@ -52,10 +52,8 @@ def judgement_bars(shares: pd.DataFrame) -> Figure:
     """Stacked bars: for each row of ``shares`` (percent, columns `JUDGEMENTS`) what its nouns are."""
     figure, axes = new_figure(1, 1, height=0.9 + 0.36 * len(shares))
     shares = shares.reindex(columns=list(JUDGEMENTS), fill_value=0.0)
-    left = shares.cumsum(axis=1) - shares
-    for judgement, colour in zip(JUDGEMENTS, PALETTE[:3] + PALETTE[5:], strict=False):
-        bars = {"left": left[judgement], "color": colour, "label": judgement, "height": 0.7}
-        axes[0, 0].barh(range(len(shares)), shares[judgement], **bars)
+    colours = PALETTE[:3] + PALETTE[5:6]
+    shares.plot.barh(stacked=True, ax=axes[0, 0], color=colours, width=0.7, legend=False)
     label_rows(axes[0, 0], shares.index)
     axes[0, 0].set(xlabel="nouns, %", xlim=(0, 100))
     legend_above(figure, columns=4)

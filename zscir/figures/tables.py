@@ -22,13 +22,9 @@ def score_table(scores: Mapping[str, Scores], metrics: Sequence[str]) -> Table:
 
     The protocol that all rows share is shown below the table.
     """
+    cell = f"{{:.1f}}{NBSP}[{{:.1f}},{NBSP}{{:.1f}}]".format
     rows = {
-        name: {
-            metric: "{:.1f} [{:.1f}, {:.1f}]".format(own.metrics[metric], *own.interval(metric)).replace(
-                " ", NBSP
-            )
-            for metric in metrics
-        }
+        name: [cell(own.metrics[metric], *own.interval(metric)) for metric in metrics]
         for name, own in scores.items()
     }
     table = Table(pd.DataFrame.from_dict(rows, orient="index", columns=list(metrics)))
@@ -39,14 +35,10 @@ def score_table(scores: Mapping[str, Scores], metrics: Sequence[str]) -> Table:
 def difference_table(differences: Mapping[str, Difference]) -> pd.DataFrame:
     """One row a name: the paired difference in points, its 95 % interval and p."""
     rows = {
-        name: {
-            "difference": f"{gain.difference:+.1f}",
-            "95 % interval": f"[{gain.low:+.1f}, {gain.high:+.1f}]",
-            "p": f"{gain.p:.4f}",
-        }
+        name: (f"{gain.difference:+.1f}", f"[{gain.low:+.1f}, {gain.high:+.1f}]", f"{gain.p:.4f}")
         for name, gain in differences.items()
     }
-    return pd.DataFrame.from_dict(rows, orient="index")
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["difference", "95 % interval", "p"])
 
 
 def difference_sentence(gain: Difference | Interval, first: str, second: str, metric: str) -> str:
