@@ -82,18 +82,3 @@ def published(name: str, methods: Sequence[str] | None = None) -> Table:
     sources = "; ".join(f"{letter}: {published_sources()[letter]}" for letter in used)
     table.note = " ".join(["Quoted, not computed here.", f"Sources: {sources}.", *notes])
     return table
-
-
-def published_markdown(name: str) -> str:
-    """A table with numbered notes below, in Markdown, as the book's pages show it.
-
-    Raises:
-        ValueError: no such table.
-    """
-    rows, table = published_rows(name), published(name).replace("", "–").reset_index()
-    noted = [number for number, row in enumerate(rows) if row["note"]]
-    marks = {number: f" ({place})" for place, number in enumerate(noted, start=1)}
-    table["method"] += [marks.get(number, "") for number in range(len(rows))]
-    cells = [table.columns, ["---"] * table.shape[1], *table.to_numpy()]
-    notes = [f"{place}. {rows[n]['method']}: {rows[n]['note']}" for place, n in enumerate(noted, start=1)]
-    return "\n".join([*(f"| {' | '.join(row)} |" for row in cells), "", *notes])
