@@ -103,13 +103,13 @@ def test_circo_ids_targets_and_reference(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "legal"),
     [
-        ({"name": "cir"}, "'cirr', 'fashioniq', 'circo'"),
-        ({"name": "cirr", "split": "test"}, "'val', 'test1'"),
-        ({"name": "circo", "split": "test1"}, "'val', 'test'"),
-        ({"name": "fashioniq", "category": "skirt"}, "'dress', 'shirt', 'toptee'"),
-        ({"name": "fashioniq", "gallery": "all"}, "'original', 'union'"),
+        ({"name": "cir"}, "name is 'cir'; legal: cirr, fashioniq, circo"),
+        ({"name": "cirr", "split": "test"}, "split is 'test'; legal: val, test1"),
+        ({"name": "circo", "split": "test1"}, "split is 'test1'; legal: val, test"),
+        ({"name": "fashioniq", "category": "skirt"}, "category is 'skirt'; legal: dress, shirt, toptee"),
+        ({"name": "fashioniq", "gallery": "all"}, "gallery is 'all'; legal: original, union"),
         ({"name": "cirr", "category": "dress"}, "reference"),
-        ({"name": "circo", "reference": "gone"}, "'kept', 'removed'"),
+        ({"name": "circo", "reference": "gone"}, "reference is 'gone'; legal: kept, removed"),
     ],
 )
 def test_unknown_choices_name_the_legal_ones(tmp_path, arguments, legal):

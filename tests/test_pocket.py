@@ -74,9 +74,9 @@ def test_another_seed_is_another_world(tiny, tmp_path):
 
 
 def test_unknown_size_and_benchmark_are_named(tiny):
-    with pytest.raises(ValueError, match="size='huge'.*tiny.*small.*large"):
+    with pytest.raises(ValueError, match="size is 'huge'.*tiny.*small.*large"):
         make_pocket("huge")
-    with pytest.raises(ValueError, match="benchmark='coco'.*cirr.*fashioniq.*circo"):
+    with pytest.raises(ValueError, match="benchmark is 'coco'.*cirr.*fashioniq.*circo"):
         tiny.root("coco")
 
 

@@ -443,7 +443,9 @@ def test_evaluate_scores_and_records_the_protocol(tmp_path, backbone, inversion)
 
 def test_wrong_methods_are_named_before_encoding(tmp_path):
     benchmark = load_benchmark("cirr", write_cirr(tmp_path))
-    with pytest.raises(ValueError, match="'image', 'text', 'image\\+text', 'slerp', 'inversion'"):
+    with pytest.raises(
+        ValueError, match="method is 'mean'; legal: image, text, image\\+text, slerp, inversion"
+    ):
         evaluate(None, benchmark, "mean")
     with pytest.raises(ValueError, match="cleaning is 'soap'; legal: none, strip, lower"):
         evaluate(None, benchmark, "text", cleaning="soap")

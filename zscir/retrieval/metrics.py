@@ -58,6 +58,7 @@ def unit_rows(features: object, names: Sequence[str], role: str) -> np.ndarray:
     if hasattr(features, "detach"):
         features = features.detach().cpu()
         features = features.float() if features.dtype.itemsize < 4 else features  # NumPy has no bfloat16
+        features = features.numpy()
     rows = np.array(features, dtype=np.float64)
     if rows.ndim != 2 or len(rows) != len(names):
         shape = list(rows.shape)

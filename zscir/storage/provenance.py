@@ -18,17 +18,8 @@ from zscir.storage.paths import REPO
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 #: Distributions whose versions a record names, besides Python and this library.
-DISTRIBUTIONS = (
-    "torch",
-    "open_clip_torch",
-    "numpy",
-    "pandas",
-    "spacy",
-    "grad-cam",
-    "matplotlib",
-    "seaborn",
-    "papermill",
-)
+DISTRIBUTIONS = ("torch", "open_clip_torch", "numpy", "pandas", "spacy", "grad-cam")
+DISTRIBUTIONS += ("matplotlib", "seaborn", "papermill")
 
 NO_CHECKOUT = "not a git checkout"
 
