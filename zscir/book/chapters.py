@@ -261,6 +261,7 @@ def environment() -> Iterator[None]:
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",
         "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),
         "MPLCONFIGDIR": os.environ.get("MPLCONFIGDIR") or str(artifacts_root() / "matplotlib"),
+        "IPYTHONDIR": os.environ.get("IPYTHONDIR") or str(artifacts_root() / "ipython"),
         "PYTHONPATH": os.pathsep.join(paths),
     }
     with variables(wanted):
