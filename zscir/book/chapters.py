@@ -12,8 +12,6 @@ The copies with the notebooks' own parameters are kept in ``book/notebooks/``. E
 quick profile, another tau) has a folder of its own below ``_build/`` and never touches the real one.
 """
 
-from __future__ import annotations
-
 import builtins
 import hashlib
 import json
