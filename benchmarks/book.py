@@ -8,8 +8,6 @@ PyTorch is held to AVX2, which nearly every processor has (``--own-instructions`
 Packages come from where pip finds them; nothing else should run on the machine.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import subprocess

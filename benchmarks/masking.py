@@ -12,8 +12,6 @@ Times are CPU seconds of one thread, the runs taking turns, so other work on the
 every number the least of the repeats counts.
 """
 
-from __future__ import annotations
-
 import argparse
 import io
 import json

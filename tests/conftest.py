@@ -1,7 +1,5 @@
 """Fixtures that several test files share: backbones with tiny towers of random weights."""
 
-from __future__ import annotations
-
 import os
 
 import numpy as np

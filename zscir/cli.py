@@ -22,7 +22,7 @@ from typing import Annotated, Any
 from cyclopts import App, CycloptsError, Parameter, Token, UnknownOptionError, convert
 
 import zscir
-from zscir.storage.paths import artifacts_hint, artifacts_root
+from zscir.storage.paths import artifacts_hint, artifacts_root, printable
 
 #: Names of the errors that are failures (importing them is slow).
 FAILURES = ("BookError", "SweepError", "FloatingPointError")
@@ -81,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # who reads has seen enough, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (CycloptsError, ValueError, OSError) as error:
-        print(f"zscir: {' '.join(_message(error).split())}", file=sys.stderr)
+        print(f"zscir: {printable(' '.join(_message(error).split()))}", file=sys.stderr)
         return 2
     except (RuntimeError, FloatingPointError) as error:
         if type(error).__name__ not in FAILURES:

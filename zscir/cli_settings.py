@@ -21,6 +21,7 @@ from zscir.inversion.processes import Processes
 from zscir.pairs import Masking, build_masked_pairs, load_pairs
 from zscir.retrieval.galleries import image_files
 from zscir.retrieval.protocols import method_name
+from zscir.storage.paths import printable
 
 #: Options that papers report the mean over; all values are scored unless one is named.
 _PARTS = {"fashioniq": "category", "genecis": "task"}
@@ -28,6 +29,7 @@ _HOW = ("prompt", "cleaning", "preprocessing", "weight")
 
 FIELDS = Parameter(name="*")
 Pretrained = Annotated[str | None, Parameter(help="open_clip tag or file of weights")]
+QuickGELU = Annotated[bool | None, Parameter(help="activation of a file of weights: QuickGELU, or GELU")]
 Protocol = Annotated[list[tuple[str, str]] | None, Parameter(name=("-p", "--protocol"), negative="")]
 
 
@@ -39,6 +41,7 @@ def pairs(
     limit: int | None = None,
     backbone: str = "pocket",
     pretrained: Pretrained = None,
+    quick_gelu: QuickGELU = None,
     masking: Annotated[Masking | None, FIELDS] = None,
     n_process: int = 1,
     max_skipped: float = 0.2,
@@ -53,7 +56,7 @@ def pairs(
         n_process: worker processes of spaCy
         max_skipped: share of the pairs that may be left out
     """
-    network, found = load_backbone(backbone, pretrained), load_pairs(source, limit)
+    network, found = load_backbone(backbone, pretrained, quick_gelu=quick_gelu), load_pairs(source, limit)
     work = {"n_process": n_process, "max_skipped": max_skipped}
     masked = build_masked_pairs(network, found, masking or Masking(), **work)
     print("\n".join(f"{name}: {value}" for name, value in masked.report.items()))
@@ -99,6 +102,7 @@ class Composition:
     method: str = "inversion"
     backbone: str = "pocket"
     pretrained: Pretrained = None
+    quick_gelu: QuickGELU = None
     precision: str = "fp32"
     inversion: str = "paper"
     tau: float | None = None
@@ -113,7 +117,8 @@ class Composition:
         method = method_name(self.method)
         how = {name: getattr(self, name) for name in _HOW}
         retrieval.Composition("text", **how)
-        backbone = load_backbone(self.backbone, self.pretrained, precision=self.precision)
+        named = {name: getattr(self, name) for name in ("pretrained", "precision", "quick_gelu")}
+        backbone = load_backbone(self.backbone, **named)
         network = self._network(backbone) if method == "inversion" else None
         return backbone, {"method": method, "inversion": network, **how}
 
@@ -121,8 +126,8 @@ class Composition:
         """The inversion network to evaluate: the stored one, or one fitted to the same backbone."""
         given = {name: value for name in ("tau", "lam") if (value := getattr(self, name)) is not None}
         if self.inversion in PRESETS:
-            settings = {"preset": self.inversion, "backbone": self.backbone, "pretrained": self.pretrained}
-            return fit(TrainConfig(**settings, **given), backbone=backbone)
+            given |= {name: getattr(self, name) for name in ("backbone", "pretrained", "quick_gelu")}
+            return fit(TrainConfig(preset=self.inversion, **given), backbone=backbone)
         network = load_inversion(self.inversion, backbone)
         for name, value in given.items():
             if value != (own := getattr(network.config, name, None)):
@@ -204,10 +209,12 @@ def retrieve(
     place = picture_file(out)
     if not Path(image).is_file():
         raise FileNotFoundError(f"image missing: {image}")
-    files = [path for path in image_files(gallery) if not place.exists() or not path.samefile(place)]
+    files = image_files(gallery)
+    if place.exists() and any(place.samefile(path) for path in (image, *files)):
+        raise ValueError(f"out is {out!r}, a picture that is searched; legal: a file that may be overwritten")
     backbone, how = (composition or Composition()).load()
     found = retrieval.retrieve_files(backbone, image, text, files, k=k, **how)
     for rank, (name, score) in enumerate(zip(found.ids, found.scores, strict=True), start=1):
-        print(f"{rank:3d}  {score:.4f}  {name}")
+        print(f"{rank:3d}  {score:.4f}  {printable(name)}")
     save_found(found_files(image, text, found), place)
-    print(f"the picture: {place}")
+    print(f"the picture: {printable(place)}")

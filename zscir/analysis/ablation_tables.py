@@ -107,10 +107,13 @@ def read_table(path: str | Path) -> pd.DataFrame:
         FileNotFoundError: no such file.
         ValueError: it lacks a metric of the chapter, or names no seed.
     """
-    path = Path(path).expanduser()
+    path = Path(str(path)).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f"table is {str(path)!r}: there is no such file")
-    table = pd.read_csv(path)
+    try:
+        table = pd.read_csv(path)
+    except ValueError as error:  # pandas' own are of this kind
+        raise ValueError(f"table is {str(path)!r}, which is no CSV: {error}") from error
     if missing := [name for name in ("seed", *METRICS[:4]) if name not in table]:
         raise ValueError(f"{path} has no column {missing[0]!r}; it has: {', '.join(table.columns)}")
     texts = [name for name in table if isinstance(BASE.get(name), str)]

@@ -125,7 +125,8 @@ def run_point(
     """
     config, point = train_config(point), {**BASE, **point}
     root = benchmark_root(point["root"], point["world"])
-    backbone = backbone or _backbone(config.backbone, config.pretrained, precision=config.precision)
+    weights = {"precision": config.precision, "quick_gelu": config.quick_gelu}
+    backbone = backbone or _backbone(config.backbone, config.pretrained, **weights)
     pairs = load_pairs(config.pairs, config.limit)
     if point["captions"] == "retrieved":
         pairs = retrieved_captions(backbone, pairs)

@@ -37,7 +37,7 @@ from zscir.backbone.weights import (
     weights_hash,
 )
 from zscir.storage import fingerprint
-from zscir.storage.checks import chosen
+from zscir.storage.checks import check, chosen, one_of
 from zscir.storage.pictures import resized_middle
 
 PLACEHOLDER = "*"
@@ -277,6 +277,8 @@ def load_backbone(
             cannot compose prompts in, or a file that holds no weights, damaged ones or another tower's.
     """
     chosen("precision", precision, PRECISIONS)
+    check("quick_gelu", quick_gelu, one_of(None, True, False))
+    name, pretrained = str(name), None if pretrained is None else str(pretrained)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     if precision == "bf16" and not has_bf16(torch.device(device)):
         raise ValueError(
@@ -297,14 +299,18 @@ def load_backbone(
         )
     else:
         config, weights = read_folder(POCKET_WEIGHTS if name == "pocket" else Path(name).expanduser())
-    state, openai = ({}, False) if weights is None else read_weights(weights)
+    state, openai, *notes = ({}, False) if weights is None else read_weights(weights)
     if pretrained and weights == Path(pretrained).expanduser():
         assumed = assume(config, name.replace("/", "-"), openai, quick_gelu)
     elif quick_gelu is not None:
         raise ValueError(f"quick_gelu must be None where no weights file is named, got {quick_gelu!r}")
-    model = build_model(config["model_cfg"])
+    try:
+        model = build_model(config["model_cfg"])
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
     if weights is not None:
-        load_weights(model, state, weights)
+        notes.append(load_weights(model, state, weights))
+    assumed = "; ".join(filter(None, [assumed, *notes]))
     return replace(make_backbone(name, model, config, device=device, precision=precision), assumed=assumed)
 
 
@@ -333,6 +339,10 @@ def make_backbone(
         raise ValueError(f"image_size must be square, got {size}")
     preprocess = merge_preprocess_dict(asdict(PreprocessCfg()), config.get("preprocess_cfg", {}))
     preprocess = PreprocessCfg(**{**preprocess, "size": width})
+    if wrong := {
+        key: value for key in ("mean", "std") if np.shape(value := getattr(preprocess, key)) != (3,)
+    }:
+        raise ValueError(f"preprocess_cfg of {name} needs three numbers, got {wrong}")
     tower = getattr(model, "text", model)
     tokenizer_cfg = config["model_cfg"]["text_cfg"].get("tokenizer_kwargs", {})
     cam_layers = cam_layers_of(model, config)

@@ -4,10 +4,13 @@ A folder of weights holds ``open_clip_config.json`` and one weights file; `zscir
 reads it.
 """
 
+import argparse
 import hashlib
 import json
+import re
+import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from pathlib import Path
 
@@ -30,8 +33,6 @@ _NO_WEIGHTS = {
 }
 #: Where training checkpoints keep their weights.
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "module")
-#: What trainers put before every name.
-_PREFIXES = ("module.", "_orig_mod.", "model.")
 _OPENAI_SIZES = ("input_resolution", "context_length", "vocab_size")
 # Looked for in this order: ours, then the names that open_clip and the model hub use.
 WEIGHT_FILES = (
@@ -50,6 +51,8 @@ def build_model(model_cfg: dict, seed: int = 0) -> nn.Module:
             or pooling elsewhere than at the end token).
     """
     cfg = deepcopy(model_cfg)
+    if missing := {"embed_dim", "vision_cfg", "text_cfg"} - set(cfg):
+        raise ValueError(f"model_cfg describes no CLIP: it lacks {sorted(missing)}")
     text = cfg["text_cfg"]
     foreign = [key for key in ("hf_model_name", "hf_tokenizer_name", "embed_cls") if text.get(key)]
     if foreign or "multimodal_cfg" in cfg or text.get("pool_type", "argmax") != "argmax":
@@ -60,16 +63,20 @@ def build_model(model_cfg: dict, seed: int = 0) -> nn.Module:
     if cfg["vision_cfg"].get("timm_model_name"):
         cfg["vision_cfg"]["timm_model_pretrained"] = False
     model_class = open_clip.CustomTextCLIP if cfg.pop("custom_text", False) else open_clip.CLIP
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return model_class(**cfg)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return model_class(**cfg)
+    except (TypeError, ValueError, AttributeError, AssertionError) as error:
+        raise ValueError(f"model_cfg describes no CLIP ({error}), got {model_cfg}") from error
 
 
-def read_weights(path: Path) -> tuple[dict[str, Tensor], bool]:
-    """Tensors of a weights file by name, and whether it has OpenAI's form: an archive, or their sizes in it.
+def read_weights(path: Path) -> tuple[dict[str, Tensor], bool, str]:
+    """Tensors of a weights file by name, whether it has OpenAI's form (archive, or sizes), and a note.
 
-    Understood are safetensors, a PyTorch state dict, alone or in a training checkpoint, and OpenAI's
-    TorchScript archives.
+    Its kind is known by its bytes, not by its ending. Understood are safetensors, a PyTorch state dict, alone
+    or anywhere in a training checkpoint, and OpenAI's TorchScript archives. What trainers put before every
+    name is cut off. The note says which weights were taken of several, such as averages beside the others.
 
     Raises:
         ValueError: the file is empty, cut short, a page, a pointer or anything else than weights, or a weight
@@ -78,38 +85,69 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], bool]:
     with path.open("rb") as file:
         head = file.read(64)
     for start, what in _NO_WEIGHTS.items():
-        if head.lstrip().lower().startswith(start) and (start or not head):
+        if head.removeprefix(b"\xef\xbb\xbf").lstrip().lower().startswith(start) and (start or not head):
             raise ValueError(f"{path} is {what}, not weights")
     archive = is_torchscript(path)
     try:
-        if path.suffix == ".safetensors":
-            found = load_file(path)
-        elif archive:
-            found = torch.jit.load(path, map_location="cpu").state_dict()
-        else:
-            found = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"), torch.serialization.safe_globals([argparse.Namespace]):
+            if head[8:9] == b"{":  # after the length of its header
+                content = load_file(path)
+            elif archive:
+                content = torch.jit.load(path, map_location="cpu").state_dict()
+            else:
+                content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged bytes can raise anything, with advice that nobody should follow
-        raise ValueError(f"{path} is cut short, or no weights file ({type(error).__name__})") from None
-    while wrapped := next((key for key in _WRAPPERS if isinstance(_entry(found, key), Mapping)), None):
-        found = found[wrapped]
-    state = dict(found) if isinstance(found, Mapping) else {}
+        more = re.search(r"GLOBAL (\S+)", str(error))
+        why = f": it holds code ({more[1]}), save its state dict alone" if more else ""
+        raise ValueError(f"{path} is cut short, or no weights file ({type(error).__name__}){why}") from None
+    found = list(_states(content, ""))
+    if not found:
+        entries = list(content)[:8] if isinstance(content, Mapping) else type(content).__name__
+        raise ValueError(f"{path} holds no weights by name; its entries are {entries}")
+    (place, state), *others = found
     sizes = [state.pop(key) for key in _OPENAI_SIZES if key in state]
-    while prefix := next((p for p in _PREFIXES if state and all(str(k).startswith(p) for k in state)), None):
-        state = {key.removeprefix(prefix): value for key, value in state.items()}
-    sizes += [state.pop(key) for key in _OPENAI_SIZES if key in state]
-    if not state or not all(isinstance(value, Tensor) for value in state.values()):
-        raise ValueError(f"{path} holds no weights by name; its entries are {list(state)[:8]}")
-    if broken := [key for key, value in state.items() if not value.isfinite().all()]:
+    note = f"weights of {place!r}, not {', '.join(repr(other) for other, _ in others)}" if others else ""
+    _check_tensors(path, state)
+    return state, bool(sizes) or archive, note
+
+
+def _states(content: object, place: str) -> Iterator[tuple[str, dict]]:
+    """Place and entries, without what stands before every name, of every set of weights in a file's content.
+
+    One with a ``logit_scale``, as each CLIP has, or else nothing but tensors. The usual places come first.
+    """
+    if not isinstance(content, Mapping) or not all(isinstance(key, str) for key in content):
+        return
+    scales = [key for key in content if f".{key}".endswith(".logit_scale")]
+    prefixes = sorted({key.removesuffix("logit_scale") for key in scales}, key=len)
+    if not scales and content and all(isinstance(value, Tensor) for value in content.values()):
+        prefixes = [""]
+    for prefix in prefixes:
+        state = {key.removeprefix(prefix): value for key, value in content.items() if key.startswith(prefix)}
+        yield place + prefix, state | {key: content[key] for key in _OPENAI_SIZES if key in content}
+    if not prefixes:
+        for key in sorted(content, key=lambda key: key not in _WRAPPERS):
+            yield from _states(content[key], f"{place}{key}.")
+
+
+def _check_tensors(path: Path, state: dict[str, Tensor]) -> None:
+    """ValueError for entries that are no tensors, or not of finite numbers."""
+
+    def is_plain(value: object) -> bool:
+        dense = isinstance(value, Tensor) and value.layout == torch.strided
+        return dense and not value.is_meta and not value.is_complex()
+
+    if others := [key for key, value in state.items() if not is_plain(value)]:
+        raise ValueError(f"{path} holds no weights by name: no plain tensors are {others[:8]}")
+    if broken := [key for key, value in state.items() if not value.float().isfinite().all()]:
         raise ValueError(f"{path} has weights that are not finite: {', '.join(broken[:8])}")
-    return state, bool(sizes) or archive
 
 
-def _entry(found: object, key: str) -> object:
-    return found.get(key) if isinstance(found, Mapping) else None
-
-
-def load_weights(model: nn.Module, state: dict[str, Tensor], path: Path) -> None:
+def load_weights(model: nn.Module, state: dict[str, Tensor], path: Path) -> str:
     """Load what `read_weights` gave into ``model`` (strict); half precision becomes the model's float32.
+
+    Returns:
+        Which position embeddings were resized to those of the architecture, in words; or "".
 
     Raises:
         ValueError: the weights of ``path`` are those of another architecture.
@@ -123,12 +161,19 @@ def load_weights(model: nn.Module, state: dict[str, Tensor], path: Path) -> None
                 state[key] = state[key].reshape(getattr(model, key).shape)
         if getattr(model, "logit_bias", None) is not None:
             state.setdefault("logit_bias", torch.zeros_like(state["logit_scale"]))
+        whole = [key for key, value in model.state_dict().items() if value.is_floating_point()]
+        if whole := [key for key in whole if key in state and not state[key].is_floating_point()]:
+            raise ValueError(f"{path} holds integers where weights belong: {', '.join(whole[:8])}")
+        places = {key: value.float() for key, value in state.items() if key.endswith("positional_embedding")}
+        state |= places
         resize_pos_embed(state, model)
         resize_text_pos_embed(state, model)
         model.load_state_dict(state)
-    except (RuntimeError, KeyError, AssertionError, AttributeError) as error:
+    except (RuntimeError, KeyError, AssertionError, AttributeError, NotImplementedError) as error:
         said = " ".join(str(error).split())[:300]
         raise ValueError(f"{path} holds weights of another architecture: {said}") from error
+    changes = ((key, len(value), len(state[key])) for key, value in places.items())
+    return ", ".join(f"{key} resized from {old} to {new}" for key, old, new in changes if old != new)
 
 
 def read_folder(folder: Path) -> tuple[dict, Path]:
@@ -143,8 +188,11 @@ def read_folder(folder: Path) -> tuple[dict, Path]:
         made = f"run `python -m pretraining.pretrain --out {folder}` in the repository to make them"
         hint = made if folder == POCKET_WEIGHTS else "check the folder"
         raise FileNotFoundError(f"{folder} needs {CONFIG_FILE} and one of {', '.join(WEIGHT_FILES)}: {hint}")
-    config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-    if "model_cfg" not in config:
+    try:
+        config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8-sig"))
+    except ValueError as error:
+        raise ValueError(f"{folder / CONFIG_FILE} is no JSON: {error}") from error
+    if not isinstance(config, dict) or not isinstance(config.get("model_cfg"), dict):
         raise ValueError(f"{folder / CONFIG_FILE} has no 'model_cfg', only {sorted(config)}")
     expected = config.get("weights_sha256")
     if expected is not None and expected != _sha256(weights):
@@ -195,7 +243,7 @@ def assume(config: dict, name: str, openai: bool, quick_gelu: bool | None = None
     if own != bool(config["model_cfg"].get("quick_gelu")):
         config["model_cfg"]["quick_gelu"] = own
     ways = [_preprocessing(tag) for tag in known] or [{}]
-    shared = all(way == ways[0] for way in ways) and bool(known)
+    shared = all(way == ways[0] for way in ways) and bool(known) and not openai
     config["preprocess_cfg"] = ways[0] if shared else {}
     said = "every published tag" if shared else "OpenAI's"
     return f"{'QuickGELU' if own else 'GELU'}, {why}; preprocessing as {said}"

@@ -14,9 +14,9 @@ from zscir.benchmarks import circo, cirr, composition, domains, fashioniq, genec
 from zscir.benchmarks.base import Benchmark, Query, Reader, check_consistency, check_images, size_note
 from zscir.benchmarks.files import Problems
 from zscir.benchmarks.images import Region
-from zscir.storage.checks import chosen
+from zscir.storage.checks import check, chosen, one_of
 
-__all__ = ["READERS", "Benchmark", "Query", "Region", "benchmark_root", "load_benchmark"]
+__all__ = ["READERS", "Benchmark", "Query", "Region", "benchmark_root", "check_options", "load_benchmark"]
 
 READERS: dict[str, Reader] = {
     "cirr": cirr.READER,
@@ -58,9 +58,9 @@ def load_benchmark(
         ValueError: an unknown name, split or option, or malformed or contradictory annotations.
         FileNotFoundError: files or images missing, all named in one error.
     """
-    reader = READERS[chosen("name", name, READERS)]
+    options = check_options(name, allow_missing=allow_missing, upright=upright, **protocol)
+    reader = READERS[name]
     chosen("split", split, reader.splits)
-    options = _options(name, reader, protocol)
     folder = _folder(name, root)
     problems = Problems(f"{name} {split} under {folder}")
     contents = reader.read(folder, split, options, problems)
@@ -96,20 +96,26 @@ def benchmark_root(root: str, world: str) -> str:
     from zscir.pocket import pocket_name
 
     pocket = pocket_name(world)
-    if root and not Path(root).expanduser().is_dir():
+    if root and not Path(str(root)).expanduser().is_dir():
         raise FileNotFoundError(f"root is {root!r}: there is no such folder (empty: the pocket world's)")
     return root or pocket
 
 
-def _options(name: str, reader: Reader, given: dict[str, str]) -> dict[str, str]:
-    """Every protocol option of the benchmark with its value, given or default."""
-    for option in given:
-        if option not in reader.options:
-            raise ValueError(
-                f"{name} has no option {option!r}; its options are {', '.join(reader.options) or 'none'}"
-            )
-    options = reader.options.items()
-    return {name: chosen(name, given.get(name, legal[0]), legal) for name, legal in options}
+def check_options(
+    name: str, *, allow_missing: bool = False, upright: bool = False, **protocol: str
+) -> dict[str, str]:
+    """Every protocol option of a benchmark with its value, given or default; arguments as `load_benchmark`.
+
+    Raises:
+        ValueError: an unknown name or option, or an illegal value.
+    """
+    legal = READERS[chosen("name", name, READERS)].options
+    for option, value in {"allow_missing": allow_missing, "upright": upright}.items():
+        check(option, value, one_of(True, False))
+    for option in protocol:
+        if option not in legal:
+            raise ValueError(f"{name} has no option {option!r}; its options are {', '.join(legal) or 'none'}")
+    return {option: chosen(option, protocol.get(option, own[0]), own) for option, own in legal.items()}
 
 
 def _folder(name: str, root: str | Path) -> Path:

@@ -1,7 +1,7 @@
 """What every benchmark becomes: queries over an ordered gallery, checked before any encoding."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -80,6 +80,22 @@ class Benchmark:
             FileNotFoundError, ValueError: the file is missing, or is not a whole image; it is named.
         """
         return open_image(self.image_path(image_id), self.regions.get(image_id), self.upright)
+
+    def with_targets(self, answers: Mapping[str, Sequence[str]]) -> "Benchmark":
+        """The same benchmark with right answers from elsewhere: of a test split, what only its server knows.
+
+        Args:
+            answers: query id -> image ids, the one that recall counts first.
+
+        Raises:
+            ValueError: a query has no answer, or one that is not in the gallery.
+        """
+        known = set(self.gallery)
+        for query in self.queries:
+            if not (given := answers.get(query.id)) or not known.issuperset(given):
+                raise ValueError(f"{self.name} {self.split}: answers has {given!r} for query {query.id!r}")
+        queries = [replace(query, targets=tuple(answers[query.id])) for query in self.queries]
+        return replace(self, queries=queries)
 
     @cached_property
     def row(self) -> dict[str, int]:

@@ -118,7 +118,7 @@ def read_json(path: Path, problems: Problems, kind: type) -> list | dict:
         return kind()
     try:
         content = json.loads(text, object_pairs_hook=keep)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         problems.add("files that are not whole JSON", f"{path} ({error})")
         return kind()
     places = {id(found): place for place, found in _objects(content, "")} if doubled else {}
@@ -206,8 +206,15 @@ def non_empty_files(folder: Path) -> set[str]:
     """Names of the files in `folder` that hold at least one byte; empty when it does not exist."""
     if not folder.is_dir():
         return set()
+
+    def has_bytes(item: os.DirEntry) -> bool:
+        try:
+            return item.is_file() and item.stat().st_size > 0
+        except OSError:  # a link to itself
+            return False
+
     with os.scandir(folder) as listing:
-        return {item.name for item in listing if item.is_file() and item.stat().st_size > 0}
+        return {item.name for item in listing if has_bytes(item)}
 
 
 def missing_files(paths: dict[str, Path]) -> dict[str, Path]:

@@ -73,8 +73,8 @@ def broken_images(paths: dict[str, Path]) -> dict[str, str]:
     """Image id -> what is wrong, for the files that are not whole images.
 
     Looked at are the header and the mark that ends a JPEG or PNG file, so text saved under the name of an
-    image and cut-off downloads are found; a fault in the middle shows when the image is encoded. A file is
-    looked at once in a process as long as its stamp (size, times, inode) stays.
+    image and cut-off downloads are found; a fault in the middle shows when the image is encoded. Others are
+    decoded. A file is looked at once in a process as long as its stamp (size, times, inode) stays.
     """
     with ThreadPoolExecutor(max_workers=min(16, 4 * (os.cpu_count() or 1))) as pool:
         troubles = pool.map(_trouble_of, paths.values())

@@ -12,8 +12,6 @@ The copies with the notebooks' own parameters are kept in ``book/notebooks/``. E
 quick profile, another tau) has a folder of its own below ``_build/`` and never touches the real one.
 """
 
-from __future__ import annotations
-
 import builtins
 import hashlib
 import json
@@ -261,6 +259,7 @@ def environment() -> Iterator[None]:
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",
         "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),
         "MPLCONFIGDIR": os.environ.get("MPLCONFIGDIR") or str(artifacts_root() / "matplotlib"),
+        "IPYTHONDIR": os.environ.get("IPYTHONDIR") or str(artifacts_root() / "ipython"),
         "PYTHONPATH": os.pathsep.join(paths),
     }
     with variables(wanted):

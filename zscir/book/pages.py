@@ -9,8 +9,6 @@ what both need is computed by the first and awaited by the other. A failed chapt
 build, and then there are no pages: what is there to read always comes from one whole build.
 """
 
-from __future__ import annotations
-
 import importlib.metadata
 import shutil
 import subprocess

@@ -9,8 +9,6 @@ leaves of it: no menus, solutions open, code that the pages fold left out, each 
 (``book/_assets/print.css``).
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 

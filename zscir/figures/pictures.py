@@ -1,6 +1,5 @@
 """Figures made of pictures: captioned pictures, a set of six, what queries find, wins and losses."""
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -15,7 +14,10 @@ from zscir.benchmarks.images import open_image
 from zscir.figures.style import FRAMES, LINE, WIDTH, new_figure, wrapped
 from zscir.retrieval.ranking import Retrieved
 from zscir.storage.pictures import OWN_SOFTWARE, picture_suffixes
-from zscir.storage.whole import written_whole
+from zscir.storage.whole import check_writable, written_whole
+
+#: Pixels of the longer side of a picture that a figure keeps.
+LARGEST = 2048
 
 
 def picture_grid(
@@ -68,7 +70,12 @@ def depth_of(texts: Sequence[str]) -> int:
 
 
 def show_picture(axis: Axes, image: Image.Image | np.ndarray, text: str = "", role: str = "") -> None:
-    """Put a picture with a text below into ``axis``, framed when it has a role (a key of ``FRAMES``)."""
+    """Put a picture with a text below into ``axis``, framed when it has a role (a key of ``FRAMES``).
+
+    Of large photos only as many pixels are kept as a figure shows.
+    """
+    if isinstance(image, Image.Image) and max(image.size) > LARGEST:
+        image = image.reduce(-(-max(image.size) // LARGEST))
     axis.imshow(image, interpolation="antialiased")
     axis.set(xticks=[], yticks=[])
     axis.grid(False)
@@ -194,13 +201,15 @@ def picture_file(out: str | Path) -> Path:
     """
     path = Path(out).expanduser()
     path = path if path.suffix or path.is_dir() else path.with_name(f"{path.name}.png")
-    legal = sorted(FigureCanvasAgg.get_supported_filetypes())
+    legal = sorted(FigureCanvasAgg.get_supported_filetypes().keys() - {"pgf"})  # that needs LaTeX
     if path.is_dir() or path.suffix.lower().lstrip(".") not in legal:
         raise ValueError(f"out is {str(out)!r}; legal: a file that ends in .{', .'.join(legal)}")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"out is {str(out)!r}: there is no folder {str(path.parent)!r}")
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise PermissionError(f"out is {str(out)!r}, where nothing can be written")
+    try:
+        check_writable(path.parent)
+    except OSError as error:
+        raise PermissionError(f"out is {str(out)!r}, where nothing can be written") from error
     return path
 
 
@@ -208,10 +217,13 @@ def save_found(figure: Figure, path: Path) -> None:
     """Save a figure of `found_files`, marked so that no search finds it (`zscir.retrieval.galleries`)."""
     suffix, exif = path.suffix.lower(), Image.Exif()
     exif[ExifTags.Base.Software] = OWN_SOFTWARE
-    mark = {"metadata": {"Software": OWN_SOFTWARE}} if suffix == ".png" else {"pil_kwargs": {"exif": exif}}
-    raster = suffix in picture_suffixes() and suffix != ".gif"
+    marks = {
+        ".png": {"metadata": {"Software": OWN_SOFTWARE}},
+        ".gif": {"pil_kwargs": {"comment": OWN_SOFTWARE}},
+    }
+    mark = marks.get(suffix, {"pil_kwargs": {"exif": exif}} if suffix in picture_suffixes() else {})
     with written_whole(path) as scratch:
-        figure.savefig(scratch, format=suffix[1:], **mark if raster else {})
+        figure.savefig(scratch, format=suffix[1:], **mark)
 
 
 def _answer_grid(
@@ -224,7 +236,7 @@ def _answer_grid(
         query = benchmark.queries[number]
         picture = benchmark.open_image(query.reference)
         if query.reference in benchmark.regions:  # a cut-out of any shape
-            side = min(max(picture.size), 2048)
+            side = min(max(picture.size), LARGEST)
             picture = ImageOps.pad(picture, (side, side), color="white")
         show_picture(row[0], picture, text, "reference")
         _show_answers(row[1:], benchmark, query, found.ids, numbered=True)

@@ -29,7 +29,7 @@ from zscir.backbone.clip import PRECISIONS
 from zscir.inversion.network import LOSSES, NETWORKS
 from zscir.inversion.network import RULES as NETWORK
 from zscir.pairs import Masking
-from zscir.storage.checks import SEED, Rule, check_fields, number, one_of, optional, whole_from
+from zscir.storage.checks import SEED, Rule, check, check_fields, number, one_of, optional, whole_from
 
 #: What each preset fixes.
 PRESETS: dict[str, dict] = {
@@ -44,13 +44,15 @@ PRESETS: dict[str, dict] = {
 _FREE = {"lam": 0.5, "keep": "noun", "mask_source": "cam", "loss": "contrastive"}
 #: Fields that say where pairs and backbone come from (their fingerprints name them in an artifact's key), and
 #: what is kept on the way.
-_NOT_IN_KEY = ("preset", "network", "backbone", "pretrained", "pairs", "limit", "epochs", "checkpoint_every")
+_NOT_IN_KEY = "preset network backbone pretrained quick_gelu pairs limit epochs checkpoint_every".split()
 _STEPS = 600
 #: What is legal for the fields that are none of `Masking`.
 RULES = {
     "precision": one_of(*PRECISIONS),
     "loss": one_of(*LOSSES),
     "online": Rule("True, False", lambda value: isinstance(value, bool)),
+    "pretrained": optional(Rule("an open_clip tag or a file", lambda value: isinstance(value, str))),
+    "quick_gelu": one_of(None, True, False),
     "hidden": optional(NETWORK["hidden"]),
     **{name: NETWORK[name] for name in ("depth", "dropout", "activation")},
     "limit": optional(whole_from(1)),
@@ -84,6 +86,7 @@ class TrainConfig:
     * ``lr`` rises linearly over ``warmup`` steps (by default a third of all, at most 100), then falls to 0
       along a cosine.
     * ``ema``: decay of the running mean of phi's weights, which is what is returned (0: the last weights).
+    * ``backbone``, ``pretrained``, ``quick_gelu``: as `zscir.backbone.load_backbone` takes them.
     * ``online``: encode augmented images in every step, in place of stored features.
     * ``checkpoint_every``: steps between checkpoints (0: only at the end).
 
@@ -121,14 +124,15 @@ class TrainConfig:
     seed: int = 0
     backbone: str = "pocket"
     pretrained: str | None = None
+    quick_gelu: bool | None = None
     pairs: str = "pocket-small"
     limit: int | None = None
     online: bool = False
     checkpoint_every: int = 500
 
     def __post_init__(self):
-        self._require("preset", self.preset in PRESETS, ", ".join(PRESETS))
-        self._require("network", self.network in NETWORKS, ", ".join(NETWORKS))
+        check("preset", self.preset, one_of(*PRESETS))
+        check("network", self.network, one_of(*NETWORKS))
         for name, value in PRESETS[self.preset].items():
             fixed = getattr(self, name) in (None, value)
             self._require(
@@ -154,7 +158,7 @@ class TrainConfig:
         >>> TrainConfig(lam=0.8, tau=0.4).as_preset("pic2word").lam
         0.0
         """
-        free = dict.fromkeys([*PRESETS[self.preset], *PRESETS.get(preset, ())])
+        free = dict.fromkeys([*PRESETS[self.preset], *PRESETS.get(str(preset), ())])
         return replace(self, preset=preset, **{**free, **fields})
 
     @property

@@ -75,7 +75,8 @@ def fit(
     processes = Processes()
     pairs = pairs or load_pairs(config.pairs, config.limit)
     asked, config = config, _with_steps(config, pairs, processes)
-    backbone = backbone or load_backbone(config.backbone, config.pretrained, device=processes.device)
+    weights = (config.backbone, config.pretrained, processes.device)
+    backbone = backbone or load_backbone(*weights, quick_gelu=config.quick_gelu)
     key = {"backbone": backbone.fingerprint, "pairs": pairs.fingerprint, "config": key_fields(config)}
     run = Run(config, backbone, pairs, processes, fingerprint(key), progress and processes.first)
     folder = artifacts_root() / "inversion" / run.name

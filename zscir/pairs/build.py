@@ -212,8 +212,8 @@ def _masked_of(
     """Columns of the hidden nouns that have a map: ``places``, ``features``, ``area`` (the kept share of the
     image) and ``empty`` (whether the threshold alone kept nothing)."""
     places, seed = list(regions), masking.drawn_by
-    seen = _shuffled(places, seed) if masking.mask_source == "random" else places
-    tau = 0.5 if masking.mask_source == "true" else masking.tau
+    seen = _shuffled(places, seed) if masking.mask_source.startswith("random") else places
+    tau = 0.5 if masking.from_labels else masking.tau
     noise = torch.Generator().manual_seed(seed + 1_000_003 * shard.index)
     at = {row: place for place, row in enumerate(shard.readable)}
     columns = [(torch.zeros(0, backbone.dim), torch.zeros(0), torch.zeros(0, dtype=torch.bool))]

@@ -1,6 +1,6 @@
 """Image-caption pairs from wherever they lie; ``zscir.pairs`` re-exports both names.
 
-    load_pairs("pocket-small")                  the embedded world
+    load_pairs("pocket-small")                  the embedded world; "pocket-control" has look-alikes
     load_pairs("data/mine")                     a folder with one TSV or CSV table: columns file, caption
                                                 (or filepath, title, as Pic2Word has them)
     load_pairs("data/mine/captions.tsv")        the table itself
@@ -16,9 +16,10 @@ What lies at a path is seen from the files themselves.
 import hashlib
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, groupby, islice
 from pathlib import Path
 
@@ -27,14 +28,16 @@ from PIL import Image
 
 from zscir.nouns import find_nouns
 from zscir.pairs.texts import table_rows
-from zscir.pairs.webdataset import TarMember, cell_bytes, pair_columns, quiet_bars, spooled, tar_pairs
+from zscir.pairs.webdataset import TarMember, cell_bytes, pair_columns, reading, spooled, tar_pairs
 from zscir.storage import fingerprint
+from zscir.storage.checks import check, optional, whole_from
 from zscir.storage.contents import FilePart, content_hash, content_hashes, stamp_of
 from zscir.storage.paths import artifacts_root
 from zscir.storage.pictures import open_picture, picture_suffixes
 
 #: Before a `datasets` id: read it as a stream, no further than ``limit``.
 STREAM = "stream:"
+_LIMIT = optional(whole_from(1))
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,17 @@ class Pairs:
     def __len__(self) -> int:
         return len(self.captions)
 
+    def after(self, start: int) -> "Pairs":
+        """The pairs from number ``start`` on, such as those that a training with this ``limit`` never saw."""
+        rest = {"captions": self.captions[start:], "fingerprint": fingerprint([self.fingerprint, start])}
+        images = Images(self.images.names[start:], lambda index: self.images.read(index + start))
+        if self.has_true_masks:
+            rest |= {
+                "scenes": self.scenes[start:],
+                "label_maps": lambda index: self.label_maps(index + start),
+            }
+        return replace(self, images=images, **rest)
+
     @property
     def has_true_masks(self) -> bool:
         """Whether ``true_mask`` can be asked."""
@@ -119,26 +133,26 @@ def load_pairs(source: str | Path, limit: int | None = None) -> Pairs:
             read rightly (its file and line or member are named), or a broken tar file.
         FileNotFoundError: the source, or images named in its table, do not exist (all counted, five shown).
     """
-    if limit is not None and limit < 1:
-        raise ValueError(f"limit is {limit!r}; legal: None (all pairs) or a whole number from 1")
-    text, path = str(source), Path(source).expanduser()
+    check("limit", limit, _LIMIT)
+    text, path = str(source), Path(str(source)).expanduser()
+    suffix = path.suffix.lower()
     if text.startswith("pocket-"):
         return _from_pocket(text, limit)
-    if path.suffix == ".tar" or (path.is_dir() and _files(path, ".tar")):
+    if suffix == ".tar" or (path.is_dir() and _files(path, ".tar")):
         return _from_tars(path, limit)
-    if text.startswith(STREAM):
+    if text.startswith(STREAM) and text != STREAM:
         return _from_tars(spooled(text.removeprefix(STREAM), limit), limit)
-    if path.suffix == ".parquet" or (path.is_dir() and _files(path, ".parquet")):
-        return _from_dataset(_parquet(path), text, limit)
-    if (path / "dataset_info.json").is_file() or (path / "dataset_dict.json").is_file():
-        return _from_dataset(_saved_dataset(path), text, limit)
-    if path.is_dir() or path.suffix in (".tsv", ".csv"):
-        return _from_table(path, limit)
-    if text.count("/") == 1 and not text.startswith(("/", "~", ".")) and not path.parent.is_dir():
-        from datasets import load_dataset
+    with reading(text):
+        if suffix == ".parquet" or (path.is_dir() and _files(path, ".parquet")):
+            return _from_dataset(_parquet(path), text, limit)
+        if (path / "dataset_info.json").is_file() or (path / "dataset_dict.json").is_file():
+            return _from_dataset(_saved_dataset(path), text, limit)
+        if text.count("/") == 1 and not text.startswith(("/", "~", ".")) and not path.parent.is_dir():
+            from datasets import load_dataset
 
-        quiet_bars()
-        return _from_dataset(load_dataset(text, split="train"), text, limit)
+            return _from_dataset(load_dataset(text, split="train"), text, limit)
+    if text and (path.is_dir() or suffix in (".tsv", ".csv")):
+        return _from_table(path, limit)
     raise FileNotFoundError(
         f"pairs {text!r} do not exist; legal: pocket-<size>, a folder with one .tsv or .csv table "
         "(columns file, caption), .tar or .parquet files, a folder saved by datasets, a datasets id "
@@ -147,10 +161,12 @@ def load_pairs(source: str | Path, limit: int | None = None) -> Pairs:
 
 
 def _from_pocket(source: str, limit: int | None) -> Pairs:
-    from zscir.pocket import make_pocket
+    from zscir.pocket import make_control, make_pocket
     from zscir.pocket.vocabulary import BACKGROUND, THINGS, WHERE
 
-    pairs = _from_dataset(make_pocket(source.removeprefix("pocket-")).pairs, source, limit)
+    size = source.removeprefix("pocket-")
+    world = make_control() if size == "control" else make_pocket(size)
+    pairs = _from_dataset(world.pairs, source, limit)
     synonyms: dict[str, set[str]] = {}
     for noun, thing in THINGS.items():
         for word in (*thing.names, thing.plural):
@@ -166,9 +182,12 @@ def _from_pocket(source: str, limit: int | None) -> Pairs:
 def _made(name: str, captions: list[str], images: Images, contents: Iterable[str], **drawn) -> Pairs:
     """Pairs, named by captions, image names and the hashes of all other contents."""
     if not captions:
-        raise ValueError(f"pairs {name!r} hold no image with a caption")
-    if wrong := [row for row, caption in enumerate(captions) if not isinstance(caption, str)]:
-        raise ValueError(f"pairs {name!r}: caption of row {wrong[0]} is {captions[wrong[0]]!r}, not a string")
+        left_out = "; ".join(drawn.get("incomplete", ())[:3])
+        raise ValueError(f"pairs {name!r} hold no image with a caption{left_out and f': {left_out}, ...'}")
+    for row, caption in enumerate(captions):
+        if not isinstance(caption, str) or re.search(r"[\0\ud800-\udfff]", caption):
+            place = f"caption of row {row} (image {images.names[row]})"
+            raise ValueError(f"pairs {name!r}: {place} is {caption!r:.80}, not a string")
     digest = hashlib.sha256()
     for caption, image_name in zip(captions, images.names, strict=True):
         digest.update(json.dumps([caption, image_name]).encode())
@@ -180,14 +199,19 @@ def _made(name: str, captions: list[str], images: Images, contents: Iterable[str
 def _files(path: Path, suffix: str) -> list[Path]:
     """Files of a folder that end so, or those that a path or pattern with this ending names, sorted."""
     if path.is_dir():
-        return sorted(file for file in path.glob(f"*{suffix}") if not file.name.startswith("._"))
+        found = (file for file in path.iterdir() if file.suffix.lower() == suffix and not file.is_dir())
+        return sorted(file for file in found if not file.name.startswith("._"))
     return [path] if path.is_file() else sorted(path.parent.glob(path.name))
 
 
 def _from_table(path: Path, limit: int | None) -> Pairs:
     tables = [*_files(path, ".tsv"), *_files(path, ".csv")] if path.is_dir() else [path]
     if len(tables) != 1:
-        raise FileNotFoundError(f"pairs {path}: needed is one .tsv or .csv table, found {len(tables)}")
+        there = ", ".join(sorted(entry.name for entry in path.iterdir())[:5]) or "nothing"
+        raise FileNotFoundError(
+            f"pairs {path}: needed is one .tsv or .csv table, found {len(tables)}; or .tar or .parquet "
+            f"files; there are: {there}"
+        )
     rows = list(islice(table_rows(tables[0]), limit))
     files = [tables[0].parent / (name or "") for name, _ in rows]
     if missing := [file for file in files if not os.path.isfile(file)]:
@@ -227,15 +251,23 @@ def _from_tars(path: Path, limit: int | None) -> Pairs:
 
 
 def _parquet(path: Path):
+    import pyarrow.parquet
     from datasets import load_dataset
 
     files = _files(path, ".parquet")
     if not files:
         raise FileNotFoundError(f"pairs {path}: no such parquet file")
+    rows = {}
+    for file in files:
+        try:
+            rows[file] = pyarrow.parquet.read_metadata(file).num_rows
+        except ValueError as error:
+            raise ValueError(f"{file} is no whole parquet file: {error}") from error
+    if not any(rows.values()):
+        raise ValueError(f"pairs {path}: no row in {len(files)} parquet files")
     # `datasets` names its copy of a file by the time of change: each content gets a folder of its own
     cache = artifacts_root() / "parquet" / fingerprint(list(content_hashes(files)))
-    names = [str(file) for file in files]
-    quiet_bars()
+    names = [str(file) for file in files if rows[file]]  # `datasets` stops at an empty one
     return load_dataset("parquet", data_files=names, split="train", cache_dir=str(cache))
 
 
@@ -255,6 +287,7 @@ def _saved_dataset(path: Path):
 def _from_dataset(dataset, name: str, limit: int | None) -> Pairs:
     from datasets import Image as ImageFeature
 
+    dataset = dataset.with_format(None)
     image_column, caption_column = pair_columns(name, dataset.column_names)
     encoded = dataset.select_columns([image_column, caption_column])
     encoded = encoded.cast_column(image_column, ImageFeature(decode=False))

@@ -7,6 +7,7 @@ quotes nothing).
 
 import csv
 import os
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
@@ -35,17 +36,18 @@ def table_rows(table: Path) -> Iterator[tuple[str | None, str | None]]:
     with table.open("rb") as stream:
         encoding = _encoding(stream.read(4))
     with table.open(newline="", encoding=encoding, errors="surrogateescape") as stream:
-        header = stream.readline()
-        tabs = table.suffix == ".tsv" or ("\t" in header and "," not in header)
+        header = next(_whole_lines(stream, table), "")
+        tabs = table.suffix.lower() == ".tsv" or ("\t" in header and "," not in header)
         stream.seek(0)
         rows = _tab_rows(stream, table) if tabs else _comma_rows(stream, table)
         _, names = next(rows, (0, []))
-        found = [next((c for c in legal if c in names), None) for legal in TABLE_COLUMNS]
+        found = [next((c for c in legal if names.count(c) == 1), None) for legal in TABLE_COLUMNS]
         if None in found:
-            raise ValueError(f"{table}: columns are {names}; needed: file, caption (or filepath, title)")
+            needed = "needed, each once: file, caption (or filepath, title)"
+            raise ValueError(f"{table}: columns are {names}; {needed}")
         file, caption = (names.index(column) for column in found)
         for line, row in rows:
-            _check_row(table, line, row, names, file)
+            _check_row(table, line, row, names)
             row += [None] * (len(names) - len(row))
             yield row[file], row[caption]
 
@@ -56,12 +58,15 @@ def _encoding(start: bytes) -> str:
 
 def _whole_lines(stream: TextIO, table: Path) -> Iterator[str]:
     """The lines of a table; ValueError, naming file and line, for bytes that could not be decoded."""
-    for number, line in enumerate(stream, start=1):
-        try:
-            line.encode()
-        except UnicodeEncodeError as error:
-            raise ValueError(f"{table} {_ADVICE}: line {number}, {line.strip()!r:.80}") from error
-        yield line
+    try:
+        for number, line in enumerate(stream, start=1):
+            try:
+                line.encode()
+            except UnicodeEncodeError as error:
+                raise ValueError(f"{table} {_ADVICE}: line {number}, {line.strip()!r:.80}") from error
+            yield line
+    except UnicodeDecodeError as error:  # of UTF-16
+        raise ValueError(f"{table} {_ADVICE}: {error}") from error
 
 
 def _tab_rows(stream: TextIO, table: Path) -> Iterator[tuple[int, list[str]]]:
@@ -87,7 +92,7 @@ def _comma_rows(stream: TextIO, table: Path) -> Iterator[tuple[int, list[str]]]:
         raise ValueError(f"{table}: the row of line {begun} has a stray or open quote: {error}") from error
 
 
-def _check_row(table: Path, line: int, row: Sequence[str], names: list[str], file: int) -> None:
+def _check_row(table: Path, line: int, row: Sequence[str], names: list[str]) -> None:
     """ValueError, naming file and line, for cells beyond the columns, or a cell that holds other rows."""
     if len(row) > len(names):
         raise ValueError(
@@ -95,7 +100,6 @@ def _check_row(table: Path, line: int, row: Sequence[str], names: list[str], fil
             f"around a cell that holds the separator: {row}"
         )
     for cell in row:
-        for held in cell.splitlines()[1:]:
-            parts = held.split(",")
-            if len(parts) > file and os.path.isfile(table.parent / (parts[file].strip('" ') or ".")):
-                raise ValueError(f"{table}: the row of line {line} has an open quote: it takes in {held!r}")
+        held = re.split(r"[,\r\n]", cell) if re.search(r",.*[\r\n]|[\r\n].*,", cell, re.DOTALL) else []
+        if files := [part for part in held if os.path.isfile(table.parent / (part.strip('" ') or "."))]:
+            raise ValueError(f"{table}: the row of line {line} has an open quote: it takes in {files[0]!r}")

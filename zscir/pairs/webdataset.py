@@ -7,11 +7,13 @@ tar is written whole or not at all; a killed run skips what it has.
 import io
 import json
 import os
+import posixpath
 import shutil
 import sys
 import tarfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -56,7 +58,7 @@ def tar_pairs(tar: Path) -> tuple[list[tuple[TarMember, str]], list[str], Counte
         if not entry.isfile():
             incomplete += [f"{tar.name}/{entry.name}: a link, which is not followed"] * (suffix in PHOTOS)
             continue
-        parts = samples.setdefault((archive, stem.lstrip("/")), {})
+        parts = samples.setdefault((archive, posixpath.normpath(f"/{stem}").lstrip("/")), {})
         twice = f"{tar.name}/{stem}: twice in the tar, the later is taken"
         if suffix in parts and incomplete[-1:] != [twice]:
             incomplete.append(twice)
@@ -88,7 +90,7 @@ def _entries(tar: Path) -> Iterator[tuple[int, tarfile.TarInfo]]:
                     yield from ((place, entry) for entry in archive)
                     place = archive.offset
             except tarfile.TarError as error:
-                raise ValueError(f"{tar} is no whole tar file: {error}") from error
+                raise ValueError(f"{tar} is no whole tar file, or a compressed one: {error}") from error
             stream.seek(place)
             zeros = 0
             while (block := stream.read(tarfile.BLOCKSIZE)) == bytes(tarfile.BLOCKSIZE):
@@ -109,10 +111,18 @@ def _tar_caption(parts: dict[str, TarMember]) -> str | None:
     if ".txt" in parts:
         return text.strip()
     try:
-        content = json.loads(text)
-    except json.JSONDecodeError as error:
+        content = json.loads(text, object_pairs_hook=_keys_once)
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{name} is no JSON: {error}") from error
     return content.get("caption") if isinstance(content, dict) else None
+
+
+def _keys_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """An object of JSON; ValueError when it has a key twice, of which a parser keeps the last."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError(f"one of its keys is there twice: {[key for key, _ in pairs]}")
+    return found
 
 
 def pair_columns(name: str, columns: Sequence[str]) -> tuple[str, str]:
@@ -127,12 +137,27 @@ def pair_columns(name: str, columns: Sequence[str]) -> tuple[str, str]:
     return image, caption
 
 
-def quiet_bars() -> None:
-    """Let `datasets` show its bars on stderr only where somebody sees them move."""
+@contextmanager
+def reading(name: str) -> Iterator[None]:
+    """Inside the block errors of `datasets` name the source, and its bars show where somebody sees them move.
+
+    Raises:
+        ValueError: whatever it raised of a file that it cannot read; of its causes the first is told.
+    """
     import datasets
 
     if not sys.stderr.isatty():
         datasets.disable_progress_bars()
+    datasets.logging.set_verbosity(datasets.logging.CRITICAL)  # what it logs of a file, it raises too
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        if name in str(error):
+            raise
+        cause = error.__cause__ or error
+        raise ValueError(f"pairs {name!r} cannot be read: {type(cause).__name__}: {cause}") from error
 
 
 def cell_bytes(cell: dict | None) -> bytes | None:
@@ -178,13 +203,15 @@ def _stream(name: str, skip: int) -> Iterator[tuple[bytes | None, str | None]]:
     """Encoded image and caption of each sample, after the first ``skip``."""
     from datasets import Image, load_dataset
 
-    quiet_bars()
-    stream = load_dataset(name, split="train", streaming=True)
-    columns = stream.column_names or list(next(iter(stream)))
-    image, caption = pair_columns(name, columns)
-    stream = stream.select_columns([image, caption]).cast_column(image, Image(decode=False))
-    for row in stream.skip(skip):
-        yield cell_bytes(row[image]), row[caption]
+    with reading(name):
+        stream = load_dataset(name, split="train", streaming=True)
+        columns = stream.column_names or list(next(iter(stream), {}))
+        image, caption = pair_columns(name, columns)
+        stream = stream.select_columns([image, caption]).cast_column(image, Image(decode=False))
+        for number, row in enumerate(stream.skip(skip), start=skip):
+            if not isinstance(row[caption], str | None):
+                raise ValueError(f"pairs {name!r}: caption of row {number} is {row[caption]!r}, not a string")
+            yield cell_bytes(row[image]), row[caption]
 
 
 def _write_tar(path: Path, first: int, samples: list[tuple[bytes | None, str | None]]) -> None:

@@ -7,9 +7,10 @@ Drawings by OpenMoji, CC BY-SA 4.0.
 
 from zscir.storage.checks import chosen
 
+from .control import make_control
 from .layouts import SIZES, Pocket, make_pocket
 
-__all__ = ["SIZES", "Pocket", "make_pocket", "pocket_name"]
+__all__ = ["SIZES", "Pocket", "make_control", "make_pocket", "pocket_name"]
 
 
 def pocket_name(world: str) -> str:

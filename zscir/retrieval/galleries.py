@@ -6,6 +6,7 @@ from pathlib import Path
 
 from zscir.benchmarks.images import broken_images
 from zscir.storage.contents import files_below
+from zscir.storage.paths import printable
 from zscir.storage.pictures import OWN_SOFTWARE, picture_header, picture_suffixes
 
 
@@ -26,7 +27,7 @@ def image_files(gallery: str | Path | Sequence[str | Path], say: Callable[[str],
     if not isinstance(gallery, (str, Path)):
         return [Path(path) for path in gallery]
     folder = Path(gallery).expanduser()
-    if not folder.is_dir():
+    if not str(gallery) or not folder.is_dir():
         raise FileNotFoundError(f"gallery={str(gallery)!r}: there is no such folder")
     files = [path for path in files_below(folder) if not path.name.startswith("._")]
     found = sorted(path for path in files if path.suffix.lower() in picture_suffixes() and path.is_file())
@@ -50,6 +51,7 @@ def _left_out(others: set[Path], broken: list[str]) -> str:
     parts = [f"{count:,} {suffix}" for suffix, count in sorted(endings.items())]
     if broken:
         parts.append(
-            f"{len(broken):,} that cannot be read: {'; '.join(broken[:3])}{'; ...' * (len(broken) > 3)}"
+            f"{len(broken):,} that cannot be read: "
+            f"{printable('; '.join(broken[:3]))}{'; ...' * (len(broken) > 3)}"
         )
     return f"left out of the gallery: {', '.join(parts)}" if parts else ""

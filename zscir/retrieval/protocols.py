@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from zscir.storage.checks import chosen
+from zscir.storage.checks import SHARE, chosen
 from zscir.storage.pictures import check_pixels
 
 #: image: the reference alone; text: the relative caption alone; image+text (also "sum"): the normalised sum
@@ -82,7 +82,7 @@ def compose_prompt(caption: str, style: str = "pic2word") -> str:
     >>> compose_prompt("has 5* written on it", "the * which {caption}")
     'the * which has 5  written on it'
     """
-    template = PROMPTS.get(style, style)
+    template = PROMPTS.get(str(style), str(style))
     if template.count("*") != 1 or template.count("{caption}") != 1:
         known = ", ".join(map(repr, PROMPTS))
         raise ValueError(
@@ -130,7 +130,7 @@ def slerp(start: Tensor, end: Tensor, weight: float) -> Tensor:
     >>> slerp(torch.eye(2)[:1], torch.eye(2)[1:], 1 / 3)
     tensor([[0.8660, 0.5000]])
     """
-    if not 0 <= weight <= 1:
+    if not SHARE.test(weight):
         raise ValueError(f"weight={weight!r} is not a number from 0 to 1")
     angle = torch.arccos((start * end).sum(dim=-1, keepdim=True).clamp(-1, 1))  # [B, 1]
     sine = torch.sin(angle)

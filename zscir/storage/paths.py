@@ -26,6 +26,15 @@ def artifacts_root() -> Path:
     return Path.home() / ".cache" / "zscir"
 
 
+def printable(name: str | Path) -> str:
+    """A file's name in one line, without what would steer a terminal.
+
+    >>> printable("a\\nb\\x1b[31m.png")
+    'a\\\\nb\\\\x1b[31m.png'
+    """
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in str(name))
+
+
 def artifacts_hint() -> str:
     """Where results are stored and how to change it, for messages of what could not be stored."""
     return f"(results are stored in {artifacts_root()}; ZSCIR_ARTIFACTS names another folder)"

@@ -82,16 +82,14 @@ def open_picture(
         ValueError: it cannot be decoded, or has more than `MOST_PIXELS` pixels; it is named.
     """
     if isinstance(source, Image.Image):
-        return source.convert(mode)
+        return _converted(source, mode)
     name = name or ("image" if isinstance(source, bytes) else source)
     try:
         with _remarks_kept() as remarks, _opened(source, load=True) as image:
             if upright:
                 with suppress(Exception):  # damaged notes are no reason to lose a picture
                     ImageOps.exif_transpose(image, in_place=True)
-            if "transparency" in image.info and image.mode in ("1", "L", "P", "RGB"):
-                image = image.convert("RGBA")  # else a palette's transparency is lost, with a warning
-            image = _eight_bits(image).convert(mode)
+            image = _converted(image, mode)
     except FileNotFoundError:
         raise
     except Exception as error:  # decoders raise nearly anything
@@ -103,13 +101,17 @@ def open_picture(
 def picture_header(path: Path) -> tuple[str | None, str]:
     """Format of a file, such as "JPEG", and the program that wrote it, where its header names one.
 
+    Of formats without a mark at their end (all but JPEG and PNG) the picture is decoded.
+
     Raises:
-        ValueError: Pillow knows no such format, or the picture has too many pixels; the file is named.
+        ValueError: Pillow knows no such format, or the picture cannot be decoded or has too many pixels; the
+            file is named.
     """
     try:
         with _remarks_kept(count=False), _opened(path) as image:
-            maker = image.info.get("Software") if image.format == "PNG" else _software(image)
-            return image.format, str(maker or "")
+            place = {"PNG": "Software", "GIF": "comment"}.get(image.format)
+            maker = image.info.get(place) if place else _software(image)
+            return image.format, maker.decode("latin-1") if isinstance(maker, bytes) else str(maker or "")
     except Exception as error:
         raise ValueError(f"{path} ({_trouble_text(error)})") from error
 
@@ -170,11 +172,14 @@ def _remarks_kept(count: bool = True) -> Iterator[list[str]]:
 
 
 def _opened(source: str | Path | bytes, load: bool = False) -> Image.Image:
-    """Pillow's image of a file or its bytes, also where only the notes in it are damaged."""
+    """Pillow's image of a file or its bytes, also where only the notes in it are damaged.
+
+    With ``load`` it is decoded; without, only those are whose end has no mark.
+    """
     image = None
     try:
         image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source)
-        if load:
+        if load or image.format not in ("JPEG", "PNG"):
             with _quiet_libtiff() if image.format == "TIFF" else nullcontext():
                 image.load()
         return image
@@ -233,11 +238,23 @@ def _software(image: Image.Image) -> object:
         return image.getexif().get(ExifTags.Base.Software)
 
 
+def _converted(image: Image.Image, mode: str) -> Image.Image:
+    """A picture in another mode, also one of see-through colours, or of grey in other than 8 bits."""
+    if "transparency" in image.info and image.mode in ("1", "L", "P", "RGB"):
+        image = image.convert("RGBA")  # else a palette's transparency is lost, with a warning
+    return _eight_bits(image).convert(mode)
+
+
 def _eight_bits(image: Image.Image) -> Image.Image:
-    """Grey of 16 or 32 bits a pixel, or of numbers from 0 to 1, in 8 bits; others as they are."""
-    if image.mode[0] == "I":
-        return Image.fromarray((np.asarray(image).clip(0, 65535) // 257).astype(np.uint8))
-    if image.mode == "F":
-        grey = np.nan_to_num(np.asarray(image))
-        return Image.fromarray((grey * (255 if grey.max() <= 1 else 1)).clip(0, 255).astype(np.uint8))
-    return image
+    """Grey of 16 or 32 bits a pixel, or of floating-point numbers, in 8 bits; others as they are.
+
+    White is the largest number of 16 bits; without that knowledge the first of 1 (floating point), 255,
+    65,535 and 2,147,483,647 that no pixel exceeds.
+    """
+    if image.mode[0] not in "IF":
+        return image
+    grey = np.nan_to_num(np.asarray(image))
+    scales = [1] * (image.mode == "F") + [2**8 - 1] * (image.mode in "IF") + [2**16 - 1]
+    white = next((scale for scale in scales if grey.max() <= scale), 2**31 - 1)
+    grey = grey.clip(0, white) * (255 / white) if image.mode == "F" else grey.clip(0, white) // (white // 255)
+    return Image.fromarray(grey.astype(np.uint8))
