@@ -41,7 +41,7 @@ def find_chromium() -> str:
 
 
 @contextmanager
-def chromium() -> Iterator[Browser]:
+def chromium() -> Iterator["Browser"]:
     """A running browser with an empty profile; it ends with the block.
 
     Raises:

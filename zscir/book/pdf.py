@@ -68,7 +68,7 @@ def print_pdf(html: Path, target: Path) -> Path:
     return target
 
 
-def prepare(page: Page, patience: float = PATIENCE) -> None:
+def prepare(page: "Page", patience: float = PATIENCE) -> None:
     """Wait for the formulas, then leave of the page what is to be printed: a title, the contents, the text.
 
     Raises:
