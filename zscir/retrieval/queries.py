@@ -192,6 +192,14 @@ def _text_features(backbone: Backbone, benchmark: Benchmark, how: Composition) -
 
 
 @torch.no_grad()
+def pseudo_words(inversion: Inversion, features: Tensor) -> Tensor:
+    """Pseudo-words [B, W] of image features [B, D], as the network ``inversion.phi`` makes them."""
+    phi = inversion.phi.eval()
+    place = next(phi.parameters()).device
+    return torch.cat([phi(batch.to(place)) for _, batch in batches(features)])
+
+
+@torch.no_grad()
 def inversion_features(
     backbone: Backbone, benchmark: Benchmark, reference: Tensor, how: Composition
 ) -> Tensor:
@@ -199,12 +207,10 @@ def inversion_features(
 
     Such as those of masked references; rows must have the length that ``how.inversion.phi`` expects.
     """
-    phi = how.inversion.phi.eval()
-    place = next(phi.parameters()).device
-    words = torch.cat([phi(batch.to(place)) for _, batch in batches(reference)])  # [Q, token width]
+    words = pseudo_words(how.inversion, reference)  # [Q, token width]
 
     def encode(texts: Sequence[str], owners: Tensor) -> Tensor:
         prompts = [compose_prompt(text, how.prompt or benchmark.prompt) for text in texts]
-        return backbone.encode_composed(prompts, words[owners.to(place)].to(backbone.device))
+        return backbone.encode_composed(prompts, words[owners.to(words.device)].to(backbone.device))
 
     return _mean_of_wordings(benchmark, how.cleaning, encode)

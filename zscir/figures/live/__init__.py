@@ -8,8 +8,6 @@ into the output, so that it needs no server and no network. In the built pages `
 the arrays into files of their own.
 """
 
-from __future__ import annotations
-
 import base64
 import gzip
 import hashlib
