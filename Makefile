@@ -26,7 +26,7 @@ book: $(READY)
 
 test: $(READY)
 	@echo "== Running all tests, the chapters in small among them (some minutes)."
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 serve:
 	@test -f _build/html/index.html || { echo "There are no pages yet: run 'make book' first." >&2; exit 1; }

@@ -7,8 +7,6 @@ Finished points are kept in ``--folder`` as they come, so it may be stopped and 
 ``ablations.csv`` and ``ablations.json`` in ``--out``, holds all points of the folder.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 from pathlib import Path

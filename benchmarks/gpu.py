@@ -8,8 +8,6 @@ is the card's dense bf16 figure (--peak, 989e12 for an H100 SXM by its data shee
 largest relative difference of the loss over 20 fp32 steps without dropout, GPU against CPU.
 """
 
-from __future__ import annotations
-
 import argparse
 import time
 from pathlib import Path

@@ -12,8 +12,6 @@ Times are CPU seconds of one thread, the runs taking turns, so other work on the
 every number the least of the repeats counts.
 """
 
-from __future__ import annotations
-
 import argparse
 import io
 import json
@@ -30,6 +28,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from reference_cams import reference_cams
 
 from zscir.backbone import Backbone, load_backbone
 from zscir.backbone.clip import make_backbone
@@ -68,7 +67,7 @@ def maps(backbone: Backbone, images: int, nouns: int, repeats: int) -> dict:
 
     def one_by_one() -> list[list[torch.Tensor]]:
         calls = [[[row[place]] for row in lists] for place in range(nouns)]
-        return [noun_cams(backbone, pixels, call, engine="reference") for call in calls]
+        return [reference_cams(backbone, pixels, call) for call in calls]
 
     runs = {
         "one plain forward": lambda: backbone.encode_images(pixels),

@@ -7,8 +7,6 @@ each with results of its own: features, masks, networks and scores are computed 
 AVX2 alone there is nothing to compare, and the script says so.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """What the scripts beside this one share: the reference machine, the date of a record, and where it goes."""
 
-from __future__ import annotations
-
 import json
 from datetime import UTC, datetime
 from pathlib import Path

@@ -7,8 +7,6 @@ both must agree in every metric. The large gallery is scored in a process of its
 recorded.
 """
 
-from __future__ import annotations
-
 import argparse
 import datetime
 import json

@@ -12,8 +12,6 @@ python benchmarks/training.py --step paper --backbone ViT-L-14 --batch 16 --repe
     --out benchmarks/results/training_paper_ViT-L-14.json
 """
 
-from __future__ import annotations
-
 import argparse
 import statistics
 import time

@@ -1,6 +1,6 @@
 """Fixtures that several test files share: backbones with tiny towers of random weights."""
 
-from __future__ import annotations
+import os
 
 import numpy as np
 import pytest
@@ -10,6 +10,15 @@ from PIL import Image
 from zscir.backbone import Backbone
 from zscir.backbone.clip import make_backbone
 from zscir.backbone.weights import build_model
+from zscir.storage.provenance import THREADS, thread_share
+
+
+def pytest_configure() -> None:
+    """Workers of pytest-xdist (``pytest -n 2``) share the cores, and so do the processes that they start."""
+    if (workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))) > 1:
+        share = thread_share(workers)
+        torch.set_num_threads(share)
+        os.environ.update(dict.fromkeys(THREADS, str(share)))
 
 
 def tiny_config(vision: dict | None = None, text: dict | None = None, **model) -> dict:

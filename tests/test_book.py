@@ -2,6 +2,7 @@
 
 import getpass
 import json
+import os
 import re
 import shutil
 import socket
@@ -12,7 +13,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from zscir.book import PROFILES, BookError, build, run_chapter
+from zscir.book import PROFILES, BookError, build, pages, run_chapter
 from zscir.book.chapters import chapters, print_remarks
 from zscir.storage.paths import REPO
 
@@ -261,9 +262,35 @@ def test_a_failed_chapter_stops_the_build_and_leaves_no_pages(tmp_path, capsys):
     old.parent.mkdir(parents=True)
     old.write_text("an older book")
     with pytest.raises(BookError, match="ZeroDivisionError"):
-        build(root=tmp_path)
+        build(root=tmp_path, jobs=1)
     assert not old.exists() and not (tmp_path / "third").exists()
-    assert re.search(r"chapter 01_a \.\.\. \d+\.\d s\nchapter 02_b \.\.\. FAILED", capsys.readouterr().out)
+    said = r"chapter 01_a \.\.\.\nchapter 01_a: \d+\.\d s\nchapter 02_b \.\.\.\nchapter 02_b: FAILED\n"
+    assert re.fullmatch(said, capsys.readouterr().out)
+
+
+def test_two_chapters_run_at_a_time_and_leave_each_other_the_cores(tmp_path, monkeypatch):
+    """Each waits for a file of the other, so one after the other they would never end."""
+    monkeypatch.setattr(pages, "render", lambda root, edition: None)
+    meet = (
+        "import os, time\nfrom pathlib import Path\nPath('{own}').touch()\n"
+        "while not Path('{other}').exists():\n    time.sleep(0.05)\nprint(os.environ['OMP_WAIT_POLICY'])"
+    )
+    write_notebook(tmp_path, "01_a", meet.format(own="a", other="b"))
+    write_notebook(tmp_path, "02_b", meet.format(own="b", other="a"))
+    write_book(tmp_path, "01_a", "02_b")
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    before = dict(os.environ), os.getcwd()
+    build(root=tmp_path, jobs=2)
+    copies = sorted((tmp_path / "book" / "notebooks").glob("*.ipynb"))
+    assert [printed(copy) for copy in copies] == ["PASSIVE\n", "PASSIVE\n"]
+    assert (dict(os.environ), os.getcwd()) == before
+
+
+@pytest.mark.parametrize("jobs", [0, True, 1.5, "2"])
+def test_illegal_jobs_are_named(jobs, tmp_path):
+    write_notebook(tmp_path, "01_a", "print(tau)")
+    with pytest.raises(ValueError, match=re.escape(f"jobs is {jobs!r}; legal: whole numbers from 1")):
+        build(root=tmp_path, jobs=jobs)
 
 
 def test_a_parameter_that_no_chapter_has_is_refused(tmp_path):

@@ -3,6 +3,7 @@
 import base64
 import io
 import re
+import sys
 import xml.etree.ElementTree as ElementTree
 
 import numpy as np
@@ -24,12 +25,14 @@ from zscir.analysis.mask_quality import localisation
 from zscir.benchmarks import Benchmark, Query
 from zscir.figures import masking, pictures, style
 from zscir.figures.masking import masked_picture
-from zscir.figures.method import method_svg, write_method_svg
 from zscir.figures.style import new_figure
 from zscir.nouns import find_nouns
 from zscir.pairs import Pairs
 from zscir.pairs.sources import Images
 from zscir.storage.paths import REPO
+
+sys.path.insert(0, str(REPO / "book"))
+from method_picture import method_svg, write_method_svg  # noqa: E402  (a script beside the library)
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -28,7 +28,7 @@ def scores_of(hits, groups=KINDS):
     ids = tuple(str(number) for number in range(count))
     ranks = np.where(values["recall@1"] > 0, 0, 9)
     none = np.full(count, -1)
-    return Scores(ids, tuple(groups), ((),) * count, values, ranks, none, {}, np.zeros(count, dtype=int))
+    return Scores(ids, tuple(groups), values, ranks, none, {}, np.zeros(count, dtype=int))
 
 
 @pytest.fixture

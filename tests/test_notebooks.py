@@ -3,6 +3,7 @@
 import ast
 import itertools
 import math
+import os
 import re
 from pathlib import Path
 
@@ -128,8 +129,8 @@ def test_the_cell_below_the_parameters_checks_them(path, capsys):
             "a photo of *",
             "'a photo of *' is not one of 'pic2word', 'searle' nor a template",
         ),
-        ("cleaning", "soap", "cleaning='soap' is not one of 'none', 'strip', 'lower'"),
-        ("preprocessing", "crop", "preprocessing='crop' is not one of 'clip', 'targetpad'"),
+        ("cleaning", "soap", "cleaning is 'soap'; legal: none, strip, lower"),
+        ("preprocessing", "crop", "preprocessing is 'crop'; legal: clip, targetpad"),
     ],
 )
 def test_an_illegal_parameter_is_named_with_its_value_and_what_is_legal(name, value, said):
@@ -208,9 +209,11 @@ def test_the_header_shows_the_measured_running_time(path):
 
 @pytest.fixture(scope="session")
 def artifacts(tmp_path_factory):
-    """One empty folder of artifacts for all chapters of the run."""
+    """One folder of artifacts, empty at first, for all chapters of the run and all its workers."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "artifacts"
+    folder.mkdir(exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:
-        folder = tmp_path_factory.mktemp("artifacts")
         patch.setenv("ZSCIR_ARTIFACTS", str(folder))
         yield folder
 

@@ -27,7 +27,7 @@ def test_it_is_drawn_once_and_always_the_same(world, tmp_path):
     for path in files:
         if path.name != "key.json":
             assert (again / path).read_bytes() == (world / path).read_bytes(), path
-    with pytest.raises(ValueError, match="size='huge'"):
+    with pytest.raises(ValueError, match="size is 'huge'; legal: tiny"):
         make_beyond("huge")
 
 

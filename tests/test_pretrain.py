@@ -9,10 +9,13 @@ import pytest
 import torch
 
 from pretraining import losses, pretrain
+from pretraining.backgrounds import background
 from pretraining.locality import image_tokens, start_local
 from pretraining.pool import TRAIN_STREAM, world_sample
 from zscir.backbone.weights import POCKET_WEIGHTS
-from zscir.pocket.scenes import training_scene
+from zscir.pocket.drawing import background_svg
+from zscir.pocket.scenes import BACKGROUNDS, training_scene
+from zscir.pocket.vocabulary import PLACES
 
 PRETRAIN = pretrain.PretrainConfig()
 SMALL = pretrain.PretrainConfig(
@@ -33,6 +36,14 @@ SMALL = pretrain.PretrainConfig(
 @pytest.fixture
 def one_worker(monkeypatch):
     monkeypatch.setattr("os.cpu_count", lambda: 1)
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_backgrounds_are_stored_as_they_are_drawn(place):
+    for variant in (0, BACKGROUNDS - 1):
+        assert background_svg(place, variant) == background(place, variant)
+    with pytest.raises(IndexError):
+        background_svg(place, BACKGROUNDS)
 
 
 def test_pretraining_resumes_to_the_same_weights(tmp_path, monkeypatch, one_worker):

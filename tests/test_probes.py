@@ -25,7 +25,6 @@ from zscir.analysis.readings import (
     closest,
     named_among,
     pseudo_word_features,
-    pseudo_words,
     word_embeddings,
     word_features,
 )
@@ -36,6 +35,7 @@ from zscir.inversion import InversionNetwork
 from zscir.pocket import make_pocket
 from zscir.pocket.scenes import Object, Scene
 from zscir.regions import keep_mask, mask_image, noun_cams
+from zscir.retrieval.queries import pseudo_words
 from zscir.retrieval.statistics import share_of
 
 

@@ -13,7 +13,7 @@ import pytest
 import scipy.stats
 import torch
 import torch.nn.functional as F
-from benchmark_roots import shared_data, write_circo, write_cirr, write_fashioniq
+from benchmark_roots import shared_data, write_cirr, write_fashioniq
 from PIL import Image
 from slow_versions import slow_metrics, slow_ranking
 
@@ -221,12 +221,8 @@ def test_interval_agrees_with_scipy(metric):
     assert (low, high) == pytest.approx((100 * wanted.low, 100 * wanted.high), abs=0.8)
     assert low < scores.metrics[metric] < high
     assert scores.interval(metric) == (low, high)
-    narrow = scores.interval(metric, level=0.5)
-    assert low < narrow[0] < narrow[1] < high
     with pytest.raises(ValueError, match="recall@1"):
         scores.interval("recall@2")
-    with pytest.raises(ValueError, match="level=95"):
-        scores.interval(metric, level=95)
 
 
 def test_difference_is_paired():
@@ -265,20 +261,12 @@ def test_average_is_the_unweighted_mean_of_categories():
             average(wrong)
 
 
-def test_per_group_and_per_aspect(tmp_path):
+def test_scores_of_each_group():
     scores = random_scores(noise=2)
     table = scores.per_group()
     assert table["n"].sum() == 200
     assert list(table.columns) == ["group", "n", *ALL_METRICS]
     assert np.average(table["recall@1"], weights=table["n"]) == pytest.approx(scores.metrics["recall@1"])
-    benchmark = load_benchmark("circo", write_circo(tmp_path))
-    features = np.random.default_rng(0).normal(size=(8, 5))
-    scores = score_features(benchmark, features[[1, 0]], features)
-    aspects = scores.per_group("aspect").set_index("aspect")
-    assert aspects["n"].to_dict() == {"addition": 2, "negation": 1}
-    assert aspects.loc["negation", "recall@5"] == 100 * scores.values["recall@5"][0]
-    with pytest.raises(ValueError, match="'group', 'aspect'"):
-        scores.per_group("kind")
 
 
 def test_a_group_can_be_scored_alone():
@@ -292,7 +280,7 @@ def test_a_group_can_be_scored_alone():
     assert gain.difference == pytest.approx(row["recall@1"] - other.per_group().iloc[0]["recall@1"])
     mean = average([random_scores(2, 50, "dress"), random_scores(3, 300, "shirt")])
     assert mean.part("shirt1").interval("recall@1")[0] <= mean.part("shirt1").metrics["recall@1"]
-    with pytest.raises(ValueError, match=f"'sock' is not one of {row['group']}, "):
+    with pytest.raises(ValueError, match=f"group is 'sock'; legal: {row['group']}, "):
         scores.part("sock")
 
 
@@ -455,11 +443,13 @@ def test_evaluate_scores_and_records_the_protocol(tmp_path, backbone, inversion)
 
 def test_wrong_methods_are_named_before_encoding(tmp_path):
     benchmark = load_benchmark("cirr", write_cirr(tmp_path))
-    with pytest.raises(ValueError, match="'image', 'text', 'image\\+text', 'slerp', 'inversion'"):
+    with pytest.raises(
+        ValueError, match="method is 'mean'; legal: image, text, image\\+text, slerp, inversion"
+    ):
         evaluate(None, benchmark, "mean")
-    with pytest.raises(ValueError, match="cleaning='soap' is not one of 'none', 'strip', 'lower'"):
+    with pytest.raises(ValueError, match="cleaning is 'soap'; legal: none, strip, lower"):
         evaluate(None, benchmark, "text", cleaning="soap")
-    with pytest.raises(ValueError, match="preprocessing='crop'"):
+    with pytest.raises(ValueError, match="preprocessing is 'crop'"):
         evaluate(None, benchmark, "text", preprocessing="crop")
     with pytest.raises(ValueError, match="weight=2"):
         evaluate(None, benchmark, "slerp", weight=2)

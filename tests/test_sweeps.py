@@ -225,7 +225,7 @@ def test_a_folder_belongs_to_one_task(finished, tmp_path):
         ([{}], {}, "a point must be a dict"),
         ([{"x": 1}, {"x": 1}], {}, "the point x 1 occurs twice"),
         ([{"x": 1}, {"y": 1}], {}, "a point has the parameters y; legal: those of the first, x"),
-        ([{"x": 1}], {"workers": 0}, "workers is 0; legal: whole numbers from 1"),
+        ([{"x": 1}], {"workers": 0}, "workers is 0; legal: None or whole numbers from 1"),
         ([{"x": 1}], {"workers": 2.5}, "workers is 2.5"),
         ([{"x": 1}], {"workers": 2, "scheduler": "tcp://here:1"}, "workers is 2 beside a scheduler"),
     ],
@@ -380,7 +380,7 @@ def test_a_failing_chapter_is_told_with_its_point(tmp_path, capsys):
         (["-p", "seed", "4", "--seeds", "2"], "seed is fixed and varied"),
         (["-p", "seed", "4", "5", "--seeds", "2"], "seed is given twice"),
         (["--seeds", "2", "--profile", "slow"], "no profile 'slow'"),
-        (["--seeds", "2", "--workers", "0"], "workers is 0; legal: whole numbers from 1"),
+        (["--seeds", "2", "--workers", "0"], "workers is 0; legal: None or whole numbers from 1"),
     ],
 )
 def test_mistakes_are_told_before_anything_runs(tmp_path, monkeypatch, capsys, words, message):

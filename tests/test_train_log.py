@@ -66,8 +66,6 @@ def test_a_bar_in_a_notebook_goes_when_it_is_done(monkeypatch):
 
     monkeypatch.setattr(train_log, "_in_notebook", lambda: True)
     monkeypatch.setattr(IPython.display, "display", lambda what, **k: shown.append(what.data) or Handle())
-    clock = iter(range(100))
-    monkeypatch.setattr(train_log.time, "monotonic", lambda: next(clock))
     with shown_progress(True, 50, 20) as moved:
         moved(30, 1.25)
     assert "20/50" in shown[0] and "30/50 loss 1.250" in shown[1] and shown[-1] == ""

@@ -158,18 +158,24 @@ Out = Annotated[str | None, Parameter(name=("-o", "--out"))]
 
 @app.command
 def book(
-    *, profile: Profile = "default", only: str | None = None, force: bool = False, parameter: Values = None
+    *,
+    profile: Profile = "default",
+    only: str | None = None,
+    force: bool = False,
+    jobs: int | None = None,
+    parameter: Values = None,
 ) -> None:
     """Run the chapters and build the book.
 
     Args:
         only: run this chapter alone; take the others as they are
         force: run also what has not changed
+        jobs: chapters at a time, two if there are two cores
         parameter: name and value, passed to every chapter that declares it
     """
     from zscir.book import build
 
-    print(f"the book: {build(profile, _values(parameter), only, force=force)}")
+    print(f"the book: {build(profile, _values(parameter), only, force=force, jobs=jobs)}")
 
 
 @app.command

@@ -2,7 +2,8 @@
 
 Tables of chapters, shown where they were made or on other pages, get a box that scrolls and that the
 theme lets the keyboard reach. Bibliographies lose a role that their entries do not fit. The index of
-sources becomes a proper list, without modules that have no page.
+sources becomes a proper list, without modules that have no page. A script that Sphinx lists twice stands
+once, since a browser calls the second an error.
 """
 
 TABLE = '<div class="output text_html">'
@@ -18,6 +19,9 @@ def mend(app, pagename, templatename, context, doctree):
         body = nested(body)
     if body:
         context["body"] = body
+    scripts = context.get("script_files", ())
+    once = {(file.filename or "", file.attributes.get("body")): file for file in scripts}
+    context["script_files"] = list(once.values())
 
 
 def nested(body):

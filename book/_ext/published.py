@@ -7,7 +7,18 @@ from docutils import nodes
 from docutils.statemachine import StringList
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
-from zscir.retrieval.published import published_fact, published_markdown, published_sources
+from zscir.retrieval.published import published, published_fact, published_rows, published_sources
+
+
+def published_markdown(name: str) -> str:
+    """A table with numbered notes below, in Markdown."""
+    rows, table = published_rows(name), published(name).replace("", "–").reset_index()
+    noted = [number for number, row in enumerate(rows) if row["note"]]
+    marks = {number: f" ({place})" for place, number in enumerate(noted, start=1)}
+    table["method"] += [marks.get(number, "") for number in range(len(rows))]
+    cells = [table.columns, ["---"] * table.shape[1], *table.to_numpy()]
+    notes = [f"{place}. {rows[n]['method']}: {rows[n]['note']}" for place, n in enumerate(noted, start=1)]
+    return "\n".join([*(f"| {' | '.join(row)} |" for row in cells), "", *notes])
 
 
 class Published(SphinxDirective):

@@ -4,8 +4,6 @@ table, made = recorded()                         # or read_table("_build/sweeps/
 study_rows(table, "tau")                         # a study's rows of a table of many
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from pathlib import Path

@@ -8,8 +8,6 @@ A *point* is a flat dict of settings, so a table of points is tidy and any of it
 ``zscir.analysis.ablation_tables`` reads them back.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -28,7 +26,7 @@ from zscir.pairs import load_pairs
 from zscir.pairs.recaptions import retrieved_captions, wrong_captions
 from zscir.pocket import pocket_name
 from zscir.retrieval import average, evaluate, gallery_features, query_features
-from zscir.storage.checks import SHARE, check, one_of
+from zscir.storage.checks import SHARE, check, chosen
 
 _TABLES = json.loads(Path(__file__).with_name("studies.json").read_text("utf-8"))
 #: The settings of a point, and the values that all studies start from: those of the chapters, with half
@@ -97,7 +95,7 @@ def train_config(point: Mapping[str, Any]) -> TrainConfig:
     """
     check_names(point)
     point = {**BASE, **point}
-    check("captions", point["captions"], one_of(*CAPTIONS))
+    chosen("captions", point["captions"], CAPTIONS)
     check("wrong", point["wrong"], SHARE)
     others = (*_OWN, *PRESETS.get(point["preset"], ()))
     known = {name: value for name, value in point.items() if name not in others}

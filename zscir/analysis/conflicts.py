@@ -4,8 +4,6 @@
 the reference says how badly the reference fits the text.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import numpy as np

@@ -3,8 +3,6 @@
 Both need pairs that know their own truth, so drawn ones: ``load_pairs("pocket-small")``.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping, Sequence

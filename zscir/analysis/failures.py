@@ -8,8 +8,6 @@ Needs pictures that know what they show, so those of the pocket world; `likeness
 without.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -20,7 +18,7 @@ from zscir.benchmarks import Benchmark
 from zscir.pocket.scenes import Scene
 from zscir.retrieval.metrics import similarity_chunks, top_k, unit_rows
 from zscir.retrieval.ranking import excluded_rows, feature_rows, require_targets
-from zscir.storage.checks import check, one_of
+from zscir.storage.checks import chosen
 
 #: What a picture shows, in the order in which a mistake is named.
 ASPECTS = ("things", "place", "details")
@@ -47,7 +45,7 @@ def agree(aspect: str, scene: Scene, other: Scene) -> bool:
     Raises:
         ValueError: an unknown aspect.
     """
-    check("aspect", aspect, one_of(*ASPECTS))
+    chosen("aspect", aspect, ASPECTS)
     nouns = [{thing.noun for thing in shown.objects} for shown in (scene, other)]
     if aspect == "things":
         return nouns[0] == nouns[1]

@@ -7,8 +7,6 @@
 Letters in shapes: R objects, each with its own picture and map, S image side.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np

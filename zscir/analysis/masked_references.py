@@ -6,8 +6,6 @@
 Letters in shapes: R images, D joint width, S image side.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -19,8 +17,8 @@ from torch import Tensor
 from zscir.backbone import Backbone
 from zscir.benchmarks import Benchmark
 from zscir.regions import encode_regions, noun_cams
-from zscir.retrieval.features import content_hash
-from zscir.retrieval.protocols import PREPROCESSINGS, check_preprocessing
+from zscir.retrieval.features import content_hash, pixel_batches
+from zscir.retrieval.protocols import check_preprocessing
 from zscir.storage import artifact
 
 BATCH = 64
@@ -59,19 +57,18 @@ def masked_references(
     """
     if not nouns:
         raise ValueError("nouns is empty: give at least one image and its noun")
-    names, prepare = list(nouns), PREPROCESSINGS[check_preprocessing(preprocessing)]
-    regions = {name: benchmark.regions[name] for name in nouns if name in benchmark.regions}
-    key = {"backbone": backbone.fingerprint, "images": content_hash([benchmark.image_path(n) for n in nouns])}
-    key |= {"nouns": list(nouns.values()), "tau": float(tau), "preprocessing": preprocessing}
+    words, regions = list(nouns.values()), {n: benchmark.regions[n] for n in nouns if n in benchmark.regions}
+    pictures = [(benchmark.image_path(name), regions.get(name)) for name in nouns]
+    key = {"backbone": backbone.fingerprint, "images": content_hash([path for path, _ in pictures])}
+    key |= {"nouns": words, "tau": float(tau), "preprocessing": check_preprocessing(preprocessing)}
     key |= {"regions": list(regions.items())} if regions else {}
     key |= {"upright": True} if benchmark.upright else {}
 
     def build(folder: Path) -> None:
         features, kept = [], []
-        for some in (names[start : start + BATCH] for start in range(0, len(names), BATCH)):
-            pictures = [backbone.preprocess(prepare(benchmark.open_image(name))) for name in some]
-            pixels = torch.stack(pictures).to(backbone.device)
-            maps = torch.cat(noun_cams(backbone, pixels, [[nouns[name]] for name in some]))
+        for rows, pixels in pixel_batches(backbone, pictures, preprocessing, benchmark.upright, BATCH):
+            pixels = pixels.to(backbone.device)
+            maps = torch.cat(noun_cams(backbone, pixels, [[words[row]] for row in rows]))
             seen = encode_regions(backbone, pixels, maps, tau)
             features.append(seen.features.cpu())
             kept.append(seen.keep.float().mean(dim=(1, 2)).cpu())

@@ -9,8 +9,6 @@ sentences, and the feature chooses the nearest: nothing is trained. Letters in s
 values, D joint width.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Sequence
@@ -25,7 +23,7 @@ from zscir.backbone import Backbone
 from zscir.pocket.captions import STYLE_OF, with_article
 from zscir.pocket.scenes import Object, Scene
 from zscir.pocket.vocabulary import BACKGROUND, COLOURS, COUNTS, SCENE_NOUNS, STYLES, THINGS, WHERE
-from zscir.retrieval.statistics import SAMPLES, Share, percentiles
+from zscir.retrieval.statistics import SAMPLES, Interval, percentiles
 
 ASPECTS = ("thing", "place", "colour")
 #: Things that stand in the sentences of the probes that ask for something else.
@@ -140,7 +138,7 @@ def right(features: Tensor, values: Tensor, probe: Probe) -> np.ndarray:
     return np.array(nearest, dtype=bool)
 
 
-def balanced(hits: np.ndarray, probe: Probe, samples: int = SAMPLES, seed: int = 0) -> Share:
+def balanced(hits: np.ndarray, probe: Probe) -> Interval:
     """Balanced accuracy in percent: the mean over values of the share of their pictures read rightly.
 
     Naming one value always gets what chance gets, however frequent the value is. The interval is a
@@ -150,7 +148,6 @@ def balanced(hits: np.ndarray, probe: Probe, samples: int = SAMPLES, seed: int =
     Args:
         hits: from `right`.
         probe: the question.
-        samples, seed: of the bootstrap.
 
     Raises:
         ValueError: not one hit a picture that is asked, or no such picture.
@@ -161,9 +158,9 @@ def balanced(hits: np.ndarray, probe: Probe, samples: int = SAMPLES, seed: int =
     value = [0 if len(answer) > 1 else probe.values.index(answer[0]) for answer in answers]
     cells = np.zeros((2, len(probe.values)))  # wrong and right, by value
     np.add.at(cells, (np.asarray(hits, dtype=int), value), 1)
-    drawn = np.random.default_rng(seed).multinomial(len(answers), cells.ravel() / len(answers), size=samples)
-    low, high = percentiles(_mean_of_shares(drawn.reshape(samples, 2, -1)))
-    return Share(float(_mean_of_shares(cells[None])[0]), low, high, len(answers))
+    drawn = np.random.default_rng(0).multinomial(len(answers), cells.ravel() / len(answers), size=SAMPLES)
+    low, high = percentiles(_mean_of_shares(drawn.reshape(SAMPLES, 2, -1)))
+    return Interval(float(_mean_of_shares(cells[None])[0]), low, high, len(answers))
 
 
 def _mean_of_shares(cells: np.ndarray) -> np.ndarray:

@@ -8,8 +8,6 @@
 Letters in shapes: B pseudo-words, V words of a vocabulary, W token width, D joint width.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -20,7 +18,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from zscir.backbone import Backbone
-from zscir.inversion import Inversion
 from zscir.inversion.network import PROMPT
 from zscir.retrieval.features import batches
 
@@ -66,14 +63,6 @@ def word_embeddings(backbone: Backbone, words: Sequence[str]) -> Tensor:
 def word_features(backbone: Backbone, words: Sequence[str], prompt: str = PROMPT) -> Tensor:
     """Features [V, D] of the prompt with each word in the place of its ``*``, rows of length 1."""
     return backbone.encode_texts([prompt.replace("*", word) for word in words])
-
-
-@torch.no_grad()
-def pseudo_words(inversion: Inversion, features: Tensor) -> Tensor:
-    """Pseudo-words [B, W] of image features [B, D], as the network ``inversion.phi`` makes them."""
-    phi = inversion.phi.eval()
-    place = next(phi.parameters()).device
-    return torch.cat([phi(batch.to(place)) for _, batch in batches(features)])
 
 
 @torch.no_grad()

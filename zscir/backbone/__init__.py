@@ -1,5 +1,3 @@
 """The frozen CLIP: load it; encode images, texts and composed prompts (chapter 1)."""
 
 from zscir.backbone.clip import Backbone, load_backbone
-
-__all__ = ["Backbone", "load_backbone"]

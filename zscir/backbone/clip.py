@@ -8,8 +8,6 @@ A composed prompt holds one ``*``; its word embedding is replaced by a pseudo-wo
 Letters in shapes: B rows, L tokens, W token width, D joint width, S image side.
 """
 
-from __future__ import annotations
-
 import contextlib
 import difflib
 import platform
@@ -36,14 +34,11 @@ from zscir.backbone.weights import (
     read_architecture,
     read_folder,
     read_weights,
-    save_backbone,
     weights_hash,
 )
 from zscir.storage import fingerprint
-from zscir.storage.checks import check, one_of
+from zscir.storage.checks import check, chosen, one_of
 from zscir.storage.pictures import resized_middle
-
-__all__ = ["Backbone", "build_model", "load_backbone", "make_backbone", "save_backbone"]
 
 PLACEHOLDER = "*"
 PRECISIONS = ("fp32", "bf16")
@@ -281,10 +276,9 @@ def load_backbone(
         ValueError: an unknown name, tag or precision, "bf16" where it would be emulated, a text tower we
             cannot compose prompts in, or a file that holds no weights, damaged ones or another tower's.
     """
+    chosen("precision", precision, PRECISIONS)
     check("quick_gelu", quick_gelu, one_of(None, True, False))
     name, pretrained = str(name), None if pretrained is None else str(pretrained)
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision must be one of {PRECISIONS}, got {precision!r}")
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     if precision == "bf16" and not has_bf16(torch.device(device)):
         raise ValueError(

@@ -12,8 +12,6 @@ Letters in shapes: B rows, n tokens, N packed tokens of all rows, S the longest 
 U different prefixes, W width, H heads, d = W / H.
 """
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from open_clip.transformer import ResidualAttentionBlock
@@ -73,7 +71,7 @@ def composed_ends(tower: nn.Module, ids: Tensor, placeholder: int, pseudo_words:
 
 
 def _run_suffixes(
-    tower: nn.Module, x: Tensor, last: Tensor, groups: list[_Suffixes], prefixes: list[Tensor]
+    tower: nn.Module, x: Tensor, last: Tensor, groups: "list[_Suffixes]", prefixes: list[Tensor]
 ) -> Tensor:
     """Packed tokens [N, W] through all blocks; of the last block only the end tokens [B, W], at ``last``."""
     sizes, rows = [len(group.own) for group in groups], [len(group.slots) for group in groups]

@@ -4,8 +4,6 @@ A folder of weights holds ``open_clip_config.json`` and one weights file; `zscir
 reads it.
 """
 
-from __future__ import annotations
-
 import argparse
 import hashlib
 import json

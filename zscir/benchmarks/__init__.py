@@ -8,23 +8,13 @@ With `zscir.retrieval.score_features(benchmark, query_features, gallery_features
 features of their own. To add a benchmark: one module with a `READER`, one row in `READERS`.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from zscir.benchmarks import circo, cirr, composition, domains, fashioniq, genecis
-from zscir.benchmarks.base import (
-    Benchmark,
-    Query,
-    Reader,
-    check_consistency,
-    check_images,
-    legal_value,
-    size_note,
-)
+from zscir.benchmarks.base import Benchmark, Query, Reader, check_consistency, check_images, size_note
 from zscir.benchmarks.files import Problems
 from zscir.benchmarks.images import Region
-from zscir.storage.checks import check, one_of
+from zscir.storage.checks import check, chosen, one_of
 
 __all__ = ["READERS", "Benchmark", "Query", "Region", "benchmark_root", "check_options", "load_benchmark"]
 
@@ -70,7 +60,7 @@ def load_benchmark(
     """
     options = check_options(name, allow_missing=allow_missing, upright=upright, **protocol)
     reader = READERS[name]
-    legal_value("split", split, reader.splits)
+    chosen("split", split, reader.splits)
     folder = _folder(name, root)
     problems = Problems(f"{name} {split} under {folder}")
     contents = reader.read(folder, split, options, problems)
@@ -87,11 +77,12 @@ def load_benchmark(
     benchmark.protocol = {"benchmark": name, "split": split, "dropped": "none"} | options | contents.protocol
     benchmark.protocol["orientation"] = "upright, by EXIF" if upright else "as the files lie"
     check_consistency(benchmark, problems)
-    problems.counts.append(f"read: {size_note(benchmark, reader.published(split, options))}")
+    published = reader.published(split, options)
+    problems.counts.append(f"read: {size_note(benchmark, published)}")
     if require_images:
         benchmark = check_images(benchmark, allow_missing, problems)
     problems.raise_if_any()
-    benchmark.protocol["size"] = size_note(benchmark, reader.published(split, options))
+    benchmark.protocol["size"] = size_note(benchmark, published)
     return benchmark
 
 
@@ -118,15 +109,13 @@ def check_options(
     Raises:
         ValueError: an unknown name or option, or an illegal value.
     """
-    legal = READERS[legal_value("name", name, tuple(READERS))].options
+    legal = READERS[chosen("name", name, READERS)].options
     for option, value in {"allow_missing": allow_missing, "upright": upright}.items():
         check(option, value, one_of(True, False))
     for option in protocol:
         if option not in legal:
             raise ValueError(f"{name} has no option {option!r}; its options are {', '.join(legal) or 'none'}")
-    return {
-        option: legal_value(option, protocol.get(option, legal[option][0]), legal[option]) for option in legal
-    }
+    return {option: chosen(option, protocol.get(option, own[0]), own) for option, own in legal.items()}
 
 
 def _folder(name: str, root: str | Path) -> Path:

@@ -1,16 +1,13 @@
 """What every benchmark becomes: queries over an ordered gallery, checked before any encoding."""
 
-from __future__ import annotations
-
-from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
 from PIL import Image
 
-from zscir.benchmarks.files import Problems, missing_files
+from zscir.benchmarks.files import Problems, missing_files, repeated
 from zscir.benchmarks.images import Region, broken_images, open_image
 
 
@@ -27,8 +24,6 @@ class Query:
         subset: image ids that Recall_subset ranks (CIRR: the other five of the set; GeneCIS: the candidates),
             else ().
         group: what `Scores.per_group` groups by (CIRR set, FashionIQ category, pocket kind).
-        aspects: semantic aspects of the query (CIRCO val), else ().
-        concept: what reference and targets share, in words (CIRCO), else "".
     """
 
     id: str
@@ -37,8 +32,6 @@ class Query:
     targets: tuple[str, ...] = ()
     subset: tuple[str, ...] = ()
     group: str = ""
-    aspects: tuple[str, ...] = ()
-    concept: str = ""
 
 
 @dataclass
@@ -88,6 +81,22 @@ class Benchmark:
         """
         return open_image(self.image_path(image_id), self.regions.get(image_id), self.upright)
 
+    def with_targets(self, answers: Mapping[str, Sequence[str]]) -> "Benchmark":
+        """The same benchmark with right answers from elsewhere: of a test split, what only its server knows.
+
+        Args:
+            answers: query id -> image ids, the one that recall counts first.
+
+        Raises:
+            ValueError: a query has no answer, or one that is not in the gallery.
+        """
+        known = set(self.gallery)
+        for query in self.queries:
+            if not (given := answers.get(query.id)) or not known.issuperset(given):
+                raise ValueError(f"{self.name} {self.split}: answers has {given!r} for query {query.id!r}")
+        queries = [replace(query, targets=tuple(answers[query.id])) for query in self.queries]
+        return replace(self, queries=queries)
+
     @cached_property
     def row(self) -> dict[str, int]:
         """Image id -> its row in the gallery features."""
@@ -134,29 +143,17 @@ class Reader:
     prompt: str = "pic2word"
 
 
-def legal_value(parameter: str, value: object, legal: tuple[str, ...]) -> str:
-    """`value` when it is legal. Raises ValueError naming the parameter and the legal values."""
-    if value not in legal:
-        raise ValueError(f"{parameter}={value!r} is not one of {', '.join(map(repr, legal))}")
-    return str(value)
-
-
 def check_consistency(benchmark: Benchmark, problems: Problems) -> None:
     """Record ids that are double, targets and set members outside the gallery, references without a file."""
-    for image_id, times in Counter(benchmark.gallery).items():
-        if times > 1:
-            problems.add("image ids listed twice in the gallery", image_id)
-    for query_id, times in Counter(query.id for query in benchmark.queries).items():
-        if times > 1:
-            problems.add("query ids used twice", query_id)
+    problems.add("image ids listed twice in the gallery", *repeated(benchmark.gallery))
+    problems.add("query ids used twice", *repeated(query.id for query in benchmark.queries))
     known = set(benchmark.gallery)
     for query in benchmark.queries:
         if query.reference not in known and query.reference not in benchmark.paths:
             problems.add("references not in the gallery", f"{query.reference} (query {query.id})")
         for role, image_ids in {"target": query.targets, "set member": query.subset}.items():
-            for image_id in image_ids:
-                if image_id not in known:
-                    problems.add(f"{role}s not in the gallery", f"{image_id} (query {query.id})")
+            outside = [f"{name} (query {query.id})" for name in image_ids if name not in known]
+            problems.add(f"{role}s not in the gallery", *outside)
         if benchmark.exclude_reference and query.reference in query.targets:
             problems.add("queries whose target is their own reference, which is removed", query.id)
 
@@ -176,10 +173,8 @@ def check_images(benchmark: Benchmark, allow_missing: bool, problems: Problems) 
     kept = [q for q, ids in zip(benchmark.queries, needs, strict=True) if not ids & unusable]
     lost = len(benchmark.queries) - len(kept)
     if not allow_missing or not kept:
-        for path in dict.fromkeys(missing.values()):
-            problems.add("images missing or empty", path)
-        for trouble in dict.fromkeys(broken.values()):
-            problems.add("images that cannot be read", trouble)
+        problems.add("images missing or empty", *dict.fromkeys(missing.values()))
+        problems.add("images that cannot be read", *dict.fromkeys(broken.values()))
         dropping = f"allow_missing=True would drop the {lost:,} queries that need them"
         if not kept:
             dropping = "no query can do without them"

@@ -8,12 +8,10 @@ counts all right answers, Recall@k only ``target_img_id``. The reference stays i
 papers do the one or the other: never mix them in a table.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from zscir.benchmarks.base import Contents, Query, Reader
-from zscir.benchmarks.files import CAPTION, INTEGER, INTEGERS, NAME, NAMES, Problems, read_entries
+from zscir.benchmarks.files import CAPTION, INTEGER, INTEGERS, NAME, Problems, read_entries
 
 CUTS = (5, 10, 25, 50)
 GALLERY_SIZE = 123_403
@@ -46,18 +44,11 @@ def _read(root: Path, split: str, options: dict[str, str], problems: Problems) -
     images = read_entries(info, {"id": INTEGER, "file_name": NAME}, problems, key="images")
     wording, queries = WORDINGS[options["captions"]], []
     for entry in entries:
-        aspects = entry.get("semantic_aspects", [])  # the first edition of the annotations has none
-        if not NAMES.test(aspects):
-            kind = f"queries whose 'semantic_aspects' are not {NAMES.legal}"
-            problems.add(kind, f"id {entry['id']} has {str(aspects)[:60]!r}")
-            aspects = ()
         query = Query(
             id=str(entry["id"]),
             reference=str(entry["reference_img_id"]),
             text=(wording.format(concept=entry["shared_concept"], caption=entry["relative_caption"]),),
             targets=_targets(entry, problems) if split == "val" else (),
-            aspects=tuple(aspects),
-            concept=entry["shared_concept"],
         )
         queries.append(query)
     gallery = [str(image["id"]) for image in images]

@@ -10,8 +10,6 @@ among the first 10, ``*_validated.csv`` those of them that people found well-for
 the user's copy. How much a method composes on them, or anywhere, says `zscir.retrieval.composition_gap`.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from dataclasses import replace

@@ -12,8 +12,6 @@ annotation that is empty or carries one of the marks ``[cr0]``, ``[cr1]``, ``[c]
 to write; these are skipped, and ``protocol["captions"]`` counts them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -87,8 +85,7 @@ def _extended(folder: Path, split: str, pairs: list[Query], problems: Problems) 
             if not text or text.startswith(MARKS):
                 skipped += 1
                 continue
-            about = (f"annotation {number}",)
-            queries.append(replace(pair, id=f"{pair.id}-{number}", text=(text,), aspects=about))
+            queries.append(replace(pair, id=f"{pair.id}-{number}", text=(text,)))
     return queries, f"extended: auxiliary annotations, {skipped:,} marked ones skipped"
 
 

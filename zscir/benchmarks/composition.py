@@ -11,8 +11,6 @@ The prompt is Pic2Word's ``a photo of * and {caption}``. A region is no image of
 reference is removed.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from zscir.benchmarks.base import Contents, Query, Reader

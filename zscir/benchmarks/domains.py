@@ -14,8 +14,6 @@ A class without an image in a domain has no right answer there: such queries are
 ``protocol["without"]``. Pic2Word's own code keeps them, as misses, which lowers its numbers by their share.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from pathlib import Path
 
@@ -53,9 +51,8 @@ def _read(root: Path, split: str, options: dict[str, str], problems: Problems) -
     named = folder / "domains.txt"
     lines = read_text(named, problems).splitlines() if named.is_file() else DOMAINS
     domains = tuple(name.strip() for name in lines if name.strip())
-    for name in domains:
-        if not says_something(name):
-            problems.add(f"domains of {named.name} without a letter or a digit", repr(name))
+    wordless = [repr(name) for name in domains if not says_something(name)]
+    problems.add(f"domains of {named.name} without a letter or a digit", *wordless)
     answers = defaultdict(list)
     for name, label in targets.items():
         answers[label].append(name)

@@ -2,7 +2,7 @@
 
 Files, as the XiaoxiaoGuo/fashion-iq repository publishes them: ``captions/cap.{category}.val.json`` (or in
 ``json/``, as Pic2Word keeps them), ``image_splits/split.{category}.val.json`` and ``images/{id}.png`` or
-``.jpg``. A published result is
+``.jpg``. The split ``test`` has no targets. A published result is
 the unweighted mean of the three categories: `zscir.retrieval.average`. The reference stays in the
 ranking.
 
@@ -11,8 +11,6 @@ Two things differ between papers and are options here. ``gallery``: "original" i
 easier. ``captions``: "both-orders-averaged" encodes *c1 and c2* and *c2 and c1*, stripped of
 punctuation, and averages the features (SEARLE, LinCIR); "second-first" encodes *c2 and c1* (Pic2Word).
 """
-
-from __future__ import annotations
 
 from pathlib import Path
 
@@ -31,7 +29,7 @@ _CAPTIONS = Rule(
         and any(map(says_something, value))
     ),
 )
-_FIELDS = {"candidate": NAME, "target": NAME, "captions": _CAPTIONS}
+_FIELDS = {"candidate": NAME, "captions": _CAPTIONS}
 
 
 def join_captions(captions: list[str], joining: str) -> tuple[str, ...]:
@@ -53,14 +51,15 @@ def _read(root: Path, split: str, options: dict[str, str], problems: Problems) -
     category = options["category"]
     places = [root / folder / f"cap.{category}.{split}.json" for folder in ("captions", "json")]
     captions = next((path for path in places if path.is_file()), places[0])
-    entries = read_entries(captions, _FIELDS, problems)
+    fields = _FIELDS | ({"target": NAME} if split == "val" else {})
+    entries = read_entries(captions, fields, problems)
     splits = root / "image_splits" / f"split.{category}.{split}.json"
-    gallery = read_json(splits, problems, list)
-    for image_id in [image_id for image_id in gallery if not NAME.test(image_id)]:
-        problems.add(f"images of {splits.name} that are not a non-empty string", repr(image_id))
-        gallery.remove(image_id)
+    listed = read_json(splits, problems, list)
+    wrong = [repr(image_id) for image_id in listed if not NAME.test(image_id)]
+    problems.add(f"images of {splits.name} that are not a non-empty string", *wrong)
+    gallery = list(filter(NAME.test, listed))
     if options["gallery"] == "union":
-        wanted = {entry[key] for entry in entries for key in ("candidate", "target")}
+        wanted = {entry[key] for entry in entries for key in ("candidate", "target") if key in entry}
         outside = sorted(wanted.difference(gallery))
         gallery = [image_id for image_id in gallery if image_id in wanted] + outside
     queries = [
@@ -68,7 +67,7 @@ def _read(root: Path, split: str, options: dict[str, str], problems: Problems) -
             id=f"{category}-{number}",
             reference=entry["candidate"],
             text=join_captions(entry["captions"], options["captions"]),
-            targets=(entry["target"],),
+            targets=(entry["target"],) if split == "val" else (),
             group=category,
         )
         for number, entry in enumerate(entries)
@@ -82,13 +81,15 @@ def _read(root: Path, split: str, options: dict[str, str], problems: Problems) -
     return Contents(queries, gallery, paths, {"empty captions": words} if half else {})
 
 
-def _published(split: str, options: dict[str, str]) -> tuple[int, int]:
+def _published(split: str, options: dict[str, str]) -> tuple[int, int] | None:
+    if split != "val":
+        return None
     queries, original, union = PUBLISHED[options["category"]]
     return queries, original if options["gallery"] == "original" else union
 
 
 READER = Reader(
-    splits=("val",),
+    splits=("val", "test"),
     options={
         "category": ("dress", "shirt", "toptee"),
         "gallery": ("original", "union"),

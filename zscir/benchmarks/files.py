@@ -1,21 +1,18 @@
 """Read a benchmark's files, and gather all that is wrong with them into one error."""
 
-from __future__ import annotations
-
 import csv
 import io
 import json
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from zscir.storage.checks import Rule
 
 _EXAMPLES = 3
-_MISSING = "missing"
 
 
 @dataclass
@@ -34,9 +31,10 @@ class Problems:
     advice: list[str] = field(default_factory=list)
     counts: list[str] = field(default_factory=list)
 
-    def add(self, kind: str, example: object) -> None:
-        """Record one problem; problems of one kind are counted and their first examples named."""
-        self.found.setdefault(kind, []).append(str(example))
+    def add(self, kind: str, *examples: object) -> None:
+        """Record problems of one kind, if any; they are counted and the first examples named."""
+        if examples:
+            self.found.setdefault(kind, []).extend(map(str, examples))
 
     def raise_if_any(self) -> None:
         """Raise one error that lists every kind of problem with its count and first examples.
@@ -54,7 +52,7 @@ class Problems:
             more = ", ..." if len(examples) > _EXAMPLES else ""
             lines.append(f"  {len(examples):,} {kind}: {shown}{more}")
         message = "\n".join(lines + [f"  {line}" for line in self.advice])
-        only_missing = all(_MISSING in kind for kind in self.found)
+        only_missing = all("missing" in kind for kind in self.found)
         raise FileNotFoundError(message) if only_missing else ValueError(message)
 
 
@@ -77,6 +75,11 @@ INTEGER = Rule("an integer", lambda value: isinstance(value, int) and not isinst
 CAPTION = Rule("a non-empty string with a letter or a digit", says_something)
 INTEGERS = _list_of(INTEGER, "a list of integers")
 NAMES = _list_of(NAME, "a list of non-empty strings")
+
+
+def repeated(names: Iterable[object]) -> list:
+    """The names that occur more than once."""
+    return [name for name, times in Counter(names).items() if times > 1]
 
 
 def read_text(path: Path, problems: Problems) -> str:
@@ -106,8 +109,8 @@ def read_json(path: Path, problems: Problems, kind: type) -> list | dict:
     def keep(pairs: list[tuple[str, object]]) -> dict:
         found = dict(pairs)
         if len(found) < len(pairs):
-            times = Counter(key for key, _ in pairs)
-            doubled.extend((found, k, [v for key, v in pairs if key == k]) for k in times if times[k] > 1)
+            twice = repeated(key for key, _ in pairs)
+            doubled.extend((found, k, [v for key, v in pairs if key == k]) for k in twice)
         return found
 
     text = read_text(path, problems)
@@ -186,8 +189,7 @@ def read_table(
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     try:
         absent = [name for name in columns if name not in (reader.fieldnames or ())]
-        for name in absent if text.strip() else ():
-            problems.add(f"columns that {path.name} lacks", name)
+        problems.add(f"columns that {path.name} lacks", *absent if text.strip() else ())
         for row in () if absent else reader:
             if None in row or None in row.values():
                 kind = f"lines of {path.name} with more or fewer cells than its first"

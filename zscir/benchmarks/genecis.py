@@ -12,8 +12,6 @@ the target stands apart from the distractors, so code that puts it first lets a 
 perfect. Here candidates and gallery are shuffled (a fixed seed), and equal scores are decided by that order.
 """
 
-from __future__ import annotations
-
 import math
 import random
 from pathlib import Path
@@ -30,24 +28,19 @@ DILATION = 0.7
 _SEED = 2023
 
 
-def _finite(value: object) -> bool:
-    return isinstance(value, (int, float)) and math.isfinite(value)
-
-
 def _is_box(value: object) -> bool:
-    if not isinstance(value, dict) or not INTEGER.test(value.get("image_id")):
-        return False
-    box = value.get("instance_bbox")
-    return isinstance(box, list) and len(box) == 4 and all(map(_finite, box)) and min(box[2:]) > 0
-
-
-def _is_photo(value: object) -> bool:
-    return isinstance(value, dict) and INTEGER.test(value.get("val_image_id"))
+    numbers = isinstance(value, list) and all(isinstance(number, (int, float)) for number in value)
+    return numbers and len(value) == 4 and all(map(math.isfinite, value)) and min(value[2:]) > 0
 
 
 def _rules(boxes: bool) -> dict[str, Rule]:
-    test = _is_box if boxes else _is_photo
     words = "an 'image_id' with an 'instance_bbox' of four numbers" if boxes else "a 'val_image_id'"
+    key = "image_id" if boxes else "val_image_id"
+
+    def test(value: object) -> bool:
+        named = isinstance(value, dict) and INTEGER.test(value.get(key))
+        return named and (not boxes or _is_box(value.get("instance_bbox")))
+
     image = Rule(words, test)
     images = Rule(f"a list of {words}", lambda v: isinstance(v, list) and bool(v) and all(map(test, v)))
     return {"reference": image, "target": image, "gallery": images, "condition": CAPTION}
@@ -77,30 +70,20 @@ def _read(root: Path, split: str, options: dict[str, str], problems: Problems) -
     folders, paths, regions, queries = _folders(root, names), {}, {}, []
     for number, entry in enumerate(entries):
         listed = (entry["reference"], entry["target"], *entry["gallery"])
-        for name, image in zip(map(_image_id, listed), listed, strict=True):
+        reference, target, *others = ids = [_image_id(image) for image in listed]
+        for name, image in zip(ids, listed, strict=True):
             file_name = f"{image['image_id'] if boxes else name}.jpg"
             paths[name] = folders.get(file_name, root / names[0]) / file_name
             if boxes:
                 regions[name] = Region(tuple(image["instance_bbox"]), DILATION, square=True)
-        queries.append(_query(f"{task}-{number}", entry, rng))
+        candidates = list(dict.fromkeys([target, *others]))
+        rng.shuffle(candidates)
+        answer = {"targets": (target,), "subset": tuple(candidates), "group": task}
+        queries.append(Query(f"{task}-{number}", reference, (entry["condition"],), **answer))
     gallery = list(dict.fromkeys(name for query in queries for name in query.subset))
     rng.shuffle(gallery)
     protocol = {"gallery": "the query's own candidates, shuffled", "captions": "condition alone"}
     return Contents(queries, gallery, paths, protocol, regions)
-
-
-def _query(name: str, entry: dict, rng: random.Random) -> Query:
-    target = _image_id(entry["target"])
-    candidates = list(dict.fromkeys([target, *map(_image_id, entry["gallery"])]))
-    rng.shuffle(candidates)
-    return Query(
-        id=name,
-        reference=_image_id(entry["reference"]),
-        text=(entry["condition"],),
-        targets=(target,),
-        subset=tuple(candidates),
-        group=name.rpartition("-")[0],
-    )
 
 
 READER = Reader(

@@ -1,7 +1,5 @@
 """Image files of a benchmark: opened whole, or cut to a region; broken ones found before any encoding."""
 
-from __future__ import annotations
-
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass

@@ -7,8 +7,6 @@ Playwright comes with ``pip install -e '.[check]'``. Any Chromium or Chrome will
 ``CHROMIUM`` names one, else one is looked for on the search path. No name of another host is resolved.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 from collections.abc import Iterator
@@ -43,7 +41,7 @@ def find_chromium() -> str:
 
 
 @contextmanager
-def chromium() -> Iterator[Browser]:
+def chromium() -> Iterator["Browser"]:
     """A running browser with an empty profile; it ends with the block.
 
     Raises:

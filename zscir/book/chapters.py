@@ -12,8 +12,6 @@ The copies with the notebooks' own parameters are kept in ``book/notebooks/``. E
 quick profile, another tau) has a folder of its own below ``_build/`` and never touches the real one.
 """
 
-from __future__ import annotations
-
 import builtins
 import hashlib
 import json
@@ -251,13 +249,15 @@ def print_remarks(target: Path) -> None:
 def environment() -> Iterator[None]:
     """Inside the block new processes find this Python's kernel and this library, and figures are inline.
 
-    Matplotlib keeps its list of fonts beside the results: not every home can be written.
+    Matplotlib keeps its list of fonts beside the results: not every home can be written. Threads that wait
+    for others sleep: spinning, as they do by default, two chapters on two cores take three times as long.
     """
     paths = [str(_PACKAGE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     wanted = {
         "JUPYTER_PREFER_ENV_PATH": "1",
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+        "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),
         "MPLCONFIGDIR": os.environ.get("MPLCONFIGDIR") or str(artifacts_root() / "matplotlib"),
         "IPYTHONDIR": os.environ.get("IPYTHONDIR") or str(artifacts_root() / "ipython"),
         "PYTHONPATH": os.pathsep.join(paths),

@@ -2,19 +2,23 @@
 
     zscir book                   # _build/html/index.html
     zscir book --profile quick   # the same in small, kept apart: _build/quick/_build/html/index.html
+    zscir book --jobs 1          # one chapter at a time, for a machine with little memory
 
-Jupyter Book only renders; `zscir.book.chapters` executes. A failed chapter or a warning stops the build, and
-then there are no pages: what is there to read always comes from one whole build.
+Jupyter Book only renders; `zscir.book.chapters` executes, two chapters at a time where there are two cores:
+what both need is computed by the first and awaited by the other. A failed chapter or a warning stops the
+build, and then there are no pages: what is there to read always comes from one whole build.
 """
-
-from __future__ import annotations
 
 import importlib.metadata
 import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
+from contextlib import chdir
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
 from typing import Any
 
 from zscir.book.chapters import (
@@ -29,6 +33,8 @@ from zscir.book.chapters import (
     run_chapter,
     source_of,
 )
+from zscir.storage.checks import check, whole_from
+from zscir.storage.provenance import cores
 
 __all__ = ["PROFILES", "BookError", "build", "chapters", "declared_parameters", "run_chapter"]
 
@@ -40,8 +46,9 @@ def build(
     *,
     root: Path | None = None,
     force: bool = False,
+    jobs: int | None = None,
 ) -> Path:
-    """Execute all chapters in order, then render the pages; every warning of the pages is an error.
+    """Execute all chapters, then render the pages; every warning of the pages is an error.
 
     What chapters say on stderr is one, too, in the book with its own parameters; with others it is counted.
 
@@ -51,23 +58,29 @@ def build(
         only: execute this chapter alone and take the other executed copies as they are.
         root: the checkout; by default the one this library runs from.
         force: execute also unchanged chapters.
+        jobs: chapters at a time, which share the cores; by default two, or one where there is one core.
 
     Returns:
         Path of the book's ``index.html``.
 
     Raises:
-        ValueError: unknown profile or chapter, or a parameter that no chapter declares.
+        ValueError: unknown profile or chapter, a parameter that no chapter declares, or illegal ``jobs``.
         BookError: a chapter or the rendering failed. There are then no pages, not even older ones.
     """
     root = checkout(root)
+    jobs = min(2, cores()) if jobs is None else jobs
+    check("jobs", jobs, whole_from(1))
     names = [source_of(root, only).stem] if only else chapters(root)
     shares = _shares(root, chapters(root), parameters or {})
     edition = edition_folder(root, profile, parameters)
     pages = edition / "_build" / "html"
+
+    def run(name: str) -> None:
+        target = edition / "book" / "notebooks" / f"{name}.ipynb"
+        _run_aloud(name, shares[name], profile, target, root, force, strict=not parameters)
+
     try:
-        for name in names:
-            target = edition / "book" / "notebooks" / f"{name}.ipynb"
-            _run_aloud(name, shares[name], profile, target, root, force, strict=not parameters)
+        _side_by_side(run, names, min(jobs, len(names)), root)
         _drop_orphans(root, edition)
         _fill_book(root, edition / "book")
         render(root, edition)
@@ -88,19 +101,43 @@ def _shares(root: Path, names: list[str], parameters: dict[str, Any]) -> dict[st
     }
 
 
+def _side_by_side(run: Callable[[str], None], names: Sequence[str], jobs: int, root: Path) -> None:
+    """Run all chapters, begun in reading order; after a failure none is begun.
+
+    The threads only wait for kernels. They are daemons: who interrupts a build waits for no chapter.
+    """
+    waiting, ended = iter(names), SimpleQueue()
+
+    def work() -> None:
+        try:
+            for name in waiting:
+                run(name)
+            ended.put(None)
+        except BaseException as error:
+            list(waiting)  # nobody begins another
+            ended.put(error)
+
+    with environment(), chdir(root):  # what each chapter sets for itself is set for all
+        for _ in range(jobs):
+            Thread(target=work, daemon=True).start()
+        for _ in range(jobs):
+            if (error := ended.get()) is not None:
+                raise error
+
+
 def _run_aloud(
     name: str, parameters: dict, profile: str, target: Path, root: Path, force: bool, strict: bool
 ) -> None:
     """Run one chapter and say so."""
     start, before = time.perf_counter(), target.stat().st_mtime_ns if target.is_file() else None
-    print(f"chapter {name} ...", end=" ", flush=True)
+    print(f"chapter {name} ...", flush=True)
     try:
         run_chapter(name, parameters, profile, target, root=root, force=force, strict=strict)
     except BaseException:
-        print("FAILED", flush=True)
+        print(f"chapter {name}: FAILED", flush=True)
         raise
-    unchanged = target.stat().st_mtime_ns == before
-    print("unchanged" if unchanged else f"{time.perf_counter() - start:.1f} s", flush=True)
+    took = f"{time.perf_counter() - start:.1f} s"
+    print(f"chapter {name}:", "unchanged" if target.stat().st_mtime_ns == before else took, flush=True)
     print_remarks(target)
 
 

@@ -9,8 +9,6 @@ leaves of it: no menus, solutions open, code that the pages fold left out, each 
 (``book/_assets/print.css``).
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,7 +68,7 @@ def print_pdf(html: Path, target: Path) -> Path:
     return target
 
 
-def prepare(page: Page, patience: float = PATIENCE) -> None:
+def prepare(page: "Page", patience: float = PATIENCE) -> None:
     """Wait for the formulas, then leave of the page what is to be printed: a title, the contents, the text.
 
     Raises:

@@ -5,8 +5,6 @@
 In the book's own build such a word is an error (`zscir.book.chapters.run_chapter`, ``strict``).
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Mapping

@@ -5,8 +5,6 @@
 A chapter fits if it glues numbers, as those of this book do for their prose.
 """
 
-from __future__ import annotations
-
 import re
 import threading
 from collections.abc import Sequence

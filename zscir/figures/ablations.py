@@ -1,9 +1,7 @@
 """Figures of chapter 7: trainings that differ in one choice, several seeds each."""
 
-from __future__ import annotations
-
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -31,21 +29,16 @@ _JITTER = 0.16
 _LEGEND = 0.35  # inches
 
 
-def study_dots(
-    rows: pd.DataFrame, metrics: Sequence[str], references: Mapping[str, pd.DataFrame] | None = None
-) -> Figure:
+def study_dots(rows: pd.DataFrame, metrics: Sequence[str]) -> Figure:
     """A panel a metric, a line a label: every seed a small dot, their mean a large one in its 95 % interval.
 
     Args:
         rows: a row a training: columns ``label``, ``seed`` and the metrics, from ``study_rows``.
         metrics: columns in percent, one a panel.
-        references: name -> rows of a training to compare with, drawn as an upright line at its mean.
     """
     labels = list(dict.fromkeys(rows["label"]))
-    height = 1.0 + 0.34 * len(labels) + (_LEGEND if references else 0)
-    figure, axes = new_figure(1, len(metrics), height=height, sharey=True)
+    figure, axes = new_figure(1, len(metrics), height=1.0 + 0.34 * len(labels), sharey=True)
     for axis, metric in zip(axes.flat, metrics, strict=True):
-        _draw_references(axis.axvline, references, metric)
         for place, label in enumerate(labels):
             colour, marker = method_style("Pic2Word" if label == "Pic2Word" else "masked pairs")
             values = rows.loc[rows["label"] == label, metric]
@@ -55,7 +48,6 @@ def study_dots(
             dot_on_interval(axis, mean, (low, high), place, colour, marker)
         label_rows(axis, labels)
         axis.set(title=metric_name(metric), xlabel="%")
-    legend_above(figure, columns=4)
     return figure
 
 
@@ -80,7 +72,7 @@ def study_curves(
     """
     figure, axes = new_figure(1, len(metrics), height=3.2 + (_LEGEND if references else 0))
     for axis, metric in zip(axes.flat, metrics, strict=True):
-        _draw_references(axis.axhline, references, metric)
+        _draw_references(axis, references, metric)
         for number, (name, rows) in enumerate(curves.items()):
             known = rows.dropna(subset=[metric])
             _curve(axis, known, metric, name, number, (spreads or {}).get(metric))
@@ -122,12 +114,12 @@ def effects_figure(table: pd.DataFrame, metric: str, base: str) -> Figure:
     return figure
 
 
-def _draw_references(draw: Callable, references: Mapping[str, pd.DataFrame] | None, metric: str) -> None:
+def _draw_references(axis: Axes, references: Mapping[str, pd.DataFrame] | None, metric: str) -> None:
     """A line at the mean of each training to compare with, where the metric is known of it."""
     for name, rows in (references or {}).items():
         if rows[metric].notna().any():
             colour, dash = _LINES.get(name, (PALETTE[7], "--"))
-            draw(rows[metric].mean(), color=colour, linestyle=dash, linewidth=1.4, label=name)
+            axis.axhline(rows[metric].mean(), color=colour, linestyle=dash, linewidth=1.4, label=name)
 
 
 def _spaced(places: Sequence[float], logarithmic: bool) -> list[str]:

@@ -1,7 +1,5 @@
 """Figures of chapters 2 and 3: nouns of captions, maps, thresholds, masked images."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
@@ -54,10 +52,8 @@ def judgement_bars(shares: pd.DataFrame) -> Figure:
     """Stacked bars: for each row of ``shares`` (percent, columns `JUDGEMENTS`) what its nouns are."""
     figure, axes = new_figure(1, 1, height=0.9 + 0.36 * len(shares))
     shares = shares.reindex(columns=list(JUDGEMENTS), fill_value=0.0)
-    left = shares.cumsum(axis=1) - shares
-    for judgement, colour in zip(JUDGEMENTS, PALETTE[:3] + PALETTE[5:], strict=False):
-        bars = {"left": left[judgement], "color": colour, "label": judgement, "height": 0.7}
-        axes[0, 0].barh(range(len(shares)), shares[judgement], **bars)
+    colours = PALETTE[:3] + PALETTE[5:6]
+    shares.plot.barh(stacked=True, ax=axes[0, 0], color=colours, width=0.7, legend=False)
     label_rows(axes[0, 0], shares.index)
     axes[0, 0].set(xlabel="nouns, %", xlim=(0, 100))
     legend_above(figure, columns=4)
@@ -169,29 +165,25 @@ def failure_panels(
     return figure
 
 
-def quality_curves(
-    tables: Mapping[str, pd.DataFrame], tau: float, own: str, measures: Sequence[str] = ("IoU",)
-) -> Figure:
+def quality_curves(tables: Mapping[str, pd.DataFrame], tau: float, own: str) -> Figure:
     """Left each measure against τ, a line a table; right the IoU of table ``own`` by size of the object.
 
     Tables are those of ``mask_quality``; bands are their 95 % intervals, the dashed
     line is the chapter's τ. Tables whose name begins with "true" (ceiling) or "random" (floor) are
     dark and grey.
     """
-    figure, axes = new_figure(1, len(measures) + 1, height=3.2)
-    for axis, measure in zip(axes[0], measures, strict=False):
-        colours = iter(PALETTE)
-        for name, table in tables.items():
-            bound = _BOUNDS.get(name.partition(" ")[0])
-            style = {"color": bound[0], "linestyle": bound[1]} if bound else {"color": next(colours)}
-            _band(axis, table[table["size"] == "all"], measure, name, **style)
-        axis.set_ylabel(measure)
-    right = axes[0, -1]
+    figure, ((left, right),) = new_figure(1, 2, height=3.2)
+    colours = iter(PALETTE)
+    for name, table in tables.items():
+        bound = _BOUNDS.get(name.partition(" ")[0])
+        style = {"color": bound[0], "linestyle": bound[1]} if bound else {"color": next(colours)}
+        _band(left, table[table["size"] == "all"], name, **style)
+    left.set_ylabel("IoU")
     for colour, (size, table) in zip(PALETTE, tables[own].groupby("size", sort=False), strict=False):
         objects = int(table["objects"].iloc[0])
-        _band(right, table, "IoU", f"{size} ({objects})", color=colour)
+        _band(right, table, f"{size} ({objects})", color=colour)
     right.set_ylabel(f"IoU, {own}")
-    for axis in axes[0]:
+    for axis in (left, right):
         axis.set(xlabel="τ", xlim=(0, 1), ylim=(0, 1))
         axis.axvline(tau, color="0.35", linewidth=1, linestyle="--")
         axis.legend(fontsize=7.5, loc="upper right", frameon=True, edgecolor="none", framealpha=0.8)
@@ -204,10 +196,10 @@ def _show_map(axis: Axes, picture: Image.Image, cam: Tensor, text: str) -> None:
     axis.imshow(cam.cpu().numpy(), cmap=MAP_COLOURS, vmin=0, vmax=1, alpha=0.65)
 
 
-def _band(axis: Axes, table: pd.DataFrame, measure: str, label: str, **style) -> None:
-    axis.plot(table["tau"], table[measure], label=label, **style)
-    low, high = table[f"{measure} low"], table[f"{measure} high"]
-    axis.fill_between(table["tau"], low, high, color=style["color"], alpha=0.15, linewidth=0)
+def _band(axis: Axes, table: pd.DataFrame, label: str, **style) -> None:
+    axis.plot(table["tau"], table["IoU"], label=label, **style)
+    look = {"color": style["color"], "alpha": 0.15, "linewidth": 0}
+    axis.fill_between(table["tau"], table["IoU low"], table["IoU high"], **look)
 
 
 def kept_areas(areas: Mapping[float, Tensor], chosen: float) -> Figure:

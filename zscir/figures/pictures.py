@@ -1,7 +1,5 @@
 """Figures made of pictures: captioned pictures, a set of six, what queries find, wins and losses."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -162,9 +160,7 @@ def retrieved_grid(
 
 
 def wins_and_losses(
-    benchmark: Benchmark,
-    found: Mapping[str, Mapping[int, Retrieved]],
-    ranks: Mapping[str, Sequence[int]],
+    benchmark: Benchmark, found: Mapping[str, Mapping[int, Retrieved]], ranks: Mapping[str, Sequence[int]]
 ) -> Figure:
     """Queries in which two methods differ: two rows each, what the first and what the second method found.
 

@@ -1,7 +1,5 @@
 """Figures of chapter 8: shares with intervals, reasons of failure, recall by likeness."""
 
-from __future__ import annotations
-
 import textwrap
 from collections.abc import Mapping, Sequence
 

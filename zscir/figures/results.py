@@ -1,7 +1,5 @@
 """Figures of chapters 4 to 6: losses, readings of pseudo-words, recalls, kinds, conflicts."""
 
-from __future__ import annotations
-
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -162,10 +160,10 @@ def conflict_curves(table: pd.DataFrame, bins: int = 5) -> Figure:
         for number, (name, own) in enumerate(table.groupby("method", sort=False)):
             groups = own.groupby("bin")
             means = [t_interval(values) for _, values in groups[column]]
-            reach = [interval.high - interval.mean for interval in means]
+            reach = [interval.high - interval.value for interval in means]
             colour, marker = method_style(name, number)
             line = {"color": colour, "marker": marker, "capsize": 2, "label": name}
-            axis.errorbar(groups["conflict"].mean(), [each.mean for each in means], reach, **line)
+            axis.errorbar(groups["conflict"].mean(), [each.value for each in means], reach, **line)
         count = table["query"].nunique()
         axis.set(title=title, xlabel=f"conflict of text and image, %\nn = {count:,} queries")
     axes[0, 0].set(ylabel="% of the gallery outdone")

@@ -6,8 +6,6 @@
 Figures made here are unknown to pyplot: a cell that ends with one shows it exactly once.
 """
 
-from __future__ import annotations
-
 import io
 import re
 import textwrap

@@ -4,8 +4,6 @@ score_table(scores, ["recall@1", "recall@5"])
 difference_sentence(difference(b, a, "recall@1"), "masked pairs", "Pic2Word", "Recall@1")
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 
@@ -24,13 +22,9 @@ def score_table(scores: Mapping[str, Scores], metrics: Sequence[str]) -> Table:
 
     The protocol that all rows share is shown below the table.
     """
+    cell = f"{{:.1f}}{NBSP}[{{:.1f}},{NBSP}{{:.1f}}]".format
     rows = {
-        name: {
-            metric: "{:.1f} [{:.1f}, {:.1f}]".format(own.metrics[metric], *own.interval(metric)).replace(
-                " ", NBSP
-            )
-            for metric in metrics
-        }
+        name: [cell(own.metrics[metric], *own.interval(metric)) for metric in metrics]
         for name, own in scores.items()
     }
     table = Table(pd.DataFrame.from_dict(rows, orient="index", columns=list(metrics)))
@@ -41,14 +35,10 @@ def score_table(scores: Mapping[str, Scores], metrics: Sequence[str]) -> Table:
 def difference_table(differences: Mapping[str, Difference]) -> pd.DataFrame:
     """One row a name: the paired difference in points, its 95 % interval and p."""
     rows = {
-        name: {
-            "difference": f"{gain.difference:+.1f}",
-            "95 % interval": f"[{gain.low:+.1f}, {gain.high:+.1f}]",
-            "p": f"{gain.p:.4f}",
-        }
+        name: (f"{gain.difference:+.1f}", f"[{gain.low:+.1f}, {gain.high:+.1f}]", f"{gain.p:.4f}")
         for name, gain in differences.items()
     }
-    return pd.DataFrame.from_dict(rows, orient="index")
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["difference", "95 % interval", "p"])
 
 
 def difference_sentence(gain: Difference | Interval, first: str, second: str, metric: str) -> str:
@@ -99,7 +89,7 @@ def best_sentence(rows: pd.DataFrame, metric: str, name: str, what: str, spread:
     gain = paired_gain(*two, metric, spread=spread)
     verdict = "more than the seed explains" if gain.excludes_zero else "within what the seed may do"
     verdict = "not held against another seed" if math.isnan(gain.low) else verdict
-    return f"{words}; *{named[1]}* comes next, {gain.mean:.1f} points below, which is {verdict}."
+    return f"{words}; *{named[1]}* comes next, {gain.value:.1f} points below, which is {verdict}."
 
 
 def best_row(table: pd.DataFrame, column: str) -> str:

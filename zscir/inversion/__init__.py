@@ -4,13 +4,3 @@ from zscir.inversion.config import TrainConfig
 from zscir.inversion.fitted import Inversion, load_inversion
 from zscir.inversion.network import InversionNetwork, original_loss, query_target_loss
 from zscir.inversion.training import fit
-
-__all__ = [
-    "Inversion",
-    "InversionNetwork",
-    "TrainConfig",
-    "fit",
-    "load_inversion",
-    "original_loss",
-    "query_target_loss",
-]

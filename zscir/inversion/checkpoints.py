@@ -7,8 +7,6 @@ Batches, dropout, noise and augmentation of a step are drawn from (seed, step) a
 state that sampler, scheduler and generators have.
 """
 
-from __future__ import annotations
-
 import copy
 import json
 import shutil

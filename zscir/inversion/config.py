@@ -21,8 +21,6 @@ Presets name what is compared in the book. Each fixes what makes it what it is; 
     ValueError: tau is 1.3; legal: 0 <= tau <= 1
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
@@ -154,7 +152,7 @@ class TrainConfig:
             object.__setattr__(self, name, getattr(self.masking, name))
         self._check_together()
 
-    def as_preset(self, preset: str, **fields: object) -> TrainConfig:
+    def as_preset(self, preset: str, **fields: object) -> "TrainConfig":
         """The same training as another preset: what a preset fixes is that one's own, all else stays.
 
         >>> TrainConfig(lam=0.8, tau=0.4).as_preset("pic2word").lam

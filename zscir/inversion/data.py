@@ -1,7 +1,5 @@
 """What a training draws its batches from: stored features, or images encoded anew in every step."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,7 +45,7 @@ class TrainData:
     captions: Tensor | None
     masked_row: Tensor | None
     report: dict
-    online: OnlineImages | None = field(default=None, repr=False)
+    online: "OnlineImages | None" = field(default=None, repr=False)
 
     def features(self, rows: Tensor, masked: Tensor, step: int) -> tuple[Tensor, Tensor | None]:
         """Targets of rows [B] and inputs of masked rows [B'] (numbers among the M) at a step."""

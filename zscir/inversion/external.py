@@ -14,8 +14,6 @@ All of them were trained on CLIP's features as they come, not of length 1: ``uni
 ``zscir.retrieval`` gives them such features.
 """
 
-from __future__ import annotations
-
 import pickle
 import re
 from dataclasses import dataclass
@@ -29,11 +27,7 @@ from zscir.storage.contents import content_hash
 
 #: Layout -> key of the weights in the file, pattern of its linear layers' names, other settings.
 LAYOUTS: dict[str, tuple[str, str, dict]] = {
-    "Pic2Word": (
-        "state_dict_img2text",
-        r"layers\.\d+\.0|fc_out",
-        {"activation": "relu", "dropout": 0.1},
-    ),
+    "Pic2Word": ("state_dict_img2text", r"layers\.\d+\.0|fc_out", {"activation": "relu", "dropout": 0.1}),
     "SEARLE or LinCIR": ("Phi", r"layers\.\d+", {"activation": "gelu", "dropout": 0.5}),
 }
 

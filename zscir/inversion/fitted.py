@@ -1,7 +1,5 @@
 """A fitted phi and where it came from: from an artifact of ``fit``, a checkpoint, or a published file."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field

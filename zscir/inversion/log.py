@@ -1,7 +1,5 @@
 """What a training says while it runs: a CSV file, and a bar or plain lines."""
 
-from __future__ import annotations
-
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -59,9 +57,17 @@ def shown_progress(wanted: bool, steps: int, first: int) -> Iterator[Callable[[i
     """A function (step, loss) that shows how far a training is: in a notebook, a terminal, or plain lines."""
     if not wanted:
         yield lambda step, loss: None
-    elif _in_notebook():
-        with _notebook_bar(steps, first) as moved:
-            yield moved
+    elif _in_notebook():  # the bar goes when the training is over: pages of a book stay clean
+        from IPython.display import HTML, display
+
+        def shown(step: int, said: str = "") -> HTML:
+            return HTML(f"<progress value='{step}' max='{steps}'></progress> {step}/{steps} {said}")
+
+        handle = display(shown(first), display_id=True)
+        try:
+            yield lambda step, loss: handle.update(shown(step, f"loss {loss:.3f}"))
+        finally:
+            handle.update(HTML(""))
     elif sys.stdout.isatty():
         with tqdm(total=steps, initial=first, desc="training phi", file=sys.stdout) as bar:
 
@@ -78,28 +84,6 @@ def shown_progress(wanted: bool, steps: int, first: int) -> Iterator[Callable[[i
                 print(f"step {step}/{steps}: loss {loss:.4f}", flush=True)
 
         yield moved
-
-
-@contextmanager
-def _notebook_bar(steps: int, first: int) -> Iterator[Callable[[int, float], None]]:
-    """A bar below the cell that goes when the training is over: pages of a book stay clean."""
-    from IPython.display import HTML, display
-
-    def bar(step: int, said: str = "") -> HTML:
-        return HTML(f"<progress value='{step}' max='{steps}'></progress> {step}/{steps} {said}")
-
-    handle, shown = display(bar(first), display_id=True), time.monotonic()
-
-    def moved(step: int, loss: float) -> None:
-        nonlocal shown
-        if time.monotonic() - shown > 0.5:
-            shown = time.monotonic()
-            handle.update(bar(step, f"loss {loss:.3f}"))
-
-    try:
-        yield moved
-    finally:
-        handle.update(HTML(""))
 
 
 def _in_notebook() -> bool:

@@ -11,19 +11,13 @@ runs.
     torch.Size([2, 6])
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import torch
 from open_clip import ClipLoss
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from zscir.storage.checks import check, number, one_of, whole_from
-
-if TYPE_CHECKING:
-    from zscir.backbone import Backbone
+from zscir.backbone import Backbone
+from zscir.storage.checks import check, chosen, number, one_of, whole_from
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"gelu": nn.GELU, "relu": nn.ReLU, "silu": nn.SiLU}
 
@@ -124,7 +118,7 @@ def distance(a: Tensor, b: Tensor, kind: str = "contrastive", logit_scale: float
     Raises:
         ValueError: an unknown kind; the shapes differ, are not two-dimensional, or there is no row.
     """
-    check("kind", kind, one_of(*LOSSES))
+    chosen("kind", kind, LOSSES)
     if a.shape != b.shape or a.ndim != 2 or len(a) == 0:
         raise ValueError(
             f"a and b must both be [B, dim] with B >= 1, not {tuple(a.shape)} and {tuple(b.shape)}"
@@ -137,11 +131,7 @@ def distance(a: Tensor, b: Tensor, kind: str = "contrastive", logit_scale: float
 
 
 def original_loss(
-    backbone: Backbone,
-    phi: nn.Module,
-    image_features: Tensor,
-    prompt_ids: Tensor,
-    loss: str = "contrastive",
+    backbone: Backbone, phi: nn.Module, image_features: Tensor, prompt_ids: Tensor, loss: str = "contrastive"
 ) -> Tensor:
     """Pic2Word's loss: "a photo of *" with phi of the whole image must find that image; a scalar.
 

@@ -8,8 +8,6 @@ and 2. No row is dropped or repeated. The text features are gathered, each proce
 whole batch, and the gradients of the parts are added up: the training is that of one process, up to rounding.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from contextlib import nullcontext

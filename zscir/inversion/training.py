@@ -9,8 +9,6 @@ CPU the result is the same, bit for bit. Settings and presets: ``zscir.inversion
 ``zscir.inversion.processes``; what lies on disk: ``zscir.inversion.checkpoints``.
 """
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Callable

@@ -11,8 +11,6 @@
 What counts as a noun, and which words are skipped: ``zscir.nouns.rules``.
 """
 
-from __future__ import annotations
-
 import re
 import sys
 from collections.abc import Sequence
@@ -22,10 +20,12 @@ from functools import lru_cache
 import numpy as np
 from tqdm import tqdm
 
-from zscir.nouns.rules import SKIPPED_NOUNS, lemma_of, noun_runs
+from zscir.nouns.rules import lemma_of, noun_runs
+from zscir.storage.checks import chosen
 
 PLACEHOLDER = "*"
-STRATEGIES = ("random", "first", "head", "most-visible")
+CHOICES = ("random", "first", "head")
+STRATEGIES = (*CHOICES, "most-visible")
 SPANS = ("noun", "chunk")
 
 _ANONYMOUS = re.compile(r"<([A-Za-z]+)>")  # CC12M writes <PERSON> for every name
@@ -67,14 +67,7 @@ def _language_model():
     )
 
 
-def find_nouns(
-    captions: Sequence[str],
-    *,
-    skip: frozenset[str] = SKIPPED_NOUNS,
-    batch_size: int = 256,
-    n_process: int = 1,
-    progress: bool = False,
-) -> list[list[Noun]]:
+def find_nouns(captions: Sequence[str], *, n_process: int = 1, progress: bool = False) -> list[list[Noun]]:
     """Nouns of every caption, in reading order, by the rules of ``zscir.nouns.rules``.
 
     A caption without a noun (or an empty one) gives an empty list. In every non-empty list exactly one noun
@@ -82,8 +75,6 @@ def find_nouns(
 
     Args:
         captions: texts; their offsets are those of the nouns.
-        skip: lower-case words that are never a noun when they end one (rule 1).
-        batch_size: captions parsed together.
         n_process: worker processes of spaCy; they pay from some ten thousand captions on.
         progress: show a bar on stdout, where that is a terminal.
 
@@ -97,10 +88,10 @@ def find_nouns(
         if not isinstance(caption, str):
             raise ValueError(f"captions[{row}] is {caption!r}, not a string")
     plain = (_plain(caption) for caption in captions)
-    docs = _language_model().pipe(plain, batch_size=batch_size, n_process=n_process)
+    docs = _language_model().pipe(plain, batch_size=256, n_process=n_process)
     shown = progress and sys.stdout.isatty()
     docs = tqdm(docs, "nouns", total=len(captions), file=sys.stdout, disable=not shown)
-    return [_nouns_of(doc, caption, skip) for doc, caption in zip(docs, captions, strict=True)]
+    return [_nouns_of(doc, caption) for doc, caption in zip(docs, captions, strict=True)]
 
 
 def mask_noun(caption: str, noun: Noun, span: str = "noun") -> str:
@@ -116,8 +107,7 @@ def mask_noun(caption: str, noun: Noun, span: str = "noun") -> str:
     Raises:
         ValueError: ``span`` is neither "noun" nor "chunk", or ``noun`` was not found in this caption.
     """
-    if span not in SPANS:
-        raise ValueError(f"span is {span!r}; legal: {', '.join(SPANS)}")
+    chosen("span", span, SPANS)
     if caption[noun.start : noun.end] != noun.text:
         raise ValueError(f"noun {noun.text!r} is not at {noun.start}:{noun.end} of caption {caption!r}")
     start, end = (noun.start, noun.end) if span == "noun" else (noun.chunk_start, noun.chunk_end)
@@ -127,34 +117,25 @@ def mask_noun(caption: str, noun: Noun, span: str = "noun") -> str:
 
 
 def choose_noun(
-    nouns: Sequence[Noun],
-    strategy: str = "random",
-    rng: np.random.Generator | None = None,
-    visibility: Sequence[float] | None = None,
+    nouns: Sequence[Noun], strategy: str = "random", rng: np.random.Generator | None = None
 ) -> Noun | None:
     """One noun of a caption, or None when it has none.
 
     Args:
         nouns: what ``find_nouns`` gives for one caption.
-        strategy: "random" (the paper's), "first", "head" (governs the parse) or "most-visible".
+        strategy: "random" (the paper's), "first" or "head" (governs the parse).
         rng: source of the random choice; fresh when None.
-        visibility: one number a noun, needed by "most-visible"; the largest wins, the first of equals.
 
     Raises:
-        ValueError: unknown ``strategy``, or ``visibility`` missing or of another length.
+        ValueError: unknown ``strategy``; "most-visible" needs maps, see ``zscir.pairs``.
     """
-    if strategy not in STRATEGIES:
-        raise ValueError(f"strategy is {strategy!r}; legal: {', '.join(STRATEGIES)}")
-    if strategy == "most-visible" and (visibility is None or len(visibility) != len(nouns)):
-        raise ValueError(f"visibility must hold one number for each of the {len(nouns)} nouns")
+    chosen("strategy", strategy, CHOICES)
     if not nouns:
         return None
     if strategy == "first":
         return nouns[0]
     if strategy == "head":
         return next(noun for noun in nouns if noun.head)
-    if strategy == "most-visible":
-        return nouns[int(np.argmax(visibility))]
     rng = np.random.default_rng() if rng is None else rng
     return nouns[int(rng.integers(len(nouns)))]
 
@@ -166,8 +147,8 @@ def _plain(caption: str) -> str:
     return lowered if caption.isupper() and len(lowered) == len(plain) else plain
 
 
-def _nouns_of(doc, caption: str, skip: frozenset[str]) -> list[Noun]:
-    runs = list(noun_runs(doc, skip))
+def _nouns_of(doc, caption: str) -> list[Noun]:
+    runs = list(noun_runs(doc))
     chunks = {token.i: chunk for chunk in doc.noun_chunks for token in chunk}
     head = min(runs, key=_prominence, default=None)
     return [_noun(run, chunks, caption, run is head) for run in runs]

@@ -14,8 +14,6 @@ what is no thing in the picture:
    nothing; *a red top* stays.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from itertools import groupby
 
@@ -61,15 +59,14 @@ VAGUE_WORDS = _set(
 )
 
 
-def noun_runs(doc, skip: frozenset[str] = SKIPPED_NOUNS) -> Iterator[list]:
+def noun_runs(doc) -> Iterator[list]:
     """Nouns of a parsed caption (a spaCy ``Doc``) in reading order.
 
     Each is a list of words, each word a list of tokens (several only where hyphens join them).
-    ``skip`` stands in for ``SKIPPED_NOUNS``.
     """
     for found, run in groupby(_words(doc), key=_is_noun):
         for noun in _without_colours(list(run)) if found else ():
-            noun = _without_medium(noun, skip)
+            noun = _without_medium(noun)
             if noun and not (len(noun) == 1 and _is_relation(noun[0])):
                 yield noun
 
@@ -126,11 +123,11 @@ def _text(word: list) -> str:
     return "".join(token.lower_ for token in word)
 
 
-def _without_medium(noun: list, skip: frozenset[str]) -> list:
+def _without_medium(noun: list) -> list:
     """The noun without the medium at its end and the techniques before it (rule 1); nothing may remain."""
-    removed = skip
+    removed = SKIPPED_NOUNS
     while noun and {_text(noun[-1]), lemma_of(noun[-1:])} & removed:
-        noun, removed = noun[:-1], skip | TECHNIQUES
+        noun, removed = noun[:-1], SKIPPED_NOUNS | TECHNIQUES
     return noun
 
 

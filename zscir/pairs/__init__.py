@@ -5,13 +5,3 @@ from zscir.pairs.features import image_features
 from zscir.pairs.masked_pairs import MaskedPairs
 from zscir.pairs.masking import Masking
 from zscir.pairs.sources import Pairs, load_pairs
-
-__all__ = [
-    "MaskedPairs",
-    "Masking",
-    "Pairs",
-    "build_masked_pairs",
-    "image_features",
-    "load_pairs",
-    "masked_pairs_at",
-]

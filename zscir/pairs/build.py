@@ -15,13 +15,12 @@ killed goes on where it was, and its features are the same to the byte.
 * ``masked-features``: the masked images (the above, mask source, tau, keep, fill, grain).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -29,11 +28,11 @@ from zscir.backbone import Backbone
 from zscir.pairs.features import (
     IMAGE_BATCH,
     MAX_SKIPPED,
+    SHARD,
     Shard,
     check_skipped,
     features_layer,
     features_of,
-    shard_layer,
     stored,
     unfinished_shards,
     unreadable_images,
@@ -48,14 +47,7 @@ from zscir.storage.shards import Columns, Layer
 
 
 def build_masked_pairs(
-    backbone: Backbone,
-    pairs: Pairs,
-    masking: Masking | None = None,
-    *,
-    max_skipped: float = MAX_SKIPPED,
-    n_process: int = 1,
-    progress: bool = True,
-    **settings: object,
+    backbone: Backbone, pairs: Pairs, masking: Masking | None = None, **options: object
 ) -> MaskedPairs:
     """Masked pairs: captions with one noun as ``*``, features of the images with the rest masked.
 
@@ -63,18 +55,15 @@ def build_masked_pairs(
         backbone: encodes the images and gives the CAMs.
         pairs: images with captions.
         masking: how; by default ``Masking()``.
-        max_skipped: share of the pairs that may be left out (unreadable, incomplete, without a usable noun).
-        n_process: worker processes of spaCy.
-        progress: show bars on stdout, where that is a terminal.
-        **settings: of `Masking`, in place of those of ``masking``, such as ``tau=0.4``.
+        **options: of `masked_pairs_at` (``max_skipped``, ``n_process``, ``progress``), and settings of
+            `Masking` in place of those of ``masking``, such as ``tau=0.4``.
 
     Raises:
         ValueError: an illegal value; "true" for pairs without label maps; "drop" for a tower without patch
             tokens; a backbone without CAM layer; more than ``max_skipped`` left out, counted by reason.
     """
-    masking = replace(masking or Masking(), **settings)
-    work = {"max_skipped": max_skipped, "n_process": n_process, "progress": progress}
-    return masked_pairs_at(backbone, pairs, [masking.tau], masking, **work)[masking.tau]
+    tau = options.pop("tau", (masking or Masking()).tau)
+    return masked_pairs_at(backbone, pairs, [tau], masking, **options)[tau]
 
 
 def masked_pairs_at(
@@ -93,8 +82,12 @@ def masked_pairs_at(
     Each image is read once, its features and the CAMs of its nouns are computed once.
 
     Args:
-        backbone, pairs, masking, max_skipped, n_process, progress, settings: as in `build_masked_pairs`.
+        backbone, pairs, masking: as in `build_masked_pairs`.
         taus: the thresholds, in place of that of ``masking``.
+        max_skipped: share of the pairs that may be left out (unreadable, incomplete, without a usable noun).
+        n_process: worker processes of spaCy.
+        progress: show bars on stdout, where that is a terminal.
+        **settings: of `Masking`, in place of those of ``masking``.
 
     Raises:
         ValueError: as `build_masked_pairs`, or no tau.
@@ -107,46 +100,36 @@ def masked_pairs_at(
     masking.check_for(backbone, pairs)
     hidden = hidden_nouns(backbone, pairs, masking, n_process=n_process, progress=progress)
     check_skipped(pairs, _left_out(pairs, hidden), max_skipped)
-    maps = shard_layer("cams", {**hidden.key, **masking.cams(backbone)})
+    maps = Layer("cams", {**hidden.key, **masking.cams(backbone)}, SHARD)
     work = {"max_skipped": max_skipped, "progress": progress}
     if masking.strategy == "most-visible":  # by the maps of all nouns, so these come first
         _fill(backbone, pairs, hidden, maps, {}, **work)
         hidden = _most_visible(hidden, maps, masking.cams(backbone))
-    if masking.mask_source == "none":
-        _fill(backbone, pairs, hidden, None, {}, **work)
-        made = dict.fromkeys(at)
-    else:
-        from_maps = masking.mask_source != "true"
-        key = hidden.key | (masking.cams(backbone) if from_maps else {})
-        layers = {one: shard_layer("masked-features", {**key, **one.key}) for one in at.values()}
-        _fill(backbone, pairs, hidden, maps if from_maps else None, layers, **work)
-        made = {tau: layers[one] for tau, one in at.items()}
+    from_maps = masking.mask_source in ("cam", "random")
+    key, layers = hidden.key | (masking.cams(backbone) if from_maps else {}), {}
+    if masking.mask_source != "none":
+        layers = {own: Layer("masked-features", {**key, **own.key}, SHARD) for own in at.values()}
+    _fill(backbone, pairs, hidden, maps if from_maps else None, layers, **work)
     features = features_layer(backbone, pairs)
-    found = {tau: _put_together(pairs, hidden, features, layer) for tau, layer in made.items()}
+    found = {tau: _put_together(pairs, hidden, features, layers.get(own)) for tau, own in at.items()}
     for masked in found.values():
         check_skipped(pairs, masked.skipped, max_skipped)
     return found
 
 
 def _fill(
-    backbone: Backbone,
-    pairs: Pairs,
-    hidden: HiddenNouns,
-    maps: Layer | None,
-    masked: dict[Masking, Layer],
-    *,
-    max_skipped: float,
-    progress: bool,
+    backbone: Backbone, pairs: Pairs, hidden: HiddenNouns, maps: Layer | None, masked: dict, **work: object
 ) -> None:
     """Shard by shard: images -> features -> maps of the nouns -> for each masking: mask -> features -> store.
 
     What is stored already is not made again. ``hidden`` are the nouns of the masked images; a layer of maps
-    that is not whole yet has the same.
+    that is not whole yet has the same. ``masked`` has a layer for each masking; ``work`` is ``max_skipped``
+    and ``progress``.
     """
     features, texts = features_layer(backbone, pairs), cache(lambda: noun_texts(backbone, hidden))
     layers = [features, *([] if maps is None else [maps]), *masked.values()]
-    work = {"max_skipped": max_skipped, "label": "masked images" if masked else "images"}
-    with unfinished_shards(backbone, pairs, layers, **work, progress=progress) as shards:
+    label = "masked images" if masked else "images"
+    with unfinished_shards(backbone, pairs, layers, label, **work) as shards:
         for shard in shards:
             encoded = cams = None
             if maps is not None and not maps.has(shard.index):
@@ -189,12 +172,9 @@ def _encode_with_maps(
 def _most_visible(hidden: HiddenNouns, maps: Layer, how: dict) -> HiddenNouns:
     """Of each pair the noun whose map has the largest mean, the first of equals."""
     cams = np.load(maps.folder / "cams.npy", mmap_mode="r")
-    best: dict[int, tuple[float, int]] = {}
-    for place, row in enumerate(hidden.rows):
-        mass = float(cams[place].mean(dtype=np.float64))
-        if row not in best or mass > best[row][0]:
-            best[row] = (mass, place)
-    return hidden.only([place for _, place in best.values()], strategy="most-visible", **how)
+    mass = pd.Series([float(cam.mean(dtype=np.float64)) for cam in cams], dtype=float)
+    best = mass.groupby(hidden.rows).idxmax()
+    return hidden.only(best.tolist(), strategy="most-visible", **how)
 
 
 def _regions(
@@ -232,8 +212,8 @@ def _masked_of(
     """Columns of the hidden nouns that have a map: ``places``, ``features``, ``area`` (the kept share of the
     image) and ``empty`` (whether the threshold alone kept nothing)."""
     places, seed = list(regions), masking.drawn_by
-    seen = _shuffled(places, seed) if masking.mask_source == "random" else places
-    tau = 0.5 if masking.mask_source == "true" else masking.tau
+    seen = _shuffled(places, seed) if masking.mask_source.startswith("random") else places
+    tau = 0.5 if masking.from_labels else masking.tau
     noise = torch.Generator().manual_seed(seed + 1_000_003 * shard.index)
     at = {row: place for place, row in enumerate(shard.readable)}
     columns = [(torch.zeros(0, backbone.dim), torch.zeros(0), torch.zeros(0, dtype=torch.bool))]

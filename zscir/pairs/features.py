@@ -3,8 +3,6 @@
 features = image_features(backbone, load_pairs("pocket-small"))     # [P, D]
 """
 
-from __future__ import annotations
-
 import json
 import os
 import sys
@@ -66,9 +64,7 @@ def image_features(
         ValueError: more than ``max_skipped`` of the images cannot be read; they are counted, the first named.
     """
     layer = features_layer(backbone, pairs)
-    with unfinished_shards(
-        backbone, pairs, [layer], max_skipped=max_skipped, label="images", progress=progress
-    ) as shards:
+    with unfinished_shards(backbone, pairs, [layer], "images", max_skipped, progress) as shards:
         for shard in shards:
             layer.write(shard.index, features_of(backbone, shard))
     return stored(layer.folder / "features.npy")
@@ -81,12 +77,8 @@ def readable_rows(features: Tensor) -> Tensor:
 
 def features_layer(backbone: Backbone, pairs: Pairs) -> Layer:
     """The layer of `image_features`."""
-    return shard_layer("image-features", {"backbone": backbone.fingerprint, "pairs": pairs.fingerprint})
-
-
-def shard_layer(kind: str, key: dict) -> Layer:
-    """A layer whose parts are shards of pairs."""
-    return Layer(kind, key, SHARD)
+    key = {"backbone": backbone.fingerprint, "pairs": pairs.fingerprint}
+    return Layer("image-features", key, SHARD)
 
 
 def features_of(backbone: Backbone, shard: Shard, encoded: Sequence[Tensor] | None = None) -> Columns:
@@ -113,13 +105,7 @@ def unreadable_images(layer: Layer, notes: str = "unreadable") -> list[tuple[int
 
 @contextmanager
 def unfinished_shards(
-    backbone: Backbone,
-    pairs: Pairs,
-    layers: Sequence[Layer],
-    *,
-    max_skipped: float,
-    label: str,
-    progress: bool,
+    backbone: Backbone, pairs: Pairs, layers: Sequence[Layer], label: str, max_skipped: float, progress: bool
 ) -> Iterator[Iterator[Shard]]:
     """The shards that some of the layers lack, each image read once; the block writes their parts.
 
@@ -129,28 +115,21 @@ def unfinished_shards(
     Raises:
         ValueError: more than ``max_skipped`` of the images cannot be read (found as early as it is sure).
     """
-    with _locked(layers):
+    with ExitStack() as stack:
+        for parts in sorted({layer.parts for layer in layers if not layer.is_whole}):  # all in one order
+            stack.enter_context(lock(parts))
         missing = [layer for layer in layers if not layer.is_whole]
         cut = [range(first, min(first + SHARD, len(pairs))) for first in range(0, len(pairs), SHARD)]
         wanted = [index for index in range(len(cut)) if not all(layer.has(index) for layer in missing)]
         shards = _shards(backbone, pairs, [(index, cut[index]) for index in wanted], max_skipped)
-        with closing(shards):
-            shown = {"disable": not (progress and sys.stdout.isatty()), "file": sys.stdout}
-            yield iter(tqdm(shards, label, len(wanted), unit="image", unit_scale=SHARD, **shown))
+        stack.enter_context(closing(shards))
+        shown = {"disable": not (progress and sys.stdout.isatty()), "file": sys.stdout}
+        yield iter(tqdm(shards, label, len(wanted), unit="image", unit_scale=SHARD, **shown))
         for layer in missing:
             layer.finish(len(cut))
     for layer in layers:
         if layer.kind == "image-features":
             check_skipped(pairs, {"unreadable": unreadable_images(layer)}, max_skipped)
-
-
-@contextmanager
-def _locked(layers: Sequence[Layer]) -> Iterator[None]:
-    """Inside the block no other process makes one of the layers that are not whole."""
-    with ExitStack() as locks:
-        for parts in sorted({layer.parts for layer in layers if not layer.is_whole}):  # all in one order
-            locks.enter_context(lock(parts))
-        yield
 
 
 def check_skipped(pairs: Pairs, skipped: dict[str, Sequence[tuple[int, str]]], most: float) -> None:

@@ -1,7 +1,5 @@
 """The text half of masked pairs: which nouns of which captions become ``*``, and their text features."""
 
-from __future__ import annotations
-
 import json
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -50,7 +48,7 @@ class HiddenNouns:
         """Which of the nouns belong to neighbouring pairs."""
         return range(bisect_left(self.rows, rows.start), bisect_left(self.rows, rows.stop))
 
-    def only(self, places: Sequence[int], **key: object) -> HiddenNouns:
+    def only(self, places: Sequence[int], **key: object) -> "HiddenNouns":
         """Some of the nouns; ``places`` increase, ``key`` says how they were chosen."""
         names = ("rows", "nouns", "lemmas", "captions", "places")
         columns = {name: [getattr(self, name)[place] for place in places] for name in names}

@@ -1,13 +1,10 @@
 """What `zscir.pairs.build_masked_pairs` gives: masked pairs, their report, and the way to disk."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import torch
 from torch import Tensor
 
 from zscir.storage.whole import whole_folder
@@ -42,7 +39,7 @@ class MaskedPairs:
     lemmas: list[str]
     rows: Tensor
     report: dict
-    kept_area: Tensor | None = None
+    kept_area: Tensor
     skipped: dict[str, list[tuple[int, str]]] = field(default_factory=dict, repr=False)
 
     def save(self, folder: str | Path) -> Path:
@@ -54,39 +51,31 @@ class MaskedPairs:
         Raises:
             FileExistsError: the folder exists and is not empty.
         """
-        from datasets import Dataset
+        from datasets import Dataset, Features, List, Value
         from datasets.arrow_writer import ArrowWriter
 
         folder = Path(folder).expanduser()
         if folder.exists() and any(folder.iterdir()):
             raise FileExistsError(f"{folder} is not empty; name a new folder")
+        feature = List(Value("float32"), length=self.image_features.shape[1])
+        columns = {
+            "row": (Value("int64"), self.rows.numpy()),
+            "image_feature": (feature, self.image_features.numpy()),
+            "masked_image_feature": (feature, self.masked_features.numpy()),
+            "masked_caption": (Value("string"), self.masked_captions),
+            "noun": (Value("string"), self.nouns),
+            "kept_area": (Value("float32"), self.kept_area.numpy()),
+        }
+        kinds = Features({name: kind for name, (kind, _) in columns.items()})
         with whole_folder(folder) as scratch, TemporaryDirectory(dir=scratch.parent, prefix=".rows-") as rows:
             table = Path(rows, "table.arrow")
-            with ArrowWriter(path=str(table), features=self._columns()) as writer:
+            with ArrowWriter(path=str(table), features=kinds) as writer:
                 for first in range(0, len(self.rows), WRITE_BATCH):
-                    writer.write_batch(self._batch(slice(first, first + WRITE_BATCH)))
+                    part = slice(first, first + WRITE_BATCH)
+                    writer.write_batch({name: values[part] for name, (_, values) in columns.items()})
                 writer.finalize()
             Dataset.from_file(str(table)).save_to_disk(str(scratch))
             report = {**self.report, "skipped": self.skipped}
             text = json.dumps(report, ensure_ascii=False, indent=1) + "\n"
             (scratch / "report.json").write_text(text, encoding="utf-8")
         return folder
-
-    def _columns(self):
-        from datasets import Features, List, Value
-
-        feature = List(Value("float32"), length=self.image_features.shape[1])
-        columns = {"row": Value("int64"), "image_feature": feature, "masked_image_feature": feature}
-        columns |= {"masked_caption": Value("string"), "noun": Value("string"), "kept_area": Value("float32")}
-        return Features(columns)
-
-    def _batch(self, part: slice) -> dict:
-        area = self.kept_area if self.kept_area is not None else torch.full((len(self.rows),), float("nan"))
-        return {
-            "row": self.rows[part].numpy(),
-            "image_feature": self.image_features[part].numpy(),
-            "masked_image_feature": self.masked_features[part].numpy(),
-            "masked_caption": self.masked_captions[part],
-            "noun": self.nouns[part],
-            "kept_area": area[part].numpy(),
-        }

@@ -8,8 +8,6 @@ Traceback (most recent call last):
 ValueError: tau is 1.7; legal: 0 <= tau <= 1
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,8 +19,6 @@ from zscir.regions.masks import FILLS, GRAINS, KEEPS
 from zscir.regions.token_drop import check_drop
 from zscir.storage.checks import SEED, check_fields, number, one_of, whole_from
 
-MASK_SOURCES = ("cam", "true", "none", "random")
-NOUN_COUNTS = ("one", "all")
 RULES = {
     "tau": number("0 <= tau <= 1", lambda tau: 0 <= tau <= 1),
     "keep": one_of(*KEEPS),
@@ -31,9 +27,9 @@ RULES = {
     "cam_target": one_of(None, *TARGETS),
     "noun_strategy": one_of(*STRATEGIES),
     "span": one_of(*SPANS),
-    "mask_source": one_of(*MASK_SOURCES),
+    "mask_source": one_of("cam", "true", "none", "random", "random-true"),
     "grain": one_of(*GRAINS),
-    "nouns": one_of(*NOUN_COUNTS),
+    "nouns": one_of("one", "all"),
     "seed": SEED,
     "epoch": whole_from(0),
 }
@@ -50,7 +46,8 @@ class Masking:
             patches out of a Vision Transformer, see ``zscir.regions.token_drop``.
         grain: "pixel" thresholds the map at the image's size, "patch" at the size of the CAM layer's grid.
         mask_source: "cam" (the paper), "true" (label maps of drawn pairs, no tau), "none" (the image stays
-            whole), "random" (the CAM of another pair's noun on that pair's image: a floor).
+            whole), "random" (the CAM of another pair's noun on that pair's image: a floor), "random-true"
+            (the true mask of another pair's noun: the areas of "true" in wrong places).
         cam_method, cam_layer, cam_target: see ``zscir.regions.noun_cams``; the backbone's own when empty.
         nouns: "one" noun a caption, or "all" of them, each a masked pair.
         noun_strategy: which one, see ``zscir.nouns.choose_noun``; "most-visible" takes the one whose CAM has
@@ -94,9 +91,14 @@ class Masking:
         return self.seed + self.epoch
 
     @property
+    def from_labels(self) -> bool:
+        """Whether masks come from the label maps of drawn pairs."""
+        return self.mask_source in ("true", "random-true")
+
+    @property
     def without_effect(self) -> set[str]:
         """Names of the settings of the image's mask that its source makes void."""
-        if self.mask_source not in ("true", "none"):
+        if self.mask_source in ("cam", "random"):
             return set()
         unused = {"tau", "cam_method", "cam_layer", "cam_target"}
         return unused | {"keep", "fill"} if self.mask_source == "none" else unused
@@ -115,17 +117,18 @@ class Masking:
         """What features of masked images depend on, once the nouns and their maps are given."""
         names = ("mask_source", "keep", "fill", "grain")
         key = {name: getattr(self, name) for name in names}
-        key |= {"tau": float(self.tau)} if self.mask_source != "true" else {}
-        drawn = self.mask_source == "random" or self.fill == "noise"
+        key |= {} if self.from_labels else {"tau": float(self.tau)}
+        drawn = self.mask_source.startswith("random") or self.fill == "noise"
         return key | ({"mask_seed": self.drawn_by} if drawn else {})
 
     def check_for(self, backbone: Backbone, pairs: Pairs) -> None:
         """Raise ValueError for what this backbone, or these pairs, cannot do."""
-        if self.mask_source == "true" and not pairs.has_true_masks:
+        if self.from_labels and not pairs.has_true_masks:
             raise ValueError(
-                f"mask_source is 'true', but pairs {pairs.name!r} have no label maps; legal: cam, none"
+                f"mask_source is {self.mask_source!r}, but pairs {pairs.name!r} have no label maps; "
+                "legal: cam, none"
             )
-        if self.fill == "drop" or (self.mask_source == "true" and self.grain == "patch"):
+        if self.fill == "drop" or (self.from_labels and self.grain == "patch"):
             check_drop(backbone)
         needs_maps = self.mask_source in ("cam", "random") or self.strategy == "most-visible"
         if needs_maps and not self.cams(backbone)["layer"]:

@@ -10,11 +10,10 @@ any captioning model come in without this module: a table with the columns file 
 pairs like any other (``zscir.pairs.sources``).
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -57,7 +56,7 @@ def wrong_captions(pairs: Pairs, rate: float, seed: int = 0) -> Pairs:
     captions = list(pairs.captions)
     for row, source in zip(moved, np.roll(moved, 1), strict=True):
         captions[row] = pairs.captions[source]
-    return with_captions(pairs, captions, f"{pairs.name}, {rate:.0%} wrong captions")
+    return _with_captions(pairs, captions, f"{pairs.name}, {rate:.0%} wrong captions")
 
 
 def retrieved_captions(backbone: Backbone, pairs: Pairs, *, progress: bool = False) -> Pairs:
@@ -77,33 +76,22 @@ def retrieved_captions(backbone: Backbone, pairs: Pairs, *, progress: bool = Fal
     """
     if len(pairs) < 2:
         raise ValueError(f"pairs {pairs.name!r} hold {len(pairs)} pair; legal: at least two, to choose from")
-    chosen = _chosen(backbone, pairs, progress)
-    captions = [pairs.captions[source] for source in chosen]
-    return with_captions(pairs, captions, f"{pairs.name}, captions by {backbone.name}")
 
-
-def with_captions(pairs: Pairs, captions: list[str], name: str) -> Pairs:
-    """The same images with these captions [N]; the fingerprint follows them.
-
-    Raises:
-        ValueError: not as many captions as pairs.
-    """
-    if len(captions) != len(pairs):
-        raise ValueError(f"captions has {len(captions)} texts for {len(pairs)} pairs {pairs.name!r}")
-    digest = hashlib.sha256(json.dumps([pairs.fingerprint, captions]).encode()).hexdigest()[:16]
-    return replace(pairs, name=name, captions=captions, fingerprint=digest)
-
-
-def _chosen(backbone: Backbone, pairs: Pairs, progress: bool) -> list[int]:
-    """For each image the row whose caption it gets (an artifact)."""
-
-    def build(folder) -> None:
+    def build(folder: Path) -> None:
         images = image_features(backbone, pairs, progress=progress).to(backbone.device)
         texts = backbone.encode_texts(pairs.captions)
         (folder / "rows.json").write_text(json.dumps(best_others(images, texts)), encoding="utf-8")
 
     key = {"backbone": backbone.fingerprint, "pairs": pairs.fingerprint}
-    return json.loads((artifact("retrieved-captions", key, build) / "rows.json").read_text(encoding="utf-8"))
+    rows = artifact("retrieved-captions", key, build) / "rows.json"
+    captions = [pairs.captions[source] for source in json.loads(rows.read_text(encoding="utf-8"))]
+    return _with_captions(pairs, captions, f"{pairs.name}, captions by {backbone.name}")
+
+
+def _with_captions(pairs: Pairs, captions: list[str], name: str) -> Pairs:
+    """The same images with these captions [N]; the fingerprint follows them."""
+    digest = hashlib.sha256(json.dumps([pairs.fingerprint, captions]).encode()).hexdigest()[:16]
+    return replace(pairs, name=name, captions=captions, fingerprint=digest)
 
 
 def best_others(images: Tensor, texts: Tensor) -> list[int]:

@@ -1,6 +1,6 @@
 """Image-caption pairs from wherever they lie; ``zscir.pairs`` re-exports both names.
 
-    load_pairs("pocket-small")                  the embedded world
+    load_pairs("pocket-small")                  the embedded world; "pocket-control" has look-alikes
     load_pairs("data/mine")                     a folder with one TSV or CSV table: columns file, caption
                                                 (or filepath, title, as Pic2Word has them)
     load_pairs("data/mine/captions.tsv")        the table itself
@@ -13,15 +13,13 @@
 What lies at a path is seen from the files themselves.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, groupby, islice
 from pathlib import Path
 
@@ -89,6 +87,17 @@ class Pairs:
     def __len__(self) -> int:
         return len(self.captions)
 
+    def after(self, start: int) -> "Pairs":
+        """The pairs from number ``start`` on, such as those that a training with this ``limit`` never saw."""
+        rest = {"captions": self.captions[start:], "fingerprint": fingerprint([self.fingerprint, start])}
+        images = Images(self.images.names[start:], lambda index: self.images.read(index + start))
+        if self.has_true_masks:
+            rest |= {
+                "scenes": self.scenes[start:],
+                "label_maps": lambda index: self.label_maps(index + start),
+            }
+        return replace(self, images=images, **rest)
+
     @property
     def has_true_masks(self) -> bool:
         """Whether ``true_mask`` can be asked."""
@@ -152,10 +161,12 @@ def load_pairs(source: str | Path, limit: int | None = None) -> Pairs:
 
 
 def _from_pocket(source: str, limit: int | None) -> Pairs:
-    from zscir.pocket import make_pocket
+    from zscir.pocket import make_control, make_pocket
     from zscir.pocket.vocabulary import BACKGROUND, THINGS, WHERE
 
-    pairs = _from_dataset(make_pocket(source.removeprefix("pocket-")).pairs, source, limit)
+    size = source.removeprefix("pocket-")
+    world = make_control() if size == "control" else make_pocket(size)
+    pairs = _from_dataset(world.pairs, source, limit)
     synonyms: dict[str, set[str]] = {}
     for noun, thing in THINGS.items():
         for word in (*thing.names, thing.plural):

@@ -5,8 +5,6 @@ from end to end within its line (as pandas writes it); any other quote is part o
 quotes nothing).
 """
 
-from __future__ import annotations
-
 import csv
 import os
 import re

@@ -4,8 +4,6 @@ A stream can be read once, and masked pairs are made again for every new tau, so
 tar is written whole or not at all; a killed run skips what it has.
 """
 
-from __future__ import annotations
-
 import io
 import json
 import os
@@ -14,7 +12,7 @@ import shutil
 import sys
 import tarfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -188,8 +186,11 @@ def spooled(name: str, limit: int | None) -> Path:
     def build(folder: Path) -> None:
         parts.mkdir(parents=True, exist_ok=True)
         done = len(list(parts.glob("*.tar")))
-        for index, samples in enumerate(_batches(_stream(name, done * TAR_SIZE), limit, done), start=done):
-            _write_tar(parts / f"{index:05}.tar", index * TAR_SIZE, samples)
+        wanted = None if limit is None else max(0, limit - done * TAR_SIZE)
+        stream = islice(_stream(name, done * TAR_SIZE), wanted)
+        while samples := list(islice(stream, TAR_SIZE)):
+            _write_tar(parts / f"{done:05}.tar", done * TAR_SIZE, samples)
+            done += 1
         for tar in parts.glob("*.tar"):
             os.link(tar, folder / tar.name)
 
@@ -213,25 +214,13 @@ def _stream(name: str, skip: int) -> Iterator[tuple[bytes | None, str | None]]:
             yield cell_bytes(row[image]), row[caption]
 
 
-def _batches(samples: Iterable, limit: int | None, done: int) -> Iterator[list]:
-    samples = islice(samples, None if limit is None else max(0, limit - done * TAR_SIZE))
-    while batch := list(islice(samples, TAR_SIZE)):
-        yield batch
-
-
 def _write_tar(path: Path, first: int, samples: list[tuple[bytes | None, str | None]]) -> None:
     with written_whole(path) as scratch, tarfile.open(scratch, "w") as tar:
         for number, (image, caption) in enumerate(samples, start=first):
             text = caption.encode() if caption is not None else None
-            for suffix, data in ((_suffix(image), image), ("txt", text)):
+            kind = {b"RIFF": "webp", b"\x89PNG": "png"}.get((image or b"")[:4], "jpg")
+            for suffix, data in ((kind, image), ("txt", text)):
                 if data is not None:
                     entry = tarfile.TarInfo(f"{number:09}.{suffix}")
                     entry.size = len(data)
                     tar.addfile(entry, io.BytesIO(data))
-
-
-def _suffix(image: bytes | None) -> str:
-    """The file suffix that an encoded image would have."""
-    if image is not None and image[:4] == b"RIFF":
-        return "webp"
-    return "png" if image is not None and image[:4] == b"\x89PNG" else "jpg"

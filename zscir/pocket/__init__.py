@@ -5,11 +5,12 @@ CIRR, FashionIQ and CIRCO layouts; `weights/` holds the small CLIP that reads th
 Drawings by OpenMoji, CC BY-SA 4.0.
 """
 
-from zscir.storage.checks import check, one_of
+from zscir.storage.checks import chosen
 
+from .control import make_control
 from .layouts import SIZES, Pocket, make_pocket
 
-__all__ = ["SIZES", "Pocket", "make_pocket", "pocket_name"]
+__all__ = ["SIZES", "Pocket", "make_control", "make_pocket", "pocket_name"]
 
 
 def pocket_name(world: str) -> str:
@@ -21,5 +22,4 @@ def pocket_name(world: str) -> str:
     >>> pocket_name("tiny")
     'pocket-tiny'
     """
-    check("world", world, one_of(*SIZES))
-    return f"pocket-{world}"
+    return f"pocket-{chosen('world', world, SIZES)}"

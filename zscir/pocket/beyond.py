@@ -4,8 +4,6 @@
 readers of `zscir.benchmarks` then treat them as they treat the real ones.
 """
 
-from __future__ import annotations
-
 import itertools
 import shutil
 from pathlib import Path
@@ -14,10 +12,11 @@ import numpy as np
 from PIL import Image
 
 from zscir.storage import artifact
+from zscir.storage.checks import chosen
 
 from .layouts import LICENCE, SIZES, save_picture, source_fingerprint, write_json
 from .scenes import Object, Scene, render, sample_object
-from .vocabulary import COLOURS, PLACES, SCENE_NOUNS, check
+from .vocabulary import COLOURS, PLACES, SCENE_NOUNS
 
 DISTRACTORS = 9
 STREAM = 205
@@ -34,7 +33,7 @@ def make_beyond(size: str = "small", seed: int = 0, root: Path | None = None) ->
     Raises:
         ValueError: another size.
     """
-    check("size", size, SIZES)
+    chosen("size", size, SIZES)
     key = {"size": size, "seed": seed, "numbers": SIZES[size], "source": source_fingerprint()}
 
     def build(folder: Path) -> None:

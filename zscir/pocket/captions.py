@@ -5,8 +5,6 @@ places, styles, and the elliptic, contrasting and negating turns that relative c
 use too (*is on the beach*, *a cat instead of a dog*, *no tree*), each true of its picture.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 

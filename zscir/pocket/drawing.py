@@ -6,27 +6,55 @@ real line drawing. Garments are redrawn by hand after OpenMoji's dress, T-shirt 
 that sleeves and hems can change. Drawings are OpenMoji's, CC BY-SA 4.0; changed as said here.
 """
 
-from __future__ import annotations
-
+import colorsys
+import json
+import lzma
 import re
 from functools import cache, lru_cache
+from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 import resvg_py
-from PIL import Image
+from PIL import Image, ImageColor
 
+from zscir.storage.checks import chosen
 from zscir.storage.pictures import open_picture
 
-from ._canvas import hex_of, hls_of
-from .vocabulary import COLOURS, LENGTHS, LOOKS, PATTERNS, SLEEVES, THINGS, check
+from .vocabulary import COLOURS, LENGTHS, LOOKS, PATTERNS, PLACES, SLEEVES, THINGS
 
 #: Pixels of the box a thing is rendered in before it is scaled into a scene.
 SPRITE_SIZE = 112
+#: Place -> drawings of it as SVG documents, written by ``pretraining.backgrounds``.
+BACKGROUNDS_FILE = Path(__file__).with_name("backgrounds.json.xz")
 _SVG = "http://www.w3.org/2000/svg"
 ElementTree.register_namespace("", _SVG)
 _HEX = re.compile(r"#(?:[0-9a-fA-F]{6}|[0-9a-fA-F]{3})\b")
 _STROKE = 'fill="none" stroke="#000" stroke-linecap="round" stroke-linejoin="round" stroke-width="2"'
+
+
+def hls_of(colour: str) -> tuple[float, float, float]:
+    """Hue, lightness and saturation of "#rrggbb" or "#rgb", each in [0, 1]."""
+    return colorsys.rgb_to_hls(*(channel / 255 for channel in ImageColor.getrgb(colour)))
+
+
+def hex_of(hue: float, lightness: float, saturation: float) -> str:
+    """The colour as "#rrggbb"; the inverse of `hls_of`."""
+    rgb = colorsys.hls_to_rgb(hue, lightness, saturation)
+    return "#" + "".join(f"{round(255 * channel):02x}" for channel in rgb)
+
+
+@cache
+def _backgrounds() -> dict[str, list[str]]:
+    return json.loads(lzma.decompress(BACKGROUNDS_FILE.read_bytes()))
+
+
+def background_svg(place: str, variant: int) -> str:
+    """SVG document (viewBox 0 0 128 128) of one drawing of `place`.
+
+    Raises ValueError for a place that is not in `vocabulary.PLACES`.
+    """
+    return _backgrounds()[chosen("place", place, PLACES)][variant]
 
 
 @cache
@@ -55,8 +83,7 @@ def recolour(fills: str, colour: str) -> str:
 
     Raises ValueError for a colour that is not in `vocabulary.COLOURS`.
     """
-    check("colour", colour, COLOURS)
-    hue, saturation, lightness = COLOURS[colour]
+    hue, saturation, lightness = COLOURS[chosen("colour", colour, COLOURS)]
     middle = _mean_lightness(fills, otherwise=0.5)
 
     def shade(match: re.Match) -> str:
@@ -68,9 +95,8 @@ def recolour(fills: str, colour: str) -> str:
 
 def _patterned(fills: str, pattern: str) -> tuple[str, str]:
     """Definitions and an overlay that lays `pattern` over every fill."""
-    check("pattern", pattern, PATTERNS)
     light = _mean_lightness(fills, otherwise=1.0) > 0.62
-    tile = LOOKS["tiles"][pattern].format(c="#333333" if light else "#ffffff")
+    tile = LOOKS["tiles"][chosen("pattern", pattern, PATTERNS)].format(c="#333333" if light else "#ffffff")
     turn = ' patternTransform="rotate(45)"' if pattern == "checks" else ""
     box = f'id="p" width="7" height="7" patternUnits="userSpaceOnUse"{turn}'
     define = f"<defs><pattern {box}>{tile}</pattern></defs>"
@@ -79,9 +105,8 @@ def _patterned(fills: str, pattern: str) -> tuple[str, str]:
 
 def _garment(noun: str, length: str, sleeves: str) -> tuple[str, str]:
     """The fill layer and the line layer of a dress, a shirt or a top."""
-    check("length", length, LENGTHS)
-    check("sleeves", sleeves, SLEEVES)
-    look, place = LOOKS["garments"][noun], LENGTHS.index(length)
+    chosen("sleeves", sleeves, SLEEVES)
+    look, place = LOOKS["garments"][noun], LENGTHS.index(chosen("length", length, LENGTHS))
     hem, flare = look["hems"][place], (12, 15.5, 20)[place]
     gaps = {"hem": hem, "above": hem - 4, "below": hem + 3, "left": 36 - flare, "right": 36 + flare}
     reach, drop = (12, 13) if sleeves == "short" else (17, 37)

@@ -4,12 +4,11 @@
 the pair sources of `zscir.pairs` then treat it as any other data set.
 """
 
-from __future__ import annotations
-
 import io
 import json
 import os
 import shutil
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -21,10 +20,13 @@ import pandas as pd
 from PIL import Image
 
 from zscir.storage import artifact, fingerprint
+from zscir.storage.checks import chosen
+from zscir.storage.contents import content_hash
 
 from . import captions, sets
+from .drawing import BACKGROUNDS_FILE
 from .scenes import Object, Scene, render, training_scene
-from .vocabulary import GARMENTS, check
+from .vocabulary import GARMENTS
 
 #: World size -> pairs, CIRR sets (val, test1), FashionIQ looks and queries a category, CIRCO queries, queries
 #: of each GeneCIS task, composition queries, nouns of the domain conversion.
@@ -33,9 +35,13 @@ SIZES: dict[str, dict[str, int]] = pd.read_csv(Path(__file__).with_name("sizes.c
 )
 #: First entries of the random seeds: pairs and benchmarks share nothing with pre-training.
 PAIR_STREAM, CIRR_STREAM, FASHION_STREAM, CIRCO_STREAM = 201, 202, 203, 204
+#: What the server of a benchmark knows of its test split; no official layout has such a file.
+ANSWERS = "answers.json"
 LICENCE = Path(__file__).with_name("LICENSE-OpenMoji.txt")
 _SOURCES = (".py", ".csv", ".json")
-_Pictures = dict[str, tuple[str, Scene]]  # image id -> file under the benchmark's root, what it shows
+#: number and seed of a pair -> its scene and caption
+PairOf = Callable[[int, int], tuple[Scene, str]]
+Pictures = dict[str, tuple[str, Scene]]  # image id -> file under the benchmark's root, what it shows
 
 
 @dataclass(frozen=True)
@@ -47,8 +53,7 @@ class Pocket:
 
     def root(self, benchmark: str) -> Path:
         """Root folder of ``"cirr"``, ``"fashioniq"`` or ``"circo"``, in that benchmark's own layout."""
-        check("benchmark", benchmark, ("cirr", "fashioniq", "circo"))
-        return self.path / benchmark
+        return self.path / chosen("benchmark", benchmark, ("cirr", "fashioniq", "circo"))
 
     @property
     def pairs(self) -> datasets.Dataset:
@@ -59,6 +64,10 @@ class Pocket:
         """Image id -> what the picture shows, for every image of a benchmark."""
         scenes = json.loads((self.root(benchmark) / "scenes.json").read_text("utf-8"))
         return {name: Scene.from_json(text) for name, text in scenes.items()}
+
+    def answers(self, benchmark: str) -> dict[str, list[str]]:
+        """Query id -> right answers of the test split, which only a benchmark's server knows otherwise."""
+        return json.loads((self.root(benchmark) / ANSWERS).read_text("utf-8"))
 
     def captions(self, benchmark: str) -> dict[str, str]:
         """Image id -> a full caption of the picture: the ceiling of what a query can say."""
@@ -75,25 +84,26 @@ def make_pocket(size: str = "small", seed: int = 0, root: Path | None = None) ->
     gives the same scenes, captions and pixels. `root` is where artifacts are kept.
     Raises ValueError for another size.
     """
-    check("size", size, SIZES)
+    chosen("size", size, SIZES)
     key = {"size": size, "seed": seed, "numbers": SIZES[size], "source": source_fingerprint()}
     writers = {"cirr": _write_cirr, "fashioniq": _write_fashioniq, "circo": _write_circo}
 
     def build(folder: Path) -> None:
         with ProcessPoolExecutor(os.cpu_count()) as workers:
-            _write_pairs(folder / "pairs", SIZES[size]["pairs"], seed, workers)
+            write_pairs(folder / "pairs", pair, SIZES[size]["pairs"], seed, workers)
             for name, write in writers.items():
                 pictures = write(folder / name, SIZES[size], seed)
-                _draw_pictures(folder / name, pictures, workers)
+                draw_pictures(folder / name, pictures, workers)
         shutil.copyfile(LICENCE, folder / LICENCE.name)
 
     return Pocket(size, artifact("pocket", key, build, root))
 
 
 def source_fingerprint() -> str:
-    """Fingerprint of the code and the words that decide what a pocket world holds."""
+    """Fingerprint of the code, the words and the drawings that decide what a pocket world holds."""
     files = sorted(file for file in Path(__file__).parent.iterdir() if file.suffix in _SOURCES)
-    return fingerprint([(f.name, f.read_text("utf-8")) for f in files if f.name != "__init__.py"])
+    texts = [(f.name, f.read_text("utf-8")) for f in files if f.name != "__init__.py"]
+    return fingerprint(texts, content_hash(BACKGROUNDS_FILE))
 
 
 def pair(index: int, seed: int) -> tuple[Scene, str]:
@@ -109,7 +119,7 @@ def _encoded(picture: Image.Image, kind: str) -> bytes:
     return out.getvalue()
 
 
-def _drawn_pair(index: int, seed: int) -> dict:
+def _drawn_pair(index: int, pair: PairOf, seed: int) -> dict:
     scene, text = pair(index, seed)
     picture, labels = render(scene)
     image = {"bytes": _encoded(picture, "JPEG"), "path": None}
@@ -117,8 +127,9 @@ def _drawn_pair(index: int, seed: int) -> dict:
     return {"image": image, "caption": text, "scene": scene.to_json(), "labels": mask}
 
 
-def _write_pairs(folder: Path, count: int, seed: int, workers: ProcessPoolExecutor) -> None:
-    rows = list(workers.map(partial(_drawn_pair, seed=seed), range(count), chunksize=250))
+def write_pairs(folder: Path, pair: PairOf, count: int, seed: int, workers: ProcessPoolExecutor) -> None:
+    """Draw pairs and save them as a dataset: columns image, caption, scene (JSON), labels (label map)."""
+    rows = list(workers.map(partial(_drawn_pair, pair=pair, seed=seed), range(count), chunksize=250))
     text = datasets.Value("string")
     kinds = {"image": datasets.Image(), "caption": text, "scene": text, "labels": datasets.Image()}
     datasets.disable_progress_bars()
@@ -135,7 +146,8 @@ def _draw_file(path: Path, scene: Scene) -> None:
     save_picture(render(scene)[0], path)
 
 
-def _draw_pictures(root: Path, pictures: _Pictures, workers: ProcessPoolExecutor) -> None:
+def draw_pictures(root: Path, pictures: Pictures, workers: ProcessPoolExecutor) -> None:
+    """Draw pictures under ``root``, and write down what they show (``scenes.json``)."""
     write_json(root / "scenes.json", {name: scene.to_json() for name, (_, scene) in pictures.items()})
     paths, scenes = zip(*pictures.values(), strict=True)
     list(workers.map(_draw_file, [root / path for path in paths], scenes, chunksize=32))
@@ -147,12 +159,13 @@ def write_json(path: Path, data: object) -> None:
     path.write_text(json.dumps(data), "utf-8")
 
 
-def _write_cirr(root: Path, numbers: dict[str, int], seed: int) -> _Pictures:
+def _write_cirr(root: Path, numbers: dict[str, int], seed: int) -> Pictures:
     """CIRR: `cirr/captions`, `cirr/image_splits`, and the pictures under `dev` and `test1`.
 
     test1 carries no targets, as the official one. A query also says its kind (`"kind"`).
     """
-    pictures: _Pictures = {}
+    pictures: Pictures = {}
+    answers = {}
     for number, (split, folder) in enumerate((("val", "dev"), ("test1", "test1"))):
         rng = np.random.default_rng([CIRR_STREAM, seed, number])
         entries, paths = [], {}
@@ -170,15 +183,22 @@ def _write_cirr(root: Path, numbers: dict[str, int], seed: int) -> _Pictures:
                 if split == "val":
                     entry |= {"target_hard": names[target], "target_soft": {names[target]: 1.0}}
                     members["target_rank"] = order.index(names[target])
+                else:
+                    answers[str(len(entries))] = [names[target]]
                 entries.append(entry)
         write_json(root / "cirr" / "captions" / f"cap.rc2.{split}.json", entries)
         write_json(root / "cirr" / "image_splits" / f"split.rc2.{split}.json", paths)
+    write_json(root / ANSWERS, answers)
     return pictures
 
 
-def _write_fashioniq(root: Path, numbers: dict[str, int], seed: int) -> _Pictures:
-    """FashionIQ: `captions`, `image_splits` and `images`, split val, one gallery picture a look."""
-    pictures: _Pictures = {}
+def _write_fashioniq(root: Path, numbers: dict[str, int], seed: int) -> Pictures:
+    """FashionIQ: `captions`, `image_splits` and `images`, one gallery picture a look.
+
+    The split test has the gallery of val, other queries, and no targets.
+    """
+    pictures: Pictures = {}
+    answers = {}
     for number, (category, noun) in enumerate(GARMENTS.items()):
         rng = np.random.default_rng([FASHION_STREAM, seed, number])
         looks = sets.garment_looks(noun)
@@ -187,19 +207,24 @@ def _write_fashioniq(root: Path, numbers: dict[str, int], seed: int) -> _Picture
         for look, name in names.items():
             scene = Scene("studio", (look,), seed=int(rng.integers(2**31)))
             pictures[name] = (f"images/{name}.png", scene)
-        queries = sets.fashion_queries(numbers["garment_queries"], gallery, rng)
-        entries = [
-            {"target": names[target], "candidate": names[reference], "captions": list(said)}
-            for reference, target, said in queries
-        ]
-        write_json(root / "captions" / f"cap.{category}.val.json", entries)
-        write_json(root / "image_splits" / f"split.{category}.val.json", sorted(names.values()))
+        for split in ("val", "test"):
+            queries = sets.fashion_queries(numbers["garment_queries"], gallery, rng)
+            entries = [{"candidate": names[asked], "captions": list(said)} for asked, _, said in queries]
+            for place, (entry, (_, target, _)) in enumerate(zip(entries, queries, strict=True)):
+                if split == "val":
+                    entry["target"] = names[target]
+                else:
+                    answers[f"{category}-{place}"] = [names[target]]
+            write_json(root / "captions" / f"cap.{category}.{split}.json", entries)
+            write_json(root / "image_splits" / f"split.{category}.{split}.json", sorted(names.values()))
+    write_json(root / ANSWERS, answers)
     return pictures
 
 
-def _write_circo(root: Path, numbers: dict[str, int], seed: int) -> _Pictures:
+def _write_circo(root: Path, numbers: dict[str, int], seed: int) -> Pictures:
     """CIRCO: `annotations/{val,test}.json`, one gallery in COCO's unlabeled layout; test has no targets."""
-    pictures: _Pictures = {}
+    pictures: Pictures = {}
+    answers = {}
 
     def place(scene: Scene) -> int:
         number = len(pictures) + 1
@@ -217,6 +242,8 @@ def _write_circo(root: Path, numbers: dict[str, int], seed: int) -> _Pictures:
             if split == "val":
                 entry |= {"target_img_id": right[0], "gt_img_ids": right}
                 entry["semantic_aspects"] = ["spatial_relations_background"]
+            else:
+                answers[str(query_id)] = [str(number) for number in right]
             for scene in query.distractors:
                 place(scene)
             entries.append(entry)
@@ -224,4 +251,5 @@ def _write_circo(root: Path, numbers: dict[str, int], seed: int) -> _Pictures:
     listed = [{"id": int(name), "file_name": Path(path).name} for name, (path, _) in pictures.items()]
     info = root / "COCO2017_unlabeled" / "annotations" / "image_info_unlabeled2017.json"
     write_json(info, {"images": listed})
+    write_json(root / ANSWERS, answers)
     return pictures

@@ -5,8 +5,6 @@ FashionIQ's (*is blue with longer sleeves*). A query has one kind: what changed.
 ask more of a model (`HARD_KINDS`) are kinds of their own.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from .captions import garment_facts, is_or_are, noun_word, object_phrase, pick, together, with_article

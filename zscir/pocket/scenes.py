@@ -4,8 +4,6 @@ A `Scene` is a plain description (place, light, style, objects, how the first tw
 arranged) plus the seed of its drawing. The same scene is always the same pixels.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import zlib
@@ -15,14 +13,15 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image
 
-from . import backgrounds, drawing
+from . import drawing
 from .vocabulary import COLOURS, LENGTHS, OUTDOORS, PATTERNS, PLACES, SCENE_NOUNS, SLEEVES, STYLES, THINGS
 
 #: Pixels of a scene's side.
 PIXELS = 128
 #: Share of garment pictures among the training scenes.
 FASHION_SHARE = 0.12
-_BACKGROUND_DRAWINGS = 24
+#: Drawings of each place.
+BACKGROUNDS = 24
 _Box = tuple[int, Image.Image, int, int]
 _PAPER = np.array([250, 247, 240], dtype=np.float32)
 _NIGHT = np.array([0.28, 0.33, 0.55], dtype=np.float32)
@@ -62,7 +61,7 @@ class Scene:
         return json.dumps(data)
 
     @classmethod
-    def from_json(cls, text: str) -> Scene:
+    def from_json(cls, text: str) -> "Scene":
         """The scene whose `to_json` gave `text`."""
         data = json.loads(text)
         things = [{k: v for k, v in thing.items() if k != "label"} for thing in data.pop("objects")]
@@ -151,8 +150,7 @@ def training_scene(index: int, seed: int, stream: int) -> Scene:
 
 @lru_cache(maxsize=1024)
 def _background(place: str, variant: int, size: int) -> np.ndarray:
-    rng = np.random.default_rng([PLACES.index(place), variant])
-    picture = drawing.render_svg(backgrounds.background_svg(place, rng), size)
+    picture = drawing.render_svg(drawing.background_svg(place, variant), size)
     return np.asarray(picture.convert("RGB"))
 
 
@@ -220,7 +218,7 @@ def render(scene: Scene, size: int = PIXELS) -> tuple[Image.Image, np.ndarray]:
     0 for background, k where the k-th object of the scene is seen.
     """
     rng = np.random.default_rng(scene.seed)
-    canvas = _background(scene.place, int(rng.integers(_BACKGROUND_DRAWINGS)), size).astype(np.float32)
+    canvas = _background(scene.place, int(rng.integers(BACKGROUNDS)), size).astype(np.float32)
     if rng.random() < 0.5:
         canvas = canvas[:, ::-1]
     if scene.style == "sketch":

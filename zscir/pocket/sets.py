@@ -5,8 +5,6 @@ All is drawn at random from a seed; nothing here looks at a model. What a query'
 shows (noun at place, look of a garment) is a combination that no training picture shows.
 """
 
-from __future__ import annotations
-
 import itertools
 from dataclasses import replace
 from typing import NamedTuple

@@ -2,14 +2,11 @@
 
 Every noun (``nouns.csv``) names one OpenMoji drawing, by code point, and the words people use for it.
 What people say of places, looks and changes stands in ``phrases.json``, with gaps to be filled; colours,
-patterns, times of day and garments as they are drawn in ``looks.json``.
+patterns and garments as they are drawn in ``looks.json``.
 """
-
-from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,7 +47,7 @@ SCENE_NOUNS: tuple[str, ...] = tuple(n for n, t in THINGS.items() if t.kind != "
 GARMENTS: dict[str, str] = {"dress": "dress", "shirt": "shirt", "toptee": "top"}
 #: Turns of phrase by occasion; their gaps are filled by `str.format`. The plainest comes first.
 PHRASES: dict[str, Any] = json.loads((_HERE / "phrases.json").read_text("utf-8"))
-#: How things look: colours, tiles of patterns, times of day, garments.
+#: How things look: colours, tiles of patterns, garments.
 LOOKS: dict[str, Any] = json.loads((_HERE / "looks.json").read_text("utf-8"))
 #: Colour name -> hue in degrees, saturation, lightness (both 0 to 1).
 COLOURS: dict[str, list[float]] = LOOKS["colours"]
@@ -69,9 +66,3 @@ PATTERNS: dict[str, list[str]] = PHRASES["pattern"]
 OUTDOORS: frozenset[str] = frozenset("beach forest city desert snow meadow sea mountains street farm".split())
 STYLES: tuple[str, ...] = ("photo", "black and white", "sketch")
 COUNTS: dict[int, str] = {1: "one", 2: "two", 3: "three", 4: "four"}
-
-
-def check(name: str, value: str, legal: Collection[str]) -> None:
-    """Raise ValueError, naming what was asked for and what is legal, for a value that is no member."""
-    if value not in legal:
-        raise ValueError(f"{name}={value!r} is not one of {tuple(legal)}")

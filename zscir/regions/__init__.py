@@ -2,5 +2,3 @@
 
 from zscir.regions.maps import encode_with_cams, noun_cams
 from zscir.regions.masks import encode_masked, encode_regions, keep_mask, mask_image
-
-__all__ = ["encode_masked", "encode_regions", "encode_with_cams", "keep_mask", "mask_image", "noun_cams"]

@@ -1,16 +1,15 @@
-"""Two engines for class-activation maps of a text on an image tower: a fast batched one and the reference.
+"""Class-activation maps of texts on an image tower, all texts of a batch at once.
 
-Both answer the same question: which cells of a layer's activations raise the cosine between the image's
-feature and a text's feature. `zscir.regions.noun_cams` is the front door. Letters in shapes: R rows (one
+They answer: which cells of a layer's activations raise the cosine between the image's feature and a text's
+feature? `zscir.regions.noun_cams` is the front door. Letters in shapes: R rows (one
 image with one text each), C channels, h x w the grid of the layer, D joint width, S image side.
 """
-
-from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
 from functools import partial
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
@@ -20,21 +19,13 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from zscir.backbone import Backbone
 from zscir.regions.token_drop import pooled
 
-FAST_METHODS = ("gradcam", "hirescam", "layercam")
-#: Every method, and the class of pytorch-grad-cam that is its reference.
-REFERENCES = {
-    "gradcam": "GradCAM",
-    "hirescam": "HiResCAM",
-    "layercam": "LayerCAM",
-    "gradcam++": "GradCAMPlusPlus",
-    "eigengradcam": "EigenGradCAM",
-}
+METHODS = ("gradcam", "hirescam", "layercam", "gradcam++", "eigengradcam")
 
 
 def encode_below(backbone: Backbone, pixels: Tensor, layers: Sequence[str]) -> tuple[Tensor, Tensor | None]:
     """Features [B, D] as `Backbone.encode_images` gives them, and the tokens [B, T, W] below the layers.
 
-    `fast_maps` goes on from these tokens, so that one forward serves both. They are what enters the first
+    `text_maps` goes on from these tokens, so that one forward serves both. They are what enters the first
     block that holds one of the layers; None for another tower than open_clip's Vision Transformer, or for a
     layer below its blocks.
     """
@@ -63,7 +54,7 @@ def first_block(model: nn.Module, layers: Sequence[str]) -> int | None:
     return min(min(found) for found in holders) if all(holders) else None
 
 
-def fast_maps(
+def text_maps(
     backbone: Backbone,
     pixels: Tensor,
     rows: Tensor,
@@ -225,58 +216,23 @@ def as_grid(tokens: Tensor) -> Tensor:
 
 
 def _class_map(method: str, activations: Tensor, gradients: Tensor) -> Tensor:
-    """Weighted sum over channels [R, h, w] of activations and gradients [R, C, h, w]."""
+    """What a method makes of activations and gradients [R, C, h, w]: maps [R, h, w], not scaled yet."""
+    if method == "eigengradcam":
+        return _first_component(gradients * activations)
     if method == "gradcam":
         gradients = gradients.mean(dim=(2, 3), keepdim=True)
     elif method == "layercam":
         gradients = gradients.clamp(min=0)
+    elif method == "gradcam++":  # equation 19 of its paper
+        squares, sums = gradients**2, activations.sum(dim=(2, 3), keepdim=True)
+        weights = squares / (2 * squares + sums * squares * gradients + 1e-6)
+        gradients = (weights * gradients.clamp(min=0)).sum(dim=(2, 3), keepdim=True)
     return (gradients * activations).sum(dim=1)
 
 
-class _ImageTower(nn.Module):
-    """The image tower alone, as pytorch-grad-cam wants a model: pixels in, one feature row out."""
-
-    def __init__(self, backbone: Backbone):
-        super().__init__()
-        self.model, self.autocast = backbone.model, backbone.autocast
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        """Features [R, D] of pixels [R, 3, S, S]."""
-        with self.autocast():
-            features = self.model.visual(pixels)
-        return (features[0] if isinstance(features, tuple) else features).float()
-
-
-def reference_maps(
-    backbone: Backbone,
-    pixels: Tensor,
-    rows: Tensor,
-    texts: Tensor,
-    method: str,
-    layers: Sequence[str],
-    grain: str = "patch",
-) -> Tensor:
-    """The same maps [R, h, w] from pytorch-grad-cam; knows every method of `REFERENCES`, slower.
-
-    With the grain "pixel" they are [R, S, S], exactly as pytorch-grad-cam returns them.
-    """
-    import pytorch_grad_cam  # brings OpenCV and scikit-learn along, so only when asked for
-
-    size = [tuple(pixels.shape[:1:-1])]  # width and height of a map
-
-    def reshape(tokens: Tensor) -> Tensor:
-        tokens = as_grid(tokens).float()
-        size[:] = [tuple(tokens.shape[:1:-1])] if grain == "patch" else size
-        return tokens
-
-    modules = [backbone.model.get_submodule(layer) for layer in layers]
-    cam = getattr(pytorch_grad_cam, REFERENCES[method])(_ImageTower(backbone), modules, reshape)
-    cam.get_target_width_height = lambda _: size[0]
-    targets = [partial(F.cosine_similarity, text, dim=-1) for text in texts]
-    try:
-        with torch.enable_grad():
-            watched = pixels[rows].detach().clone().requires_grad_(True)  # the weights are frozen
-            maps = cam(watched, targets)
-    finally:
-        cam.activations_and_grads.release()
-    return torch.from_numpy(maps).to(pixels.device)
+def _first_component(weighted: Tensor) -> Tensor:
+    """Cells [R, C, h, w] along the first principal axis of their channels: [R, h, w]."""
+    cells = weighted.flatten(2).transpose(1, 2)  # [R, h * w, C]
+    cells = cells - cells.mean(dim=1, keepdim=True)
+    axes = np.linalg.svd(cells.cpu().numpy())[2][:, 0]  # [R, C]
+    return (cells @ torch.from_numpy(axes).to(cells)[..., None]).view(len(weighted), *weighted.shape[2:])

@@ -9,8 +9,6 @@ image's feature and the feature of "a photo of a {noun}". Letters in shapes: B i
 the grid of the CAM layer.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 
 import torch
@@ -18,13 +16,14 @@ from torch import Tensor
 
 from zscir.backbone import Backbone
 from zscir.backbone.weights import check_layer
-from zscir.regions.cams import FAST_METHODS, REFERENCES, encode_below, fast_maps, reference_maps
+from zscir.regions.cams import METHODS, encode_below, text_maps
 from zscir.regions.masks import GRAINS
+from zscir.storage.checks import chosen
 
-METHODS = tuple(REFERENCES)
-ENGINES = {"fast": fast_maps, "reference": reference_maps}
 TARGETS = ("cosine", "contrast")
 TEMPLATE = "a photo of a {noun}"
+#: Image-noun rows that run at once.
+MAX_ROWS = 256
 #: Common, unlike things; what their texts share is what "contrast" takes away.
 CONTRAST_NOUNS = tuple(
     """dog bird fish insect horse person car boat airplane bicycle tree flower fruit bread cup chair bed lamp
@@ -41,10 +40,7 @@ def noun_cams(
     layer: str | Sequence[str] | None = None,
     target: str | None = None,
     grain: str = "pixel",
-    engine: str | None = None,
-    template: str = TEMPLATE,
     texts: Mapping[str, Tensor] | None = None,
-    max_rows: int = 256,
     below: Tensor | None = None,
 ) -> list[Tensor]:
     """Class-activation maps of every noun on its image.
@@ -61,36 +57,31 @@ def noun_cams(
         target: what a cell should raise, by default ``backbone.cam_target``: "cosine" of the image with the
             noun's text, or "contrast", that less its mean over `CONTRAST_NOUNS`: what all nouns share.
         grain: "pixel" for maps of the image's size, "patch" for the layer's own grid (see `upsample_cams`).
-        engine: "fast" (batched; gradcam, hirescam, layercam) or "reference" (pytorch-grad-cam); they agree.
-        template: the text whose feature is the target; ``{noun}`` stands for the noun.
         texts: features [D] of the nouns' texts, where they are known already; the others are encoded.
-        max_rows: how many image-noun rows run at once; smaller needs less memory, the maps are the same.
-        below: for the fast engine, see `encode_with_cams`: tokens of ``zscir.regions.cams.encode_below``.
+        below: see `encode_with_cams`: tokens of ``zscir.regions.cams.encode_below``.
 
     Returns:
         For each image a tensor [n_nouns, S, S] (or [n_nouns, h, w]), float32 in [0, 1], each map with its
         peak at 1 unless nothing raises the target: then it is 0 everywhere.
 
     Raises:
-        ValueError: an unknown method, target, engine, grain or layer, a template without ``{noun}``, an
-            empty noun or one whose text is longer than the backbone reads, or not one list of nouns an image.
+        ValueError: an unknown method, target, grain or layer, an empty noun or one whose text is
+            longer than the backbone reads, or not one list of nouns an image.
     """
     if len(nouns) == 0 and len(pixels) == 0:
         return []
     method, target = method or backbone.cam_method, target or backbone.cam_target
-    engine = engine or ("fast" if method in FAST_METHODS else "reference")
-    layers = _check_request(backbone, pixels, nouns, method, layer, target, grain, engine, template, max_rows)
+    layers = _check_request(backbone, pixels, nouns, method, layer, target, grain)
     if not any(counts := [len(row) for row in nouns]):  # the shape of a map, none of them
         shape = noun_cams(backbone, pixels[:1], [["thing"]], method=method, layer=layers, grain=grain)[0]
         return [shape[:0]] * len(nouns)
-    texts = _targets(backbone, [noun for row in nouns for noun in row], target, template, texts or {})
+    texts = _targets(backbone, [noun for row in nouns for noun in row], target, texts or {})
     maps = []
-    for images in _chunks(counts, max_rows):
+    for images in _chunks(counts, MAX_ROWS):
         rows = torch.repeat_interleave(torch.tensor([counts[i] for i in images])).to(backbone.device)
         request = (backbone, pixels[images].to(backbone.device), rows, texts[: len(rows)], method, layers)
         texts = texts[len(rows) :]
-        known = {} if below is None or engine != "fast" else {"below": below[images]}
-        maps.append(ENGINES[engine](*request, grain, **known))
+        maps.append(text_maps(*request, grain, None if below is None else below[images]))
     return list(torch.cat(maps).split(counts))
 
 
@@ -103,9 +94,7 @@ def encode_with_cams(
     Args:
         backbone, pixels, nouns, options: as in `noun_cams`.
     """
-    layer, method = options.get("layer") or backbone.cam_layers, options.get("method") or backbone.cam_method
-    if method not in FAST_METHODS:
-        return backbone.encode_images(pixels), noun_cams(backbone, pixels, nouns, **options)
+    layer = options.get("layer") or backbone.cam_layers
     features, below = encode_below(backbone, pixels, [layer] if isinstance(layer, str) else list(layer))
     return features, noun_cams(backbone, pixels, nouns, below=below, **options)
 
@@ -125,21 +114,17 @@ def _chunks(counts: Sequence[int], most: int) -> Iterator[list[int]]:
         yield group
 
 
-def _targets(
-    backbone: Backbone, nouns: Sequence[str], target: str, template: str, known: Mapping[str, Tensor]
-) -> Tensor:
+def _targets(backbone: Backbone, nouns: Sequence[str], target: str, known: Mapping[str, Tensor]) -> Tensor:
     """What the feature of each row's image should be near to, [R, D]."""
-    texts = _noun_features(backbone, nouns, template, known)
+    texts = _noun_features(backbone, nouns, known)
     if target == "contrast":
-        texts = texts - _noun_features(backbone, CONTRAST_NOUNS, template, known).mean(dim=0)
+        texts = texts - _noun_features(backbone, CONTRAST_NOUNS, known).mean(dim=0)
     return texts
 
 
-def _noun_features(
-    backbone: Backbone, nouns: Sequence[str], template: str, known: Mapping[str, Tensor]
-) -> Tensor:
+def _noun_features(backbone: Backbone, nouns: Sequence[str], known: Mapping[str, Tensor]) -> Tensor:
     """Text features [R, D], each different noun that is not known encoded once."""
-    unknown = {noun: template.replace("{noun}", noun) for noun in sorted(set(nouns) - known.keys())}
+    unknown = {noun: TEMPLATE.replace("{noun}", noun) for noun in sorted(set(nouns) - known.keys())}
     room = backbone.context_length - 2
     for noun, text in unknown.items():
         if (tokens := len(backbone.tokenizer.encode(text))) > room:
@@ -152,21 +137,11 @@ def _noun_features(
     return torch.stack([features[noun] for noun in nouns]) if nouns else torch.zeros(0, backbone.dim)
 
 
-def _check_request(
-    backbone, pixels, nouns, method, layer, target, grain, engine, template, max_rows
-) -> list[str]:
+def _check_request(backbone, pixels, nouns, method, layer, target, grain) -> list[str]:
     """Raise on what `noun_cams` cannot do; return the layers as a list."""
-    choices = {"method": (method, METHODS), "target": (target, TARGETS)}
-    choices |= {"engine": (engine, tuple(ENGINES)), "grain": (grain, GRAINS)}
-    for name, (value, legal) in choices.items():
-        if value not in legal:
-            raise ValueError(f"{name} must be one of {legal}, got {value!r}")
-    if engine == "fast" and method not in FAST_METHODS:
-        raise ValueError(f"engine 'fast' knows the methods {FAST_METHODS}, got {method!r}")
-    if max_rows < 1:
-        raise ValueError(f"max_rows must be at least 1, got {max_rows}")
-    if "{noun}" not in template:
-        raise ValueError(f"template must contain '{{noun}}', got {template!r}")
+    chosen("method", method, METHODS)
+    chosen("target", target, TARGETS)
+    chosen("grain", grain, GRAINS)
     if len(nouns) != len(pixels) or any(isinstance(row, str) for row in nouns):
         raise ValueError(f"nouns must be {len(pixels)} lists of nouns, one an image, got {nouns!r:.200}")
     if any(not noun.strip() for row in nouns for noun in row):

@@ -7,8 +7,6 @@
 Letters in shapes: B images, S image side, h x w a grid of cells, D joint width.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -21,6 +19,7 @@ from torchvision.transforms.functional import gaussian_blur
 from zscir.backbone import Backbone
 from zscir.regions.cams import upsample_cams
 from zscir.regions.token_drop import at_least_one, encode_kept, kept_patches, patch_grid
+from zscir.storage.checks import chosen
 
 KEEPS = ("noun", "rest")
 #: At which size a map is compared with the threshold: the image's, or that of the CAM layer's grid.
@@ -173,9 +172,7 @@ def encode_masked(
 def _kept(cam: Tensor, tau: float, keep: str) -> Tensor:
     if not 0 <= tau <= 1:
         raise ValueError(f"tau must lie in [0, 1], got {tau!r}")
-    if keep not in KEEPS:
-        raise ValueError(f"keep must be one of {KEEPS}, got {keep!r}")
-    return cam >= tau if keep == "noun" else cam < tau
+    return cam >= tau if chosen("keep", keep, KEEPS) == "noun" else cam < tau
 
 
 def _filling(

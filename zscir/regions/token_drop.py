@@ -10,8 +10,6 @@ Letters in shapes: B images, S image side, h x w the grid of patches, T tokens o
 N of all, W width, D joint width.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from itertools import groupby
 

@@ -14,23 +14,3 @@ from zscir.retrieval.queries import Composition, evaluate, query_features, retri
 from zscir.retrieval.ranking import retrieve, score_features
 from zscir.retrieval.scores import Scores
 from zscir.retrieval.submission import check_submission, write_submission
-
-__all__ = [
-    "Composition",
-    "Scores",
-    "average",
-    "check_submission",
-    "compare",
-    "compose_prompt",
-    "composition_gap",
-    "difference",
-    "evaluate",
-    "gallery_features",
-    "metric_table",
-    "query_features",
-    "retrieve",
-    "retrieve_files",
-    "score_features",
-    "unimodal_queries",
-    "write_submission",
-]

@@ -4,15 +4,14 @@ compare({"Pic2Word": a, "masked pairs": b})      # a paper's table; the protocol
 difference(b, a, "recall@1")                     # points, interval and p, paired by query
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
 from zscir.retrieval.scores import Scores, Table, protocol_line
-from zscir.retrieval.statistics import SAMPLES, Difference, percentiles, permutation_p, resampled_means
+from zscir.retrieval.statistics import LEVEL, Difference, percentiles, permutation_p, resampled_means
+from zscir.storage.checks import chosen
 
 #: what describes a row of a table; any other difference in protocol gets a column of its own
 METHOD_KEYS = ("method", "prompt", "inversion", "weight", "ties", "near ties")
@@ -25,7 +24,6 @@ def compare(
     scores: Mapping[str, Scores] | Sequence[Scores],
     against: str | None = None,
     metrics: Sequence[str] | None = None,
-    level: float = 0.95,
 ) -> Table:
     """The table of a paper: one row a method, one column a metric, "26.10 ± 0.71 *" in percent.
 
@@ -39,22 +37,19 @@ def compare(
         scores: name -> Scores, or Scores alone, which are then named by their method.
         against: the row that the others are held against.
         metrics: columns; by default all.
-        level: of the intervals.
 
     Raises:
         ValueError: no scores, scores of different benchmarks or metrics, or an unknown name.
     """
     named = named_scores(scores)
-    against = next(iter(named)) if against is None else against
-    if against not in named:
-        raise ValueError(f"against={against!r} is not one of {', '.join(map(repr, named))}")
+    against = next(iter(named)) if against is None else chosen("against", against, named)
     base = named[against]
     cells = {
-        name: {metric: _cell(own, base, metric, level) for metric in metrics or base.values}
+        name: {metric: _cell(own, base, metric) for metric in metrics or base.values}
         for name, own in named.items()
     }
     note = (
-        f"± half the {level:.0%} bootstrap interval over queries; {MARK} differs from {against!r} "
+        f"± half the {LEVEL:.0%} bootstrap interval over queries; {MARK} differs from {against!r} "
         "(paired interval without 0). "
     )
     return _table(cells, named, note)
@@ -105,9 +100,9 @@ def protocol_note(scores: Mapping[str, Scores]) -> str:
     return protocol_line({k: values[0] for k, values in _protocol_values(scores).items() if len(values) == 1})
 
 
-def _cell(own: Scores, base: Scores, metric: str, level: float) -> str:
-    low, high = own.interval(metric, level)
-    paired = own is not base and _same_queries(own, base) and difference(own, base, metric, level)
+def _cell(own: Scores, base: Scores, metric: str) -> str:
+    low, high = own.interval(metric)
+    paired = own is not base and _same_queries(own, base) and difference(own, base, metric)
     mark = f" {MARK}" if paired and paired.excludes_zero else ""
     return f"{own.metrics[metric]:.2f} ± {(high - low) / 2:.2f}{mark}"
 
@@ -143,7 +138,6 @@ def average(scores: Sequence[Scores]) -> Scores:
     return Scores(
         query_ids,
         tuple(group for part in scores for group in part.groups),
-        tuple(names for part in scores for names in part.aspects),
         {name: np.concatenate([part.values[name] for part in scores]) for name in scores[0].values},
         np.concatenate([part.ranks for part in scores]),
         np.concatenate([part.subset_ranks for part in scores]),
@@ -152,9 +146,7 @@ def average(scores: Sequence[Scores]) -> Scores:
     )
 
 
-def difference(
-    a: Scores, b: Scores, metric: str, level: float = 0.95, samples: int = SAMPLES, seed: int = 0
-) -> Difference:
+def difference(a: Scores, b: Scores, metric: str) -> Difference:
     """How much better `a` is than `b`, paired by query: points, interval and p.
 
     The interval is a percentile bootstrap over queries; p comes from a two-sided permutation test
@@ -166,15 +158,12 @@ def difference(
     if not _same_queries(a, b):
         raise ValueError("a and b must be scored on the same queries in the same order")
     gain = a.values_of(metric) - b.values_of(metric)  # [Q]
-    low, high = percentiles(resampled_means(gain, a.strata, samples, seed), level)
+    low, high = percentiles(resampled_means(gain, a.strata))
     weighted = gain * a.weights
-    p = permutation_p(weighted, samples, seed)
-    return Difference(100 * float(weighted.sum()), 100 * low, 100 * high, p)
+    return Difference(100 * float(weighted.sum()), 100 * low, 100 * high, permutation_p(weighted))
 
 
-def composition_gap(
-    composed: Scores, text: Scores, image: Scores, metric: str = "recall@10", level: float = 0.95
-) -> Difference:
+def composition_gap(composed: Scores, text: Scores, image: Scores, metric: str = "recall@10") -> Difference:
     """What a composed query gains on the better of its two parts: R@10 - max(text only, image only).
 
     A benchmark that can be solved by one modality leaves no gap, however good the method (arXiv 2605.14787).
@@ -184,12 +173,11 @@ def composition_gap(
         composed: of any method.
         text, image: of the methods "text" and "image" on the same queries.
         metric: another one where the benchmark has no recall@10, such as GeneCIS's recall@1.
-        level: of the interval.
 
     Raises:
         ValueError: the three were not scored on the same queries, or have no such metric.
     """
-    gains = [difference(composed, part, metric, level) for part in (text, image)]
+    gains = [difference(composed, part, metric) for part in (text, image)]
     return min(gains, key=lambda gain: gain.difference)
 
 

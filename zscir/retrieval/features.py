@@ -4,27 +4,22 @@ gallery_features(backbone, benchmark)            # [N, D], in gallery order
 file_features(backbone, ["a.jpg", "b.jpg"])      # the same for any list of files
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from zscir.backbone import Backbone
+from zscir.benchmarks import Benchmark
 from zscir.benchmarks.images import Region, open_image
 from zscir.retrieval.protocols import PREPROCESSINGS, check_preprocessing
 from zscir.storage import artifact, fingerprint
 from zscir.storage.contents import content_hashes
 from zscir.storage.pictures import take_remarks
-
-if TYPE_CHECKING:
-    from zscir.backbone import Backbone
-    from zscir.benchmarks import Benchmark
 
 BATCH = 128
 
@@ -51,10 +46,9 @@ def reference_features(
     """
     names = list(dict.fromkeys(query.reference for query in benchmark.queries))
     if unit and all(name in benchmark.row for name in names):
-        row, features = benchmark.row, gallery_features(backbone, benchmark, preprocessing)
-    else:
-        row = {name: number for number, name in enumerate(names)}
-        features = _benchmark_features(backbone, benchmark, names, preprocessing, unit)
+        names = benchmark.gallery
+    row = {name: number for number, name in enumerate(names)}
+    features = _benchmark_features(backbone, benchmark, names, preprocessing, unit)
     return features[[row[query.reference] for query in benchmark.queries]]
 
 
@@ -83,48 +77,45 @@ def file_features(
     key |= {"upright": True} if upright else {}
 
     def build(folder: Path) -> None:
-        features = encode_files(backbone, paths, preprocessing, regions, unit, upright).numpy()
+        pictures = list(zip(paths, regions or [None] * len(paths), strict=True))
+        read = pixel_batches(backbone, pictures, preprocessing, upright)
+        encoded = [backbone.encode_images(pixels, unit=unit).cpu() for _, pixels in read]
         if content_hash(paths) != key["images"]:
             raise ValueError(
                 f"{paths[0].parent}: images have changed while they were encoded: encode them again"
             )
-        np.save(folder / "features.npy", features)
+        np.save(folder / "features.npy", torch.cat([torch.zeros(0, backbone.dim), *encoded]).numpy())
 
     return torch.from_numpy(np.load(artifact("gallery-features", key, build) / "features.npy"))
 
 
-def encode_files(
+def pixel_batches(
     backbone: Backbone,
-    paths: Sequence[Path],
-    preprocessing: str = "clip",
-    regions: Sequence[Region | None] | None = None,
-    unit: bool = True,
-    upright: bool = False,
-) -> Tensor:
-    """Image features [len(paths), D] of image files, float32 on the CPU; nothing is stored.
+    pictures: Sequence[tuple[Path, Region | None]],
+    preprocessing: str,
+    upright: bool,
+    size: int = BATCH,
+) -> Iterator[tuple[Sequence[int], Tensor]]:
+    """Numbers and pixels [B, 3, S, S] of image files, batch by batch, read in parallel.
 
-    Rows have length 1, or with ``unit=False`` the length that the tower gives them.
+    Remarks of the decoder are counted and printed at the end.
     """
     prepare = PREPROCESSINGS[check_preprocessing(preprocessing)]
-    jobs = list(zip(paths, regions or [None] * len(paths), strict=True))
 
-    def pixels_of(job: tuple[Path, Region | None]) -> Tensor:
-        return backbone.preprocess(prepare(open_image(*job, upright)))
+    def pixels_of(number: int) -> Tensor:
+        return backbone.preprocess(prepare(open_image(*pictures[number], upright)))
 
-    features = torch.empty(len(paths), backbone.dim)
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-        for start, batch in batches(jobs):
-            encoded = backbone.encode_images(torch.stack(list(pool.map(pixels_of, batch))), unit=unit)
-            features[start : start + len(batch)] = encoded.cpu()
+        for _, numbers in batches(range(len(pictures)), size):
+            yield numbers, torch.stack(list(pool.map(pixels_of, numbers)))
     if remarks := take_remarks():
         print(remarks)
-    return features
 
 
-def batches(items: Sequence) -> Iterator[tuple[int, Sequence]]:
+def batches(items: Sequence, size: int = BATCH) -> Iterator[tuple[int, Sequence]]:
     """(place of the first, items) for every batch."""
-    for start in range(0, len(items), BATCH):
-        yield start, items[start : start + BATCH]
+    for start in range(0, len(items), size):
+        yield start, items[start : start + size]
 
 
 def content_hash(paths: Sequence[Path]) -> str:

@@ -1,7 +1,5 @@
 """Folders of photos as people have them: which of their files are pictures, and what is left out."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path

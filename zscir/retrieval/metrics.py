@@ -11,8 +11,6 @@ cosine). What such a difference can still move are images whose cosines lie `NEA
 no rule avoids; `Ranks.near` counts the queries that have a near tie, so one sees how many are so close.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -59,9 +57,8 @@ def unit_rows(features: object, names: Sequence[str], role: str) -> np.ndarray:
     """
     if hasattr(features, "detach"):
         features = features.detach().cpu()
-        features = (
-            features.float() if features.dtype.itemsize < 4 else features
-        ).numpy()  # NumPy has no bfloat16
+        features = features.float() if features.dtype.itemsize < 4 else features  # NumPy has no bfloat16
+        features = features.numpy()
     rows = np.array(features, dtype=np.float64)
     if rows.ndim != 2 or len(rows) != len(names):
         shape = list(rows.shape)

@@ -7,8 +7,6 @@ Papers differ in them, and a score means little without them; `zscir.retrieval.e
 names and stores them with the result.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 
@@ -17,8 +15,7 @@ import torch.nn.functional as F
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from zscir.benchmarks.base import legal_value
-from zscir.storage.checks import SHARE
+from zscir.storage.checks import SHARE, chosen
 from zscir.storage.pictures import check_pixels
 
 #: image: the reference alone; text: the relative caption alone; image+text (also "sum"): the normalised sum
@@ -34,16 +31,12 @@ _NOISE = re.compile(r"[.!\"()*#:;~]")
 _MOST_WORDS = 30
 
 
-def _lower(caption: str) -> str:
-    return " ".join(_NOISE.sub(" ", caption.lower()).split()[:_MOST_WORDS])
-
-
 #: none: as in the file; strip: without ".?, " at both ends (SEARLE and LinCIR, for FashionIQ); lower: lower
 #: case, punctuation to spaces, at most 30 words (CoVR)
 CLEANINGS: dict[str, Callable[[str], str]] = {
     "none": lambda caption: caption,
     "strip": lambda caption: caption.strip(".?, "),
-    "lower": _lower,
+    "lower": lambda caption: " ".join(_NOISE.sub(" ", caption.lower()).split()[:_MOST_WORDS]),
 }
 
 
@@ -111,17 +104,17 @@ def clean_caption(caption: str, cleaning: str = "none") -> str:
     >>> clean_caption(" Is RED, with (short) sleeves. ", "lower")
     'is red, with short sleeves'
     """
-    return CLEANINGS[legal_value("cleaning", cleaning, tuple(CLEANINGS))](caption)
+    return CLEANINGS[chosen("cleaning", cleaning, CLEANINGS)](caption)
 
 
 def check_preprocessing(name: str) -> str:
     """``name`` when it is one of `PREPROCESSINGS`. Raises ValueError with the legal names otherwise."""
-    return legal_value("preprocessing", name, tuple(PREPROCESSINGS))
+    return chosen("preprocessing", name, PREPROCESSINGS)
 
 
 def method_name(method: str) -> str:
     """A method's name in `METHODS` ("sum" is "image+text"). Raises ValueError with the legal names."""
-    return legal_value("method", _SAME.get(method, method), METHODS)
+    return chosen("method", _SAME.get(method, method), METHODS)
 
 
 def slerp(start: Tensor, end: Tensor, weight: float) -> Tensor:

@@ -5,8 +5,6 @@
 They are quoted as printed. Where two sources print different digits for one method, a note says so.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from functools import cache
@@ -15,6 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from zscir.retrieval.scores import Table
+from zscir.storage.checks import chosen
 
 _FILE = Path(__file__).with_name("published.json")
 
@@ -26,9 +25,7 @@ def _content() -> dict:
 
 def _entry(part: str, name: str) -> dict:
     entries = _content()[part]
-    if name not in entries:
-        raise ValueError(f"name={name!r} is not one of {', '.join(map(repr, entries))}")
-    return entries[name]
+    return entries[chosen("name", name, entries)]
 
 
 def published_sources() -> dict[str, str]:
@@ -85,18 +82,3 @@ def published(name: str, methods: Sequence[str] | None = None) -> Table:
     sources = "; ".join(f"{letter}: {published_sources()[letter]}" for letter in used)
     table.note = " ".join(["Quoted, not computed here.", f"Sources: {sources}.", *notes])
     return table
-
-
-def published_markdown(name: str) -> str:
-    """A table with numbered notes below, in Markdown, as the book's pages show it.
-
-    Raises:
-        ValueError: no such table.
-    """
-    rows, table = published_rows(name), published(name).replace("", "–").reset_index()
-    noted = [number for number, row in enumerate(rows) if row["note"]]
-    marks = {number: f" ({place})" for place, number in enumerate(noted, start=1)}
-    table["method"] += [marks.get(number, "") for number in range(len(rows))]
-    cells = [table.columns, ["---"] * table.shape[1], *table.to_numpy()]
-    notes = [f"{place}. {rows[n]['method']}: {rows[n]['note']}" for place, n in enumerate(noted, start=1)]
-    return "\n".join([*(f"| {' | '.join(row)} |" for row in cells), "", *notes])

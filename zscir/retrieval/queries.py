@@ -6,31 +6,24 @@
 Features of your own need no backbone: `score_features(benchmark, query_features, gallery_features)`.
 """
 
-from __future__ import annotations
-
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from zscir.backbone import Backbone
 from zscir.backbone.weights import weights_hash
+from zscir.benchmarks import Benchmark, Query
+from zscir.inversion import Inversion
 from zscir.retrieval.features import batches, gallery_features, reference_features
 from zscir.retrieval.galleries import image_files
 from zscir.retrieval.protocols import check_preprocessing, clean_caption, compose_prompt, method_name, slerp
 from zscir.retrieval.ranking import Retrieved, require_targets, retrieve, score_features
 from zscir.retrieval.scores import Scores
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from zscir.backbone import Backbone
-    from zscir.benchmarks import Benchmark
-    from zscir.inversion import Inversion
 
 
 @dataclass(frozen=True)
@@ -155,7 +148,6 @@ def retrieve_files(
         FileNotFoundError: the image or the folder is missing, or holds no images.
         ValueError: what `Composition` refuses, or a file that is not a whole image.
     """
-    from zscir.benchmarks import Benchmark, Query
 
     image, files = Path(image), {str(path): path for path in image_files(gallery)}
     own = os.path.realpath(image)
@@ -200,6 +192,14 @@ def _text_features(backbone: Backbone, benchmark: Benchmark, how: Composition) -
 
 
 @torch.no_grad()
+def pseudo_words(inversion: Inversion, features: Tensor) -> Tensor:
+    """Pseudo-words [B, W] of image features [B, D], as the network ``inversion.phi`` makes them."""
+    phi = inversion.phi.eval()
+    place = next(phi.parameters()).device
+    return torch.cat([phi(batch.to(place)) for _, batch in batches(features)])
+
+
+@torch.no_grad()
 def inversion_features(
     backbone: Backbone, benchmark: Benchmark, reference: Tensor, how: Composition
 ) -> Tensor:
@@ -207,12 +207,10 @@ def inversion_features(
 
     Such as those of masked references; rows must have the length that ``how.inversion.phi`` expects.
     """
-    phi = how.inversion.phi.eval()
-    place = next(phi.parameters()).device
-    words = torch.cat([phi(batch.to(place)) for _, batch in batches(reference)])  # [Q, token width]
+    words = pseudo_words(how.inversion, reference)  # [Q, token width]
 
     def encode(texts: Sequence[str], owners: Tensor) -> Tensor:
         prompts = [compose_prompt(text, how.prompt or benchmark.prompt) for text in texts]
-        return backbone.encode_composed(prompts, words[owners.to(place)].to(backbone.device))
+        return backbone.encode_composed(prompts, words[owners.to(words.device)].to(backbone.device))
 
     return _mean_of_wordings(benchmark, how.cleaning, encode)

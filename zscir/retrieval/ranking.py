@@ -7,8 +7,6 @@ Rows stand in the order of ``benchmark.queries`` and ``benchmark.gallery``; rank
 with equal cosines rank in gallery order (to within `zscir.retrieval.metrics.NEAR`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -75,7 +73,6 @@ def score_features(
     return Scores(
         query_ids=tuple(query.id for query in benchmark.queries),
         groups=tuple(query.group for query in benchmark.queries),
-        aspects=tuple(query.aspects for query in benchmark.queries),
         values={name: metric_values(name, ranks) for name in benchmark.metrics},
         ranks=found.min(axis=1),
         subset_ranks=ranks.subset,

@@ -16,8 +16,6 @@ A      26.1
 Protocol: reference: removed; split: val
 """
 
-from __future__ import annotations
-
 import html
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -25,7 +23,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from zscir.retrieval.statistics import SAMPLES, percentiles, resampled_means
+from zscir.retrieval.statistics import percentiles, resampled_means
+from zscir.storage.checks import chosen
 
 #: mean of two metrics that papers print beside the others: benchmark -> the two
 AVERAGES = {"cirr": ("recall@5", "recall_subset@1"), "fashioniq": ("recall@10", "recall@50")}
@@ -64,7 +63,6 @@ class Scores:
     Attributes:
         query_ids: in the order of the benchmark.
         groups: group of each query.
-        aspects: semantic aspects of each query (CIRCO), else ().
         values: metric -> float64 [Q] in [0, 1], what each query contributes.
         ranks: int64 [Q], from 0: the rank of the best target.
         subset_ranks: int64 [Q], from 0: the rank within the subset, -1 without one.
@@ -74,7 +72,6 @@ class Scores:
 
     query_ids: tuple[str, ...]
     groups: tuple[str, ...]
-    aspects: tuple[tuple[str, ...], ...]
     values: dict[str, np.ndarray] = field(repr=False)
     ranks: np.ndarray = field(repr=False)
     subset_ranks: np.ndarray = field(repr=False)
@@ -94,9 +91,7 @@ class Scores:
 
     def values_of(self, metric: str) -> np.ndarray:
         """What each query contributes to a metric [Q], 0 to 1. Raises ValueError for a metric it lacks."""
-        if metric not in self.values:
-            raise ValueError(f"metric={metric!r} is not one of {', '.join(self.values)}")
-        return self.values[metric]
+        return self.values[chosen("metric", metric, self.values)]
 
     @property
     def averages(self) -> dict[str, float]:
@@ -106,9 +101,9 @@ class Scores:
             return {}
         return {f"({pair[0]} + {pair[1]}) / 2": sum(self.metrics[name] for name in pair) / 2}
 
-    def summary(self, level: float = 0.95) -> Table:
+    def summary(self) -> Table:
         """One row a metric: value in percent, its interval over queries, number of queries n."""
-        rows = [(m, value, *self.interval(m, level), len(self.ranks)) for m, value in self.metrics.items()]
+        rows = [(m, value, *self.interval(m), len(self.ranks)) for m, value in self.metrics.items()]
         return self._noted(pd.DataFrame(rows, columns=["metric", "value", "low", "high", "n"]))
 
     def __repr__(self) -> str:
@@ -116,34 +111,24 @@ class Scores:
         shown = ", ".join(f"{name} {value:.2f}" for name, value in self.metrics.items())
         return f"Scores({len(self.query_ids):,} queries: {shown})"
 
-    def per_group(self, by: str = "group") -> Table:
-        """One row a group: its name, the number of queries n, and each metric in percent.
-
-        Args:
-            by: "group", or "aspect" for CIRCO's semantic aspects (a query counts in each of its own).
-        """
-        if by not in ("group", "aspect"):
-            raise ValueError(f"by={by!r} is not one of 'group', 'aspect'")
-        kinds = list(self.groups if by == "group" else self.aspects)
-        rows = pd.DataFrame({by: kinds, **self.values}).explode(by).dropna(subset=by)
-        groups = rows.groupby(by, sort=False)[list(self.values)]
+    def per_group(self) -> Table:
+        """One row a group: its name, the number of queries n, and each metric in percent."""
+        groups = pd.DataFrame(self.values).groupby(pd.Series(self.groups, name="group"), sort=False)
         table = 100 * groups.mean()
         table.insert(0, "n", groups.size())
         return self._noted(table.reset_index())
 
-    def part(self, group: str) -> Scores:
+    def part(self, group: str) -> "Scores":
         """The scores of one group's queries alone: its own metrics, intervals and differences.
 
         Raises:
             ValueError: no query is of that group.
         """
+        chosen("group", group, dict.fromkeys(self.groups))
         rows = np.flatnonzero([name == group for name in self.groups])
-        if not len(rows):
-            raise ValueError(f"group={group!r} is not one of {', '.join(dict.fromkeys(self.groups))}")
         return Scores(
             tuple(self.query_ids[row] for row in rows),
             (group,) * len(rows),
-            tuple(self.aspects[row] for row in rows),
             {name: value[rows] for name, value in self.values.items()},
             self.ranks[rows],
             self.subset_ranks[rows],
@@ -157,12 +142,10 @@ class Scores:
         table.note = protocol_line(self.protocol)
         return table
 
-    def interval(
-        self, metric: str, level: float = 0.95, samples: int = SAMPLES, seed: int = 0
-    ) -> tuple[float, float]:
-        """Percentile bootstrap interval of a metric over queries: (low, high) in percent.
+    def interval(self, metric: str) -> tuple[float, float]:
+        """Percentile bootstrap 95 % interval of a metric over queries: (low, high) in percent.
 
         Queries are drawn again with replacement, within each category of an average.
         """
-        low, high = percentiles(resampled_means(self.values_of(metric), self.strata, samples, seed), level)
+        low, high = percentiles(resampled_means(self.values_of(metric), self.strata))
         return 100 * low, 100 * high

@@ -11,8 +11,6 @@ queries and other trainings: another draw of nouns, first weights and batches. T
 `scipy.stats.bootstrap` takes seconds where these take milliseconds, and refuses a single value.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -23,12 +21,17 @@ from scipy import stats
 
 SAMPLES = 10_000
 OBJECT_SAMPLES = 1000
+#: Of all intervals.
+LEVEL = 0.95
 
 
 class Interval(NamedTuple):
-    """A mean over ``n`` trainings and its interval; NaN bounds when a single one tells nothing of spread."""
+    """A mean or a percentage of ``n`` trainings or trials with its 95 % interval.
 
-    mean: float
+    The bounds are NaN when a single training tells nothing of spread.
+    """
+
+    value: float
     low: float
     high: float
     n: int
@@ -47,19 +50,7 @@ class Difference(NamedTuple):
     high: float
     p: float
 
-    @property
-    def excludes_zero(self) -> bool:
-        """Whether the whole interval lies on one side of 0."""
-        return self.low > 0 or self.high < 0
-
-
-class Share(NamedTuple):
-    """A percentage, its 95 % interval, and how many trials it was counted on."""
-
-    value: float
-    low: float
-    high: float
-    n: int
+    excludes_zero = Interval.excludes_zero
 
 
 class Spread(NamedTuple):
@@ -95,33 +86,29 @@ def resampled_means(
     return means / len(numbers)
 
 
-def percentiles(means: np.ndarray, level: float = 0.95) -> tuple[float, float]:
-    """The ends of the middle ``level`` of resampled means. Raises ValueError for a level outside 0 to 1."""
-    if not 0 < level < 1:
-        raise ValueError(f"level={level} must lie between 0 and 1")
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+def percentiles(means: np.ndarray) -> tuple[float, float]:
+    """The ends of the middle 95 % of resampled means."""
+    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
 
 
-def mean_interval(
-    values: np.ndarray, samples: int = OBJECT_SAMPLES, seed: int = 0
-) -> tuple[float, float, float]:
+def mean_interval(values: np.ndarray, seed: int = 0) -> tuple[float, float, float]:
     """Mean of values [R], which may all differ, and the ends of its 95 % percentile bootstrap interval.
 
     >>> mean_interval(np.array([0.5, 0.5]))
     (0.5, 0.5, 0.5)
     """
-    draws = np.random.default_rng(seed).integers(len(values), size=(samples, len(values)))
+    draws = np.random.default_rng(seed).integers(len(values), size=(OBJECT_SAMPLES, len(values)))
     return float(values.mean()), *percentiles(values[draws].mean(axis=1))
 
 
-def permutation_p(gains: np.ndarray, samples: int = SAMPLES, seed: int = 0) -> float:
+def permutation_p(gains: np.ndarray) -> float:
     """Two-sided p of a sum of paired gains [Q]: how often signs drawn at random give as large a sum."""
     sizes, counts = np.unique(np.abs(gains[gains != 0]), return_counts=True)
-    positive = np.random.default_rng(seed).binomial(counts, 0.5, size=(samples, len(counts)))
+    positive = np.random.default_rng(0).binomial(counts, 0.5, size=(SAMPLES, len(counts)))
     swapped = (2 * positive - counts) @ sizes  # [samples]
     extreme = (np.abs(swapped) >= abs(gains.sum()) - 1e-12).sum()
-    return float((extreme + 1) / (samples + 1))
+    return float((extreme + 1) / (SAMPLES + 1))
 
 
 def wilson_interval(hits: float, count: int) -> tuple[float, float]:
@@ -134,7 +121,7 @@ def wilson_interval(hits: float, count: int) -> tuple[float, float]:
     return 100 * float(bounds.low), 100 * float(bounds.high)
 
 
-def share_of(hits: Sequence[bool] | np.ndarray) -> Share:
+def share_of(hits: Sequence[bool] | np.ndarray) -> Interval:
     """Share of hits in percent, with Wilson's 95 % interval.
 
     >>> [round(number, 1) for number in share_of([True, False, False, False])]
@@ -145,37 +132,34 @@ def share_of(hits: Sequence[bool] | np.ndarray) -> Share:
     """
     if not len(hits):
         raise ValueError("hits is empty: a share needs at least one trial")
-    return Share(100 * float(np.mean(hits)), *wilson_interval(int(np.sum(hits)), len(hits)), len(hits))
+    return Interval(100 * float(np.mean(hits)), *wilson_interval(int(np.sum(hits)), len(hits)), len(hits))
 
 
-def t_interval(values: Sequence[float], level: float = 0.95, spread: Spread | None = None) -> Interval:
+def t_interval(values: Sequence[float], spread: Spread | None = None) -> Interval:
     """Mean of independent numbers, such as a metric of several trainings, with Student's t-interval.
 
     Args:
         values: one number a training; NaN are refused, not dropped.
-        level: of the interval, between 0 and 1.
         spread: of one such training, where more is known of it than these values tell.
 
     Raises:
-        ValueError: no value, one that is not a number, or an illegal level.
+        ValueError: no value, or one that is not a number.
 
     >>> [round(bound, 2) for bound in t_interval([1.0, 2.0, 3.0])]
     [2.0, -0.48, 4.48, 3]
     >>> t_interval([1.0])
-    Interval(mean=1.0, low=nan, high=nan, n=1)
+    Interval(value=1.0, low=nan, high=nan, n=1)
     >>> [round(bound, 2) for bound in t_interval([1.0], spread=Spread(sd=0.5, df=60))]
     [1.0, -0.0, 2.0, 1]
     """
     values = np.asarray(values, dtype=float)
     if values.ndim != 1 or len(values) == 0 or not np.isfinite(values).all():
         raise ValueError(f"values are {values.tolist()}; legal: at least one finite number, in one row")
-    if not 0 < level < 1:
-        raise ValueError(f"level is {level!r}; legal: between 0 and 1")
     mean, n = float(values.mean()), len(values)
     if n == 1 and spread is None:
         return Interval(mean, math.nan, math.nan, 1)
     spread = spread or Spread(float(values.std(ddof=1)), n - 1)
-    reach = float(stats.t.ppf((1 + level) / 2, spread.df) * spread.sd / math.sqrt(n))
+    reach = float(stats.t.ppf((1 + LEVEL) / 2, spread.df) * spread.sd / math.sqrt(n))
     return Interval(mean, mean - reach, mean + reach, n)
 
 
@@ -206,11 +190,7 @@ def pooled_spread(table: pd.DataFrame, by: Sequence[str], metric: str) -> Spread
 
 
 def paired_gain(
-    ours: pd.DataFrame,
-    theirs: pd.DataFrame,
-    metric: str,
-    level: float = 0.95,
-    spread: Spread | None = None,
+    ours: pd.DataFrame, theirs: pd.DataFrame, metric: str, spread: Spread | None = None
 ) -> Interval:
     """Mean over the seeds that both have of what ours gains on theirs, with its t-interval.
 
@@ -219,7 +199,6 @@ def paired_gain(
     Args:
         ours, theirs: a row a training, with the columns ``seed`` (each once) and ``metric``.
         metric: the column.
-        level: of the interval.
         spread: of one training, where more is known of it than these tables tell. A difference of two spreads
             by the square root of two times that; what the two share through their seed is not taken off.
 
@@ -229,7 +208,7 @@ def paired_gain(
     >>> ours = pd.DataFrame({"seed": [0, 1, 2], "recall@1": [5.0, 6.0, 7.0]})
     >>> theirs = pd.DataFrame({"seed": [1, 2], "recall@1": [4.0, 5.0]})
     >>> paired_gain(ours, theirs, "recall@1")
-    Interval(mean=2.0, low=2.0, high=2.0, n=2)
+    Interval(value=2.0, low=2.0, high=2.0, n=2)
     """
     columns = []
     for name, table in (("ours", ours), ("theirs", theirs)):
@@ -242,4 +221,44 @@ def paired_gain(
     if not len(gains):
         raise ValueError(f"no seed is in both: {list(columns[0].index)} and {list(columns[1].index)}")
     both = spread and Spread(math.sqrt(2) * spread.sd, spread.df)
-    return t_interval(gains.to_numpy(), level, both)
+    return t_interval(gains.to_numpy(), both)
+
+
+def crossed_gain(gains: np.ndarray, level: float = 0.95) -> Difference:
+    """Mean of paired gains over seeds *and* queries at once, in points, with its interval and p.
+
+    Both are drawn: other seeds and other queries would have given another mean. The variance is that of two
+    crossed samples, between seeds plus between queries less what both hold, and t has the degrees of freedom
+    that Satterthwaite's formula gives.
+
+    Args:
+        gains: [S, Q], what each query gained in the trainings of each seed; at least two of both.
+        level: of the interval.
+
+    >>> crossed_gain(np.array([[1.0, 0.0, 0.0, 1.0], [1.0, 0.0, 1.0, 1.0]])).difference
+    62.5
+    """
+    seeds, queries = gains.shape
+    by_seed, by_query, mean = gains.mean(axis=1), gains.mean(axis=0), float(gains.mean())
+    rest = gains - by_seed[:, None] - by_query + mean
+    parts = by_seed.var(ddof=1) / seeds, by_query.var(ddof=1) / queries
+    both = (rest**2).sum() / ((seeds - 1) * (queries - 1)) / (seeds * queries)
+    variance = max(sum(parts) - both, *parts, 1e-18)
+    freedom = sum(parts) ** 2 / max(parts[0] ** 2 / (seeds - 1) + parts[1] ** 2 / (queries - 1), 1e-300)
+    error = math.sqrt(variance)
+    reach = float(stats.t.ppf((1 + level) / 2, freedom)) * error
+    p = float(2 * stats.t.sf(abs(mean) / error, freedom))
+    return Difference(100 * mean, 100 * (mean - reach), 100 * (mean + reach), p)
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """Holm's adjusted p of several tests: below 0.05, a claim holds though many were asked.
+
+    >>> holm([0.01, 0.04, 0.03])
+    [0.03, 0.06, 0.06]
+    """
+    order = np.argsort(p, kind="stable")
+    steps = np.maximum.accumulate(np.asarray(p, dtype=float)[order] * np.arange(len(p), 0, -1))
+    adjusted = np.empty(len(p))
+    adjusted[order] = np.minimum(steps, 1)
+    return adjusted.round(12).tolist()

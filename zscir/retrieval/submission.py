@@ -9,10 +9,7 @@ CIRR's server takes two files (Liu et al., ICCV 2021; *Test-split_server.md* of 
 MB. CIRCO's takes one (Baldrati et al., ICCV 2023): 50 image ids for each of the query ids 0, 1, 2, ...
 """
 
-from __future__ import annotations
-
 import json
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +17,7 @@ import numpy as np
 from zscir.benchmarks import Benchmark, Query
 from zscir.benchmarks.circo import QUERIES
 from zscir.benchmarks.cirr import PUBLISHED
-from zscir.benchmarks.files import Problems, read_json
+from zscir.benchmarks.files import Problems, read_json, repeated
 from zscir.retrieval.metrics import similarity_chunks, top_k
 from zscir.retrieval.ranking import excluded_rows, feature_rows, gallery_rows
 from zscir.storage.whole import written_whole
@@ -168,9 +165,7 @@ def _read(path: Path) -> tuple[str, dict, Problems]:
 def _check_queries(lists: dict, benchmark: Benchmark | None, name: str, problems: Problems) -> None:
     """Record keys that are no ids, unknown queries and missing ones."""
     ids = [key for key in lists if key.isdigit()]
-    for key in lists:
-        if not key.isdigit():
-            problems.add("keys that are not a query's id", key)
+    problems.add("keys that are not a query's id", *(key for key in lists if not key.isdigit()))
     if benchmark is not None:
         wanted = {query.id: None for query in benchmark.queries}
     elif name == "circo":
@@ -179,12 +174,8 @@ def _check_queries(lists: dict, benchmark: Benchmark | None, name: str, problems
         wanted, published = dict.fromkeys(ids), PUBLISHED["test1"][0]
         if len(lists) != published:
             problems.add(f"wrong numbers of queries (test1 has {published:,})", f"{len(lists):,} here")
-    for key in wanted:
-        if key not in lists:
-            problems.add("queries left out", key)
-    for key in ids:
-        if key not in wanted:
-            problems.add("queries that the split does not have", key)
+    problems.add("queries left out", *(key for key in wanted if key not in lists))
+    problems.add("queries that the split does not have", *(key for key in ids if key not in wanted))
 
 
 def _check_list(key: str, images: object, length: int | None, kind: type, problems: Problems) -> bool:
@@ -195,9 +186,7 @@ def _check_list(key: str, images: object, length: int | None, kind: type, proble
         return False
     if length is not None and len(images) != length:
         problems.add(f"lists that do not hold {length}", f"key {key} holds {len(images)}")
-    for image, times in Counter(images).items():
-        if times > 1:
-            problems.add("lists with an image twice", f"{image} (key {key})")
+    problems.add("lists with an image twice", *(f"{image} (key {key})" for image in repeated(images)))
     return True
 
 

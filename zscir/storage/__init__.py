@@ -2,5 +2,3 @@
 
 from zscir.storage.artifacts import artifact, fingerprint
 from zscir.storage.points import grid, run_points
-
-__all__ = ["artifact", "fingerprint", "grid", "run_points"]

@@ -12,8 +12,6 @@ core (SHA-256: 0.8 to 1.5, BLAKE2b: 0.4). What is damaged is named on stdout, se
 what was stored before there were checksums, since nothing tells whether it is damaged.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 import json

@@ -6,10 +6,8 @@ Traceback (most recent call last):
 ValueError: tau is 1.7; legal: 0 <= tau <= 1
 """
 
-from __future__ import annotations
-
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 
@@ -35,6 +33,12 @@ def check_fields(config: object, rules: Mapping[str, Rule]) -> None:
 def one_of(*legal: object) -> Rule:
     """One of some values."""
     return Rule(", ".join(map(str, legal)), lambda value: any(value is one or value == one for one in legal))
+
+
+def chosen(name: str, value: object, legal: Iterable[object]) -> Any:
+    """The value, `check`ed to be one of some."""
+    check(name, value, one_of(*legal))
+    return value
 
 
 def number(legal: str, test: Callable[[float], bool]) -> Rule:

@@ -9,8 +9,6 @@ where that is less (CC3M's 150 GB: 5 minutes at 0.5 GB/s). A file whose stamp (s
 was is not read twice.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 import time

@@ -6,8 +6,6 @@
 Whoever comes to the same folder meanwhile waits, and then finds what was built.
 """
 
-from __future__ import annotations
-
 import errno
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress

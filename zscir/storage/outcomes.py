@@ -1,7 +1,5 @@
 """What becomes of a point of a sweep: a result, or the reason why there is none."""
 
-from __future__ import annotations
-
 import pickle
 import time
 import traceback

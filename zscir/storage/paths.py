@@ -3,8 +3,6 @@
 The only module that knows a folder by name; everything else asks here.
 """
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

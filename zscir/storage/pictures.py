@@ -7,8 +7,6 @@ What Pillow remarks on a file (damaged EXIF, many pixels) is no error and never 
 ``info["remarks"]`` of the picture, and counted until `take_remarks` asks.
 """
 
-from __future__ import annotations
-
 import io
 import logging
 import math
@@ -18,12 +16,12 @@ import threading
 import warnings
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from functools import cache
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, ImageOps
 
 #: Endings of photos, those of which a sample of several is taken first; `picture_suffixes` are the readable.
 PHOTOS = tuple(
@@ -36,15 +34,6 @@ MOST_PIXELS = 2 * 89_478_485
 _MOST_RESIZED = 2**24
 #: What a picture that `zscir retrieve` wrote names as its program, so that no search finds it.
 OWN_SOFTWARE = "zscir retrieve"
-_SOFTWARE, _ORIENTATION = ExifTags.Base.Software, ExifTags.Base.Orientation
-#: EXIF orientation -> how the stored pixels are turned to stand upright.
-_TURNS = dict(
-    zip(
-        range(2, 9),
-        "FLIP_LEFT_RIGHT ROTATE_180 FLIP_TOP_BOTTOM TRANSPOSE ROTATE_270 TRANSVERSE ROTATE_90".split(),
-        strict=True,
-    )
-)
 
 
 class _Decoding(threading.local):
@@ -97,9 +86,10 @@ def open_picture(
     name = name or ("image" if isinstance(source, bytes) else source)
     try:
         with _remarks_kept() as remarks, _opened(source, load=True) as image:
-            turn = _TURNS.get(_note(image, _ORIENTATION)) if upright else None
+            if upright:
+                with suppress(Exception):  # damaged notes are no reason to lose a picture
+                    ImageOps.exif_transpose(image, in_place=True)
             image = _converted(image, mode)
-            image = image.transpose(Image.Transpose[turn]) if turn else image
     except FileNotFoundError:
         raise
     except Exception as error:  # decoders raise nearly anything
@@ -120,7 +110,7 @@ def picture_header(path: Path) -> tuple[str | None, str]:
     try:
         with _remarks_kept(count=False), _opened(path) as image:
             place = {"PNG": "Software", "GIF": "comment"}.get(image.format)
-            maker = image.info.get(place) if place else _note(image, _SOFTWARE)
+            maker = image.info.get(place) if place else _software(image)
             return image.format, maker.decode("latin-1") if isinstance(maker, bytes) else str(maker or "")
     except Exception as error:
         raise ValueError(f"{path} ({_trouble_text(error)})") from error
@@ -242,12 +232,10 @@ def _trouble_text(error: Exception) -> str:
     return str(error).partition(" <")[0] or type(error).__name__
 
 
-def _note(image: Image.Image, key: int) -> object:
-    """A value of a picture's EXIF, where it can be read."""
-    try:
-        return image.getexif().get(key)
-    except Exception:  # damaged notes are no reason to lose a picture
-        return None
+def _software(image: Image.Image) -> object:
+    """The program that the notes of a picture name, if they can be read."""
+    with suppress(Exception):  # damaged notes are no reason to lose a picture
+        return image.getexif().get(ExifTags.Base.Software)
 
 
 def _converted(image: Image.Image, mode: str) -> Image.Image:

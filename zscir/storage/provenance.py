@@ -1,7 +1,5 @@
 """Where a result comes from: versions, commit, processor, memory; asked here, and nowhere else."""
 
-from __future__ import annotations
-
 import importlib.metadata
 import os
 import platform
@@ -20,17 +18,8 @@ from zscir.storage.paths import REPO
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 #: Distributions whose versions a record names, besides Python and this library.
-DISTRIBUTIONS = (
-    "torch",
-    "open_clip_torch",
-    "numpy",
-    "pandas",
-    "spacy",
-    "grad-cam",
-    "matplotlib",
-    "seaborn",
-    "papermill",
-)
+DISTRIBUTIONS = ("torch", "open_clip_torch", "numpy", "pandas", "spacy", "matplotlib")
+DISTRIBUTIONS += ("seaborn", "papermill")
 
 NO_CHECKOUT = "not a git checkout"
 

@@ -6,8 +6,6 @@ CRC-32 of every column, which a run that goes on compares. When the last one is 
 together into the artifact's folder and removed.
 """
 
-from __future__ import annotations
-
 import json
 import shutil
 import zipfile

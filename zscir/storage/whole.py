@@ -4,8 +4,6 @@ with written_whole(path) as scratch:
     scratch.write_text(text, encoding="utf-8")
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 import tempfile

@@ -6,8 +6,6 @@
 Without the address of a scheduler they are processes of this machine, which live as long as the sweep.
 """
 
-from __future__ import annotations
-
 import logging
 import pickle
 from collections.abc import Callable, Iterator
@@ -35,11 +33,7 @@ _SETTINGS = {
 
 
 def outcomes(
-    task: bytes,
-    points: dict[int, Point],
-    workers: int,
-    scheduler: str | None,
-    say: Callable[[str], None],
+    task: bytes, points: dict[int, Point], workers: int, scheduler: str | None, say: Callable[[str], None]
 ) -> Iterator[tuple[int, Outcome]]:
     """(number, outcome) of all points, in the order in which they end.
 

@@ -3,28 +3,35 @@
 A fill is "#rrggbb", or several colours separated by spaces for a gradient downwards ("none" last: fades out).
 """
 
-import colorsys
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from PIL import ImageColor
 
-from .vocabulary import LOOKS
+from zscir.pocket.drawing import hex_of, hls_of
 
 _Point = tuple[float, float]
 _Box = tuple[float, float, float, float]
 
-
-def hls_of(colour: str) -> tuple[float, float, float]:
-    """Hue, lightness and saturation of "#rrggbb" or "#rgb", each in [0, 1]."""
-    return colorsys.rgb_to_hls(*(channel / 255 for channel in ImageColor.getrgb(colour)))
-
-
-def hex_of(hue: float, lightness: float, saturation: float) -> str:
-    """The colour as "#rrggbb"; the inverse of `hls_of`."""
-    rgb = colorsys.hls_to_rgb(hue, lightness, saturation)
-    return "#" + "".join(f"{round(255 * channel):02x}" for channel in rgb)
+#: Times of day: colours of the sky, of the sun, of a light over the whole drawing, and its strength.
+DAYS = {
+    "most places": [
+        ("#7fbfe8 #d5eefa", "#fff6cf", "#ffffff", 0.0),
+        ("#8fd0ee #f3f6ea", "#fff2c0", "#ffe9b0", 0.06),
+        ("#8fb4e0 #f6dfcf", "#ffe2b0", "#ffc890", 0.1),
+        ("#a79bd0 #fbc9a4", "#ffdc9c", "#f59a70", 0.14),
+    ],
+    "desert": [
+        ("#f3c98b #fdebc4", "#fff7da", "#ffb070", 0.0),
+        ("#8ccbe0 #fbe6be", "#fff7da", "#ffd090", 0.06),
+        ("#e59a86 #fbd9a0", "#fff0c8", "#f08a60", 0.08),
+    ],
+    "snow": [
+        ("#9cc4e6 #e6f1fa", "#ffffff", "#ffffff", 0.0),
+        ("#b9b8e0 #f9dfe4", "#fff4e4", "#e8c8e0", 0.08),
+        ("#88aed6 #d6e5f3", "#ffffff", "#b8d0f0", 0.08),
+    ],
+}
 
 
 class Canvas:
@@ -40,7 +47,7 @@ class Canvas:
 
     def days(self, kind: str) -> None:
         """Draw a time of day: sky, sun, light over the whole drawing, strength of that light."""
-        self.day = self.one(LOOKS["days"][kind])
+        self.day = self.one(DAYS[kind])
 
     def u(self, low: float, high: float) -> float:
         """A random number in the range."""

@@ -1,13 +1,11 @@
 """The one picture that explains the method, as an SVG with pocket pictures in it.
 
-    python -m zscir.figures.method book/_assets/method.svg
+    python book/method_picture.py book/_assets/method.svg
 
-Boxes, arrows and words stand in ``method.svg`` beside this module, with gaps (``$original``) for the pictures
-and τ. The pictures are drawn by ``zscir.pocket``, and the masked one is masked by the class-activation map
-of the backbone, as in training.
+Boxes, arrows and words stand in ``method_picture.svg`` beside this script, with gaps (``$original``) for the
+pictures and τ. The pictures are drawn by ``zscir.pocket``, and the masked one is masked by the map of the
+backbone, as in training.
 """
-
-from __future__ import annotations
 
 import base64
 import io

@@ -1,12 +1,21 @@
 """Backgrounds of the pocket world: sixteen places drawn as small SVG documents with random variation.
 
-Each place is one function drawing on a `Canvas`. Stickers stand between y = 70 and 120: keep that calm.
+    python -m pretraining.backgrounds
+
+writes those that pictures show, `zscir.pocket.scenes.BACKGROUNDS` of each place, into the file that
+``zscir.pocket`` reads. Each place is one function drawing on a `Canvas`. Stickers stand between y = 70
+and 120: keep that calm.
 """
+
+import json
+import lzma
 
 import numpy as np
 
-from ._canvas import Canvas
-from .vocabulary import PLACES, check
+from pretraining.canvas import Canvas
+from zscir.pocket.drawing import BACKGROUNDS_FILE
+from zscir.pocket.scenes import BACKGROUNDS
+from zscir.pocket.vocabulary import PLACES
 
 
 def _beach(c: Canvas) -> None:
@@ -283,15 +292,16 @@ def _studio(c: Canvas) -> None:
 _UNTINTED = ("night sky", "living room", "kitchen", "underwater", "space", "studio")
 
 
-def background_svg(place: str, rng: np.random.Generator) -> str:
-    """SVG document (viewBox 0 0 128 128) of one drawing of `place`; the same rng state gives the same string.
-
-    Raises ValueError for a place that is not in `vocabulary.PLACES`.
-    """
-    check("place", place, PLACES)
-    canvas = Canvas(rng)
+def background(place: str, variant: int) -> str:
+    """SVG document (viewBox 0 0 128 128) of one drawing of `place`; the same variant is the same string."""
+    canvas = Canvas(np.random.default_rng([PLACES.index(place), variant]))
     globals()["_" + place.replace(" ", "_")](canvas)  # "night sky" is drawn by `_night_sky`, and so on
     if place not in _UNTINTED and canvas.day[3]:
         canvas.boxes(canvas.day[2], (0, 0, 128, 128), op=canvas.day[3])
     head = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 128 128" width="128" height="128">'
     return f"{head}<defs>{''.join(canvas.defs)}</defs>{''.join(canvas.shapes)}</svg>"
+
+
+if __name__ == "__main__":
+    drawn = {place: [background(place, variant) for variant in range(BACKGROUNDS)] for place in PLACES}
+    BACKGROUNDS_FILE.write_bytes(lzma.compress(json.dumps(drawn).encode(), preset=9))

@@ -1,0 +1,71 @@
+"""What the tests of live figures share: pages opened from a folder, in a browser that has no network."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from contextlib import contextmanager
+
+import pytest
+
+from zscir.book.browser import find_chromium
+
+PAGE = (
+    '<!DOCTYPE html><html lang="en" data-theme="{}"><head><meta charset="utf-8"><title>A figure</title>'
+    '<meta name="viewport" content="width=device-width"></head>'
+    "<body><main><h1>A figure</h1>{}</main></body></html>"
+)
+WAKE = "() => document.querySelector('.live-awake')?.figure"
+
+
+def why_not() -> str:
+    """Why no browser can be used here, or nothing."""
+    try:
+        find_chromium()
+        importlib.metadata.version("axe-playwright-python")
+    except (FileNotFoundError, importlib.metadata.PackageNotFoundError) as error:
+        return str(error)
+    return ""
+
+
+needs_browser = pytest.mark.skipif(bool(why_not()), reason=why_not())
+
+
+def write_page(folder, figure, theme="light"):
+    """A page with one live figure, as a notebook has it; its address."""
+    path = folder / "page.html"
+    path.write_text(PAGE.format(theme, figure._repr_html_()), encoding="utf-8")
+    return path.as_uri()
+
+
+@contextmanager
+def opened(browser, address, width=1400, javascript=True):
+    """The page; an error in its console, or a request that leaves the machine, fails at the end."""
+    context = browser.new_context(
+        viewport={"width": width, "height": 900}, offline=True, java_script_enabled=javascript
+    )
+    page, wrong = context.new_page(), []
+    page.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on(
+        "request",
+        lambda asked: None if asked.url.startswith(("file:", "data:", "blob:")) else wrong.append(asked.url),
+    )
+    page.goto(address)
+    yield page
+    context.close()
+    assert wrong == []
+
+
+def woken(page):
+    """Press the figure's button and wait."""
+    page.click(".live-wake")
+    page.wait_for_function(WAKE)
+    return page
+
+
+def barriers(page):
+    """What axe-core finds, a line each."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    found = Axe().run(page).response["violations"]
+    return [f"{rule['id']}: {node['html'][:120]}" for rule in found for node in rule["nodes"]]

@@ -1,0 +1,258 @@
+"""Claims, chosen on val and judged on test: the trainings they rest on, what each measures, and the verdicts.
+
+``benchmarks/PLAN.md`` names the claims, measures and the rule, and is older than every number; the script
+``benchmarks/claims.py`` makes the record with `run_point`, and `verdicts` reads it.
+
+Every training is followed link by link, each link a measure:
+
+* ``held-out pairs``: masked captions and truly masked images of pairs never trained on find their own image;
+* ``masked references`` (control world only): queries whose reference shows only what they keep;
+* ``recall@1`` and the others: the benchmarks, whose references are whole.
+"""
+
+import base64
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from zscir.analysis.ablations import BASE, train_config
+from zscir.backbone import Backbone, load_backbone
+from zscir.benchmarks import Benchmark, load_benchmark
+from zscir.benchmarks.fashioniq import PUBLISHED as CATEGORIES
+from zscir.inversion import Inversion, fit
+from zscir.pairs import build_masked_pairs, load_pairs
+from zscir.pocket import make_control, make_pocket
+from zscir.pocket.control import HELD_OUT, PAIRS
+from zscir.pocket.scenes import render
+from zscir.regions import encode_regions
+from zscir.retrieval import gallery_features, query_features, score_features
+from zscir.retrieval.protocols import PROMPTS, slerp
+from zscir.retrieval.queries import Composition, inversion_features
+from zscir.retrieval.statistics import crossed_gain, holm
+
+#: The four measures of the benchmarks, in percent; no claim shows fewer.
+MEASURES = ("recall@1", "recall@5", "recall_subset@1", "fashioniq recall@10")
+#: The links of the positive control.
+LINKS = ("held-out pairs", "masked references", "recall@1", "recall_subset@1")
+#: Arm -> the settings in which it differs from the paper's reading.
+ARMS: dict[str, dict[str, Any]] = {
+    "Pic2Word": {"preset": "pic2word"},
+    "masked pairs": {},
+    "true masks": {"mask_source": "true"},
+    "random masks": {"mask_source": "random-true"},
+    "unmasked image": {"preset": "unmasked-image"},
+}
+#: Settings of every training of the claims, beside those of `zscir.analysis.ablations.BASE`.
+SETTINGS = {"limit": PAIRS - HELD_OUT, "steps": 250}
+#: Shares of the text that slerp is tried with, on val.
+WEIGHTS = tuple(round(0.1 * number, 1) for number in range(1, 10))
+
+_backbone = lru_cache(maxsize=1)(load_backbone)
+_Features = Callable[[Benchmark], Tensor]
+
+
+def run_point(point: Mapping[str, Any]) -> dict[str, float | str]:
+    """Train one arm and measure it: percentages, and on test and control which queries hit (`unpacked`).
+
+    Args:
+        point: settings as of `zscir.analysis.ablations.run_point`, and ``arm`` (its name), ``stage``
+            ("val", "test" or "control"), ``late`` (share of the text in the late combination, on test).
+    """
+    stage, late = point["stage"], point["late"]
+    settings = {name: value for name, value in point.items() if name not in ("arm", "stage", "late")}
+    if stage == "control":
+        settings |= {"pairs": "pocket-control", "noun_strategy": "first"}
+    config = train_config(settings)
+    backbone = _backbone(config.backbone, config.pretrained, precision=config.precision)
+    network = fit(config, backbone=backbone, progress=False)
+    asked = _asked(backbone, network)
+    if stage == "val":
+        return _on_val(backbone, network)
+    hits = {"held-out pairs": _held_out_hits(backbone, network, config.pairs, config.noun_strategy)}
+    if stage == "control":
+        hits |= _control_hits(backbone, network)
+    else:
+        hits |= benchmark_hits(backbone, "test", asked)
+        combined = benchmark_hits(backbone, "test", _late(backbone, asked, late))
+        hits |= {f"late {name}": one for name, one in combined.items()}
+    return {**percentages(hits), **{f"hits {name}": packed(one) for name, one in hits.items()}}
+
+
+def percentages(hits: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Measure -> percentage of hits."""
+    return {name: 100 * float(one.mean()) for name, one in hits.items()}
+
+
+def benchmark_hits(backbone: Backbone, split: str, asked: _Features) -> dict[str, np.ndarray]:
+    """Measure -> which queries of the small world hit, bool [Q], for ``asked`` features of a benchmark.
+
+    ``split`` is "val", or "test": the splits without public targets, scored as their server would.
+    """
+    cirr, *fashion = _benchmarks(split)
+    scores = score_features(cirr, asked(cirr), gallery_features(backbone, cirr))
+    found = {name: scores.values[name] > 0 for name in MEASURES[:3]}
+    parts = [score_features(one, asked(one), gallery_features(backbone, one)) for one in fashion]
+    return found | {MEASURES[3]: np.concatenate([part.values["recall@10"] for part in parts]) > 0}
+
+
+def baseline_hits(split: str, weight: float) -> dict[str, np.ndarray]:
+    """`benchmark_hits` of slerp without any training; weight 0 is the image alone, 1 the text alone."""
+    backbone = _backbone(BASE["backbone"])
+    return benchmark_hits(
+        backbone, split, lambda benchmark: query_features(backbone, benchmark, "slerp", weight=weight)
+    )
+
+
+@lru_cache(maxsize=2)
+def _benchmarks(split: str) -> list[Benchmark]:
+    """CIRR and the categories of FashionIQ, with answers."""
+    world = make_pocket(BASE["world"])
+    cirr = load_benchmark("cirr", f"pocket-{world.size}", split="val" if split == "val" else "test1")
+    fashion = [
+        load_benchmark("fashioniq", f"pocket-{world.size}", split=split, category=category)
+        for category in CATEGORIES
+    ]
+    if split == "val":
+        return [cirr, *fashion]
+    answers = world.answers("fashioniq")
+    return [cirr.with_targets(world.answers("cirr")), *(one.with_targets(answers) for one in fashion)]
+
+
+def _asked(backbone: Backbone, network: Inversion, prompt: str = "pic2word") -> _Features:
+    return lambda benchmark: query_features(backbone, benchmark, "inversion", network, prompt)
+
+
+@lru_cache(maxsize=16)
+def _text(backbone: Backbone, benchmark: str, split: str) -> Tensor:
+    """Text features of a benchmark, by the first id of its queries: encoded once a process."""
+    (found,) = (one for one in _benchmarks(split) if one.queries[0].id == benchmark)
+    return query_features(backbone, found, "text")
+
+
+def _late(backbone: Backbone, asked: _Features, weight: float) -> _Features:
+    """The late combination: what a network asks, and the text's own feature, between them."""
+
+    def features(benchmark: Benchmark) -> Tensor:
+        split = "val" if benchmark.split == "val" else "test"
+        return slerp(asked(benchmark), _text(backbone, benchmark.queries[0].id, split), weight)
+
+    return features
+
+
+def _on_val(backbone: Backbone, network: Inversion) -> dict[str, float]:
+    """The four measures, and their mean with each prompt and with each weight of the late combination."""
+    found = percentages(benchmark_hits(backbone, "val", _asked(backbone, network)))
+    for prompt in PROMPTS:
+        own = percentages(benchmark_hits(backbone, "val", _asked(backbone, network, prompt)))
+        found[f"mean, {prompt}"] = float(np.mean(list(own.values())))
+    features = {one.queries[0].id: _asked(backbone, network)(one) for one in _benchmarks("val")}
+    for weight in WEIGHTS:
+        asked = _late(backbone, lambda benchmark: features[benchmark.queries[0].id], weight)
+        own = percentages(benchmark_hits(backbone, "val", asked))
+        found[f"mean, late {weight}"] = float(np.mean(list(own.values())))
+    return found
+
+
+def _held_out_hits(backbone: Backbone, network: Inversion, pairs: str, strategy: str) -> np.ndarray:
+    """Which of `HELD_OUT` pairs never trained on are found among each other, masked by their true masks."""
+    rest = load_pairs(pairs, PAIRS).after(PAIRS - HELD_OUT)
+    how = {"mask_source": "true", "noun_strategy": strategy, "max_skipped": 1, "progress": False}
+    made = build_masked_pairs(backbone, rest, **how)
+    with torch.no_grad():
+        words = network.phi.eval()(made.masked_features.to(backbone.device))
+        asked = backbone.encode_composed(made.masked_captions, words).float().cpu()
+    return ((asked @ made.image_features.T).argmax(dim=1) == torch.arange(len(asked))).numpy()
+
+
+def _control_hits(backbone: Backbone, network: Inversion) -> dict[str, np.ndarray]:
+    """The other links of the control world: masked references, then whole ones."""
+    benchmark = load_benchmark("cirr", make_control().root("cirr"))
+    gallery, how = gallery_features(backbone, benchmark), Composition("inversion", network)
+    seen = inversion_features(backbone, benchmark, _kept_things(backbone), how)
+    masked = score_features(benchmark, seen, gallery)
+    whole = score_features(benchmark, query_features(backbone, benchmark, "inversion", network), gallery)
+    hits = {LINKS[1]: masked.values["recall@1"] > 0}
+    return hits | {name: whole.values[name] > 0 for name in LINKS[2:]}
+
+
+@lru_cache(maxsize=1)
+def _kept_things(backbone: Backbone) -> Tensor:
+    """Features [Q, D] of the references of the control world in which only what the query keeps is left."""
+    world = make_control()
+    benchmark, scenes = load_benchmark("cirr", world.root("cirr")), world.scenes("cirr")
+    pixels, maps = [], []
+    for query in benchmark.queries:
+        scene = scenes[query.reference]
+        label = 1 + [thing.noun for thing in scene.objects].index(world.kept[query.id])
+        pixels.append(backbone.preprocess(benchmark.open_image(query.reference)))
+        maps.append(backbone.preprocess_mask(render(scene)[1] == label).float())
+    return encode_regions(backbone, torch.stack(pixels), torch.stack(maps), 0.5).features.cpu()
+
+
+def packed(hits: np.ndarray) -> str:
+    """Hits as a text, for a cell of a table.
+
+    >>> unpacked(packed(np.array([True, False, True]))).tolist()
+    [True, False, True]
+    """
+    return f"{len(hits)}:{base64.b64encode(np.packbits(hits).tobytes()).decode()}"
+
+
+def unpacked(text: str) -> np.ndarray:
+    """The hits of `packed`, bool [Q]."""
+    count, _, coded = text.partition(":")
+    bits = np.unpackbits(np.frombuffer(base64.b64decode(coded), dtype=np.uint8))
+    return bits[: int(count)].astype(bool)
+
+
+def verdicts(
+    record: pd.DataFrame, claims: Sequence[tuple[str, str, str]], measures: Sequence[str]
+) -> pd.DataFrame:
+    """What became of claims: a row a claim and measure, Holm-corrected over all of them.
+
+    Args:
+        record: a row a training: ``arm``, ``seed``, and ``hits`` of the measures.
+        claims: the claim in words, the arm that should win, and the other. An arm followed by " + text"
+            is its late combination with the text.
+        measures: of `MEASURES` or `LINKS`.
+
+    Returns:
+        Columns claim, measure, ours, theirs (percent), gain, low, high (points), p (Holm's), seeds, verdict:
+        "held", "the opposite held" or "undecided".
+
+    Raises:
+        ValueError: an arm has no training, or two arms share fewer than two seeds.
+    """
+    rows = []
+    for claim, ours, theirs in claims:
+        for measure in measures:
+            a, b = (_hits(record, arm, measure) for arm in (ours, theirs))
+            seeds = sorted(a.keys() & b.keys())
+            if len(seeds) < 2:
+                raise ValueError(
+                    f"claim {claim!r}: {ours!r} and {theirs!r} share the seeds {seeds}; needed: 2"
+                )
+            both = [np.stack([one[seed] for seed in seeds]).astype(float) for one in (a, b)]
+            gain = crossed_gain(both[0] - both[1])
+            rows.append((claim, measure, *(100 * one.mean() for one in both), *gain, len(seeds)))
+    names = ["claim", "measure", "ours", "theirs", "gain", "low", "high", "p", "seeds"]
+    found = pd.DataFrame(rows, columns=names)
+    found["p"] = holm(found["p"])
+    won = np.where(found["gain"] > 0, "held", "the opposite held")
+    return found.assign(verdict=np.where(found["p"] < 0.05, won, "undecided"))
+
+
+def _hits(record: pd.DataFrame, arm: str, measure: str) -> dict[int, np.ndarray]:
+    """Seed -> hits of an arm; one that was not trained has the same for every seed."""
+    name, _, late = arm.partition(" + ")
+    rows = record[record["arm"] == name]
+    if not len(rows):
+        raise ValueError(f"the record has no arm {name!r}; it has: {', '.join(record['arm'].unique())}")
+    column = f"hits late {measure}" if late else f"hits {measure}"
+    found = {int(seed): unpacked(text) for seed, text in zip(rows["seed"], rows[column], strict=True)}
+    return dict.fromkeys(record["seed"], found[-1]) if -1 in found else found
