@@ -142,15 +142,12 @@ def load_pairs(source: str | Path, limit: int | None = None) -> Pairs:
         return _from_tars(path, limit)
     if text.startswith(STREAM) and text != STREAM:
         return _from_tars(spooled(text.removeprefix(STREAM), limit), limit)
-    with reading(text):
-        if suffix == ".parquet" or (path.is_dir() and _files(path, ".parquet")):
-            return _from_dataset(_parquet(path), text, limit)
-        if (path / "dataset_info.json").is_file() or (path / "dataset_dict.json").is_file():
-            return _from_dataset(_saved_dataset(path), text, limit)
-        if text.count("/") == 1 and not text.startswith(("/", "~", ".")) and not path.parent.is_dir():
-            from datasets import load_dataset
-
-            return _from_dataset(load_dataset(text, split="train"), text, limit)
+    if suffix == ".parquet" or (path.is_dir() and _files(path, ".parquet")):
+        return _read_dataset(_parquet, path, text, limit)
+    if (path / "dataset_info.json").is_file() or (path / "dataset_dict.json").is_file():
+        return _read_dataset(_saved_dataset, path, text, limit)
+    if text.count("/") == 1 and not text.startswith(("/", "~", ".")) and not path.parent.is_dir():
+        return _read_dataset(_train_split, text, text, limit)
     if text and (path.is_dir() or suffix in (".tsv", ".csv")):
         return _from_table(path, limit)
     raise FileNotFoundError(
@@ -248,6 +245,17 @@ def _from_tars(path: Path, limit: int | None) -> Pairs:
     places = {tar: [(m.offset, m.size) for m in own] for tar, own in groupby(members, lambda m: m.path)}
     hashes = (content_hash(tar, parts) for tar, parts in places.items())
     return _made(str(path), captions, images, hashes, incomplete=incomplete)
+
+
+def _read_dataset(load: Callable, place: str | Path, name: str, limit: int | None) -> Pairs:
+    with reading(name):
+        return _from_dataset(load(place), name, limit)
+
+
+def _train_split(name: str):
+    from datasets import load_dataset
+
+    return load_dataset(name, split="train")
 
 
 def _parquet(path: Path):
