@@ -194,7 +194,7 @@ def test_source_errors(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"2 of 12 images do not exist: .*002\.png, .*005\.png"):
         load_pairs(folder)
     (folder / "captions.tsv").write_text("path\ttext\na\tb\n")
-    with pytest.raises(ValueError, match=r"columns are \['path', 'text'\]; needed: file, caption"):
+    with pytest.raises(ValueError, match=r"columns are \['path', 'text'\]; needed, each once: file, caption"):
         load_pairs(folder)
     (folder / "captions.tsv").write_text("file\tcaption\n")
     with pytest.raises(ValueError, match="hold no image with a caption"):
