@@ -36,8 +36,8 @@ def timed(clone: Path, env: dict[str, str], *words: str) -> float:
 def summary(chapters: list[dict], **steps: float) -> dict:
     """The record of a build, from those of its chapters (`zscir.book.record.chapter_record`).
 
-    ``steps`` are seconds: "install", "build", "pages", "rerun". Chapters run two at a time, so the build takes less
-    than their sum.
+    ``steps`` are seconds: "install", "build", "pages", "rerun". Chapters run two at a time, so the build takes
+    less than their sum.
     """
     seconds = {record["chapter"]: record["seconds"] for record in chapters}
     peaks = [record["peak_memory"] for record in chapters if record["peak_memory"] is not None]
