@@ -14,7 +14,7 @@ from benchmark_roots import (
     write_json,
 )
 
-from zscir.benchmarks import load_benchmark
+from zscir.benchmarks import check_options, load_benchmark
 
 
 @pytest.mark.parametrize(
@@ -283,3 +283,37 @@ def test_real_fashioniq_annotations(category, queries, original, union):
         )
         assert (len(benchmark.queries), len(benchmark.gallery)) == (queries, size)
         assert "published" not in benchmark.protocol["size"]
+
+
+def test_a_link_to_itself_is_a_missing_image(tmp_path):
+    root = write_cirr(tmp_path)
+    place = root / "dev" / "dev-0-0-img0.png"
+    place.unlink()
+    place.symlink_to(place.name)
+    with pytest.raises(FileNotFoundError, match="1 images missing or empty: .*dev-0-0-img0.png"):
+        load_benchmark("cirr", root)
+    dropped = load_benchmark("cirr", root, allow_missing=True).protocol["dropped"]
+    assert dropped.startswith("2 of 4 queries and 1 of 12 gallery images")
+
+
+def test_a_number_too_long_for_python_is_named_with_its_file(tmp_path):
+    root = write_cirr(tmp_path)
+    path = root / "cirr" / "captions" / "cap.rc2.val.json"
+    path.write_text(path.read_text("utf-8").replace('"pairid": 100', f'"pairid": {"9" * 5000}'), "utf-8")
+    with pytest.raises(ValueError, match="files that are not whole JSON: .*cap.rc2.val.json"):
+        load_benchmark("cirr", root)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"allow_missing": "False"}, "allow_missing is 'False'; legal: True, False"),
+        ({"upright": None}, "upright is None; legal: True, False"),
+        ({"reference": ["kept"]}, "reference=.* is not one of 'removed', 'kept'"),
+        ({"category": "dress"}, "cirr has no option 'category'; its options are reference, captions"),
+    ],
+)
+def test_options_are_checked_before_anything_is_read(options, said):
+    for read in (check_options, lambda name, **given: load_benchmark(name, "/nowhere", **given)):
+        with pytest.raises(ValueError, match=said):
+            read("cirr", **options)

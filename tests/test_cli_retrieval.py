@@ -140,3 +140,23 @@ def test_submissions_are_checked(tiny_folder, tmp_path, capsys):
     Path(written[0]).write_text(json.dumps(content | {"version": "rc1"}))
     assert cli.main(["submission", "check", written[0], "--root", str(root)]) == 2
     assert "wrong 'version'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flag", "given"), [("--quick-gelu", True), ("--no-quick-gelu", False), (None, None)]
+)
+def test_the_activation_of_a_weights_file_is_an_option(monkeypatch, tmp_path, capsys, flag, given):
+    def stop(name, pretrained=None, device=None, precision="fp32", quick_gelu="none"):
+        raise ValueError(f"{pretrained} {quick_gelu}")
+
+    monkeypatch.setattr("zscir.cli_settings.load_backbone", stop)
+    monkeypatch.setattr("zscir.inversion.training.load_backbone", stop)
+    weights = ["--backbone", "ViT-B-32", "--pretrained", "w.pt", *([flag] if flag else [])]
+    image = tmp_path / "a.png"
+    Image.new("RGB", (8, 8)).save(image)
+    words = {"pairs": ["pocket-tiny", "--out", str(tmp_path / "out")], "train": ["--pairs", "pocket-tiny"]}
+    words["evaluate"] = ["cirr", "--root", "pocket-tiny"]
+    words["retrieve"] = [str(image), "red", "--gallery", str(tmp_path), "--out", str(tmp_path / "found.png")]
+    for command, own in words.items():
+        assert cli.main([command, *own, *weights]) == 2
+        assert capsys.readouterr().err == f"zscir: w.pt {given}\n"

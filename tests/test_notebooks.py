@@ -1,6 +1,8 @@
 """The chapters: clean sources, and each of them runs alone, in small, without a word on stderr."""
 
 import ast
+import itertools
+import math
 import os
 import re
 from pathlib import Path
@@ -82,6 +84,9 @@ def test_one_cell_near_the_top_declares_the_parameters(path):
     for line in cells[tagged[0]].source.splitlines():
         match = PARAMETER.fullmatch(line)
         assert match, f"not `name: type = literal  # help`: {line}"
+        assert "=" not in match[3] and "Literal" not in line, (
+            "papermill (#864, #906) forgets such a parameter"
+        )
         assert type(ast.literal_eval(match[3])).__name__ == match[2], line
         names.append(match[1])
     assert list(declared_parameters(path.stem)) == names
@@ -134,6 +139,47 @@ def test_an_illegal_parameter_is_named_with_its_value_and_what_is_legal(name, va
     for path in chapters:
         with pytest.raises(ValueError, match=re.escape(said)):
             checks(path, **{name: value})
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        ("float", ["0.3", "[0.3]", "0,3", [0.3], (0, 3), True, math.nan, math.inf]),
+        ("int", ["3", "[3]", "0,3", [3], 1.5, True, math.nan, math.inf]),
+        ("bool", ["true", "False", "", None, 2]),
+    ],
+)
+@each_chapter
+def test_values_of_another_kind_are_refused_by_name(path, kind, values):
+    """As papermill hands them on: lists and numbers as texts."""
+    given = declared_parameters(path.stem).items()
+    for name, value in itertools.product(
+        [n for n, one in given if one["inferred_type_name"] == kind], values
+    ):
+        with pytest.raises(ValueError, match=rf"{name} ?(is|=)"):
+            checks(path, **{name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("preset", [3, None, ["paper"], "[1, 2]"]),
+        ("reference", [3, None, ["kept"], "gone"]),
+        ("captions", [3, None, ["original"], "short"]),
+        ("gallery", [3, "all"]),
+        ("prompt", [3, True, ["searle"]]),
+        ("world", [3, None, ["tiny"]]),
+    ],
+)
+def test_texts_of_another_kind_are_refused_by_name(name, values):
+    for path in [path for path in PATHS if name in declared_parameters(path.stem)]:
+        for value in values:
+            with pytest.raises(ValueError, match=name if name != "world" else "world|size"):
+                checks(path, **{name: value})
+    for path in [path for path in PATHS if "root" in declared_parameters(path.stem)]:
+        for value in (3, True, ["/data"], math.nan):
+            with pytest.raises(FileNotFoundError, match="root is "):
+                checks(path, root=value)
 
 
 def test_a_folder_or_table_that_does_not_exist_is_named():

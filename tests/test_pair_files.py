@@ -1,7 +1,9 @@
 """Tables, tars and datasets as people have them: each sample is read, counted, or named in an error."""
 
+import gzip
 import io
 import json
+import shutil
 import tarfile
 
 import numpy as np
@@ -140,6 +142,61 @@ def test_a_tar_with_brackets_in_its_name(tmp_path):
     assert len(load_pairs(tmp_path)) == len(load_pairs(tmp_path / "part[1].tar")) == 1
 
 
+def test_tars_by_other_names_and_with_other_headers(tmp_path):
+    whole = tar_of(
+        ("./a.jpg", png()), ("a.txt", b"a dog"), ("B.PNG", png()), ("B.JSON", b'{"caption": "a cat"}')
+    )
+    (tmp_path / "x.tar").mkdir()
+    (tmp_path / "x.tar" / "shard.tar").mkdir()
+    for folder in (tmp_path / "plain", tmp_path / "x.tar"):
+        folder.mkdir(exist_ok=True)
+        (folder / "0.TAR").write_bytes(whole)
+        pairs = load_pairs(folder)
+        assert pairs.captions == ["a dog", "a cat"] and not pairs.incomplete
+    assert len(load_pairs(tmp_path / "plain" / "0.TAR")) == 2
+    long = f"{'d' * 90}/{'né' * 60}"
+    for kind in (tarfile.GNU_FORMAT, tarfile.PAX_FORMAT):
+        out = io.BytesIO()
+        with tarfile.open(fileobj=out, mode="w", format=kind) as archive:
+            for name, data in samples(long, "café"):
+                entry = tarfile.TarInfo(name)
+                entry.size = len(data)
+                archive.addfile(entry, io.BytesIO(data))
+        assert load_tar(tmp_path, out.getvalue()).captions == [f"a {long}", "a café"]
+    with pytest.raises(ValueError, match=r"0\.tar is no whole tar file, or a compressed one"):
+        load_tar(tmp_path, gzip.compress(whole))
+    (tmp_path / "gz").mkdir()
+    (tmp_path / "gz" / "0.tar.gz").write_bytes(gzip.compress(whole))
+    with pytest.raises(
+        FileNotFoundError, match=r"found 0; or \.tar or \.parquet files; there are: 0\.tar\.gz"
+    ):
+        load_pairs(tmp_path / "gz")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        (
+            "x.json",
+            b'{"caption": ["a dog", "a cat"]}',
+            r"\(image 0\.tar/x\.png\) is \['a dog', 'a cat'\], not",
+        ),
+        ("x.json", b'{"caption": 5}', r"\(image 0\.tar/x\.png\) is 5, not a string"),
+        ("x.json", b'{"caption": "\\ud83d"}', r"\(image 0\.tar/x\.png\) is '\\ud83d', not a string"),
+        (
+            "x.json",
+            b'{"caption": "a", "caption": "b"}',
+            "member x.json is no JSON: one of its keys is there twice",
+        ),
+        ("x.json", b"[" * 100_000, "member x.json is no JSON"),
+        ("x.txt", "a dog".encode("utf-16-le"), r"\(image 0\.tar/x\.png\) is 'a\\x00"),
+    ],
+)
+def test_captions_that_are_no_text_are_named(tmp_path, name, text, said):
+    with pytest.raises(ValueError, match=said):
+        load_tar(tmp_path, tar_of(*samples("0"), ("x.png", png()), (name, text)))
+
+
 # ------------------------------------------------------------------------------------------------ tables
 
 
@@ -184,6 +241,35 @@ def test_quotes_and_commas_of_a_comma_separated_table(tmp_path):
             load_table(tmp_path, "c.csv", text)
 
 
+def test_a_quote_before_the_file_takes_in_no_row(tmp_path):
+    for held in ("hello,0.png\na cat", "hello,0.png\r\na cat,1.png\r\na cow"):
+        with pytest.raises(ValueError, match=r"the row of line 2 has an open quote: it takes in '0\.png'"):
+            load_table(tmp_path, "c.csv", f'caption,file\n"{held}",2.png\nbee,3.png\n')
+    legal = 'caption,file\n"a dog, red\nand brown",0.png\n'
+    assert load_table(tmp_path, "c.csv", legal) == ["a dog, red\nand brown"]
+
+
+@pytest.mark.parametrize(
+    "header", ["file;caption", "file,caption,caption", "File,Caption", "0.png,a dog", ""]
+)
+def test_columns_are_named_with_those_that_are_needed(tmp_path, header):
+    with pytest.raises(ValueError, match=r"c\.csv: columns are .*; needed, each once: file, caption"):
+        load_table(tmp_path, "c.csv", f"{header}\n0.png;a dog\n")
+
+
+def test_tables_of_any_ending_and_number(tmp_path):
+    assert load_table(tmp_path, "C.TSV", 'file\tcaption\n0.png\t"a\n') == ['"a']
+    (tmp_path / "d.CSV").write_text("file,caption\n", "utf-8")
+    with pytest.raises(FileNotFoundError, match=r"found 2; .*there are: 0\.png, .*C\.TSV"):
+        load_pairs(tmp_path)
+
+
+@pytest.mark.parametrize("limit", [0, -1, 1.5, "3", True])
+def test_a_limit_is_a_whole_number(limit):
+    with pytest.raises(ValueError, match=f"limit is {limit!r}; legal: None or whole numbers from 1"):
+        load_pairs("pocket-tiny", limit=limit)
+
+
 def test_encodings_of_tables(tmp_path):
     text = "file\tcaption\n0.png\ta dog\n1.png\ta café\n"
     for encoding in ("utf-8", "utf-8-sig", "utf-16"):
@@ -192,6 +278,10 @@ def test_encodings_of_tables(tmp_path):
     for name, table in (("c.tsv", text), ("c.csv", text.replace("\t", ","))):
         with pytest.raises(ValueError, match=rf"{name} is not UTF-8 \(perhaps cp1252.*: line 3, '1\.png"):
             load_table(tmp_path, name, table, "cp1252")
+    with pytest.raises(ValueError, match="c.csv is not UTF-8 .*truncated data"):
+        load_table(
+            tmp_path, "c.csv", "file,caption\n0.png,a d\n".encode("utf-16")[:-1].decode("latin-1"), "latin-1"
+        )
     (tmp_path / "._c.csv").write_bytes(b"a note of macOS")
     assert len(load_table(tmp_path, "c.tsv", text)) == 2
 
@@ -234,3 +324,72 @@ def test_rows_of_datasets_without_image_or_caption_are_counted(tmp_path, kind, m
     (tmp_path / "there.png").write_bytes(png(5))
     with pytest.raises(ValueError, match="image of row 4 has changed: load them again"):
         pairs.images[1]
+
+
+def write_parquet(path, columns):
+    import pyarrow
+    from pyarrow import parquet
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    kind = pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())])
+    cells = [{"bytes": png(), "path": None}] * len(columns["caption"])
+    parquet.write_table(pyarrow.table({"image": pyarrow.array(cells, kind)} | columns), path)
+
+
+def test_parquet_files_that_cannot_be_read_are_named(tmp_path, monkeypatch, capfd):
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    write_parquet(tmp_path / "set" / "0.PARQUET", {"caption": ["a dog"]})
+    write_parquet(tmp_path / "set" / "1.parquet", {"caption": pyarrow_strings()})
+    (tmp_path / "set" / "x.parquet").mkdir()
+    assert load_pairs(tmp_path / "set").captions == ["a dog"]
+    whole = (tmp_path / "set" / "0.PARQUET").read_bytes()
+    for data in (whole[:-50], b"", b"<html>", b"version https://git-lfs.github.com/spec/v1\n"):
+        (tmp_path / "set" / "1.parquet").write_bytes(data)
+        with pytest.raises(ValueError, match=r"set/1\.parquet is no whole parquet file: "):
+            load_pairs(tmp_path / "set")
+    write_parquet(tmp_path / "empty" / "0.parquet", {"caption": pyarrow_strings()})
+    with pytest.raises(ValueError, match="empty: no row in 1 parquet files"):
+        load_pairs(tmp_path / "empty")
+    assert capfd.readouterr().err == ""
+
+
+def pyarrow_strings():
+    import pyarrow
+
+    return pyarrow.array([], pyarrow.string())
+
+
+@pytest.mark.parametrize("captions", [[["a", "b"]], [1], [b"a"], ["a\0b"], [{"en": "a"}]])
+def test_captions_of_datasets_are_texts(tmp_path, monkeypatch, captions):
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    write_parquet(tmp_path / "set" / "0.parquet", {"caption": captions})
+    for prefix in ("", "stream:") if captions != ["a\0b"] else ("",):
+        with pytest.raises(ValueError, match=r"caption of row 0 .*is .*, not a string"):
+            load_pairs(f"{prefix}{tmp_path / 'set'}")
+
+
+@pytest.mark.parametrize("image", [[1], ["gone.png"]])
+def test_images_of_datasets_that_are_none_are_told(tmp_path, monkeypatch, image):
+    import pyarrow
+    from pyarrow import parquet
+
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    (tmp_path / "set").mkdir()
+    image = [{"bytes": [1, 2]}] if image[0] == 1 else image
+    parquet.write_table(pyarrow.table({"image": image, "caption": ["a dog"]}), tmp_path / "set" / "0.parquet")
+    with pytest.raises(ValueError, match=f"pairs '{tmp_path / 'set'}' (cannot be read|hold no image)"):
+        load_pairs(tmp_path / "set")
+
+
+def test_saved_datasets_that_are_damaged_are_named(tmp_path, monkeypatch):
+    from datasets import Dataset
+
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    Dataset(table_with_holes(tmp_path)).with_format("numpy").save_to_disk(str(tmp_path / "own"))
+    assert [type(caption) for caption in load_pairs(tmp_path / "own").captions] == [str] * 3
+    for name in ("data-00000-of-00001.arrow", "state.json", "dataset_info.json"):
+        broken = tmp_path / name.partition(".")[0]
+        shutil.copytree(tmp_path / "own", broken)
+        (broken / name).write_bytes((broken / name).read_bytes()[:40])
+        with pytest.raises(ValueError, match=f"pairs '{broken}' cannot be read: "):
+            load_pairs(broken)

@@ -20,6 +20,8 @@ from torchvision.transforms import CenterCrop, InterpolationMode, Resize
 from zscir import cli
 from zscir.benchmarks import Region, load_benchmark
 from zscir.benchmarks.images import open_image
+from zscir.figures.pictures import show_picture
+from zscir.figures.style import new_figure
 from zscir.pairs import build_masked_pairs, load_pairs
 from zscir.retrieval.features import gallery_features
 from zscir.retrieval.galleries import image_files
@@ -227,6 +229,41 @@ def test_a_thread_of_pixels_takes_no_gigabyte(tmp_path):
     assert done.returncode == 0 and done.stderr == "", done.stderr
 
 
+def ramp(white, dtype, mode=None):
+    values = np.linspace(0, white, 64)[None, :] * np.ones((64, 1))
+    return Image.frombytes(mode, (64, 64), values.astype(dtype).tobytes()) if mode else values.astype(dtype)
+
+
+GREY = {
+    "I;16": ("PNG", ramp(65535, np.uint16)),
+    "I;16B": ("TIFF", ramp(65535, ">u2", "I;16B")),
+    "pgm": ("PPM", ramp(65535, np.uint16)),
+    "16 bits in 32": ("TIFF", ramp(65535, np.int32)),
+    "32 bits": ("TIFF", ramp(2**31 - 1, np.int32)),
+    "8 bits in 32": ("TIFF", ramp(255, np.int32)),
+    "shares": ("TIFF", ramp(1, np.float32)),
+    "floats to 255": ("TIFF", ramp(255, np.float32)),
+    "floats to 65535": ("TIFF", ramp(65535, np.float32)),
+}
+
+
+@pytest.mark.parametrize("name", GREY)
+def test_grey_of_any_depth_runs_from_black_to_white(name):
+    kind, image = GREY[name]
+    image = image if isinstance(image, Image.Image) else Image.fromarray(image)
+    for found in (open_picture(encoded(image, kind)), open_picture(image)):
+        grey = np.asarray(found)[0, :, 0].astype(int)
+        assert found.mode == "RGB" and grey[0] == 0 and grey[-1] == 255 and 126 < grey.mean() < 128.1
+
+
+@pytest.mark.parametrize("kind", ["1", "L", "LA", "P", "CMYK", "RGBA", "YCbCr", "LAB"])
+def test_every_mode_becomes_rgb_without_a_warning(kind):
+    image = noise(1).convert("RGB").convert(kind) if kind != "LAB" else Image.new("LAB", (9, 9))
+    decoded = Image.open(io.BytesIO(palette()))
+    with warnings.catch_warnings(action="error"):
+        assert open_picture(image).mode == open_picture(decoded).mode == "RGB"
+
+
 # ------------------------------------------------------------------------------------- pairs and benchmarks
 
 
@@ -307,6 +344,23 @@ def test_galleries_with_odd_files_links_and_names(tmp_path):
     assert names(folder, []) == ["inner.jpg/x.png", "linked/p0.png", "p0.png", "p1.png", "p2.png"]
 
 
+@pytest.mark.parametrize("kind", ["GIF", "TIFF", "BMP", "PPM", "TGA", "JPEG2000", "WEBP", "AVIF"])
+def test_pictures_that_are_cut_off_are_left_out_and_counted(tmp_path, kind):
+    folder = photos(tmp_path, 1)
+    suffix = {"TIFF": "tif", "JPEG2000": "jp2"}.get(kind, kind.lower())
+    whole = encoded(noise(1), kind)
+    (folder / f"whole.{suffix}").write_bytes(whole)
+    (folder / f"cut.{suffix}").write_bytes(whole[: len(whole) // 2])
+    said = []
+    assert names(folder, said) == ["p0.png", f"whole.{suffix}"]
+    assert re.match(rf"left out of the gallery: 1 that cannot be read: .*cut\.{suffix}", said[0])
+
+
+def test_an_empty_name_is_no_gallery():
+    with pytest.raises(FileNotFoundError, match="gallery='': there is no such folder"):
+        image_files("")
+
+
 @pytest.fixture(scope="module")
 def tiny_folder(tmp_path_factory, make_tiny_config):
     from zscir.backbone.weights import build_model, save_backbone
@@ -329,7 +383,17 @@ def search(tiny_folder, folder, out, image=None):
     return cli.main([*words, "-k", "9", "--method", "image+text", "--backbone", tiny_folder])
 
 
-@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif"])
+def test_a_search_overwrites_no_picture_that_it_searches(tiny_folder, tmp_path, capsys):
+    folder, reference = photos(tmp_path / "album"), tmp_path / "mine.png"
+    reference.write_bytes(encoded(noise(8)))
+    for place in (folder / "p1.png", reference):
+        before = place.read_bytes()
+        assert search(tiny_folder, folder, place, reference) == 2
+        assert "a picture that is searched; legal: a file" in capsys.readouterr().err
+        assert place.read_bytes() == before
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif", ".gif", ".avif"])
 def test_what_a_search_wrote_is_not_found_by_the_next(tiny_folder, tmp_path, suffix, capsys):
     folder = photos(tmp_path / "album")
     for name in (f"out{suffix}", f"out{suffix}", f"other{suffix}"):
@@ -362,6 +426,23 @@ def test_names_that_no_terminal_prints(tiny_folder, tmp_path):
     assert (tmp_path / "out.png").is_file()
 
 
+def test_names_are_told_in_one_line_that_steers_no_terminal(tiny_folder, tmp_path, capsys):
+    folder = photos(tmp_path / "album", 1)
+    for name in ("a\nb.png", "red\x1b[31m.png", "bell\x07 #%s {x}.png"):
+        (folder / name).write_bytes(encoded(noise(len(name))))
+    (folder / "\x1b.jpg").write_bytes(b"no picture")
+    assert search(tiny_folder, folder, tmp_path / "out.png") == 0
+    said = capsys.readouterr().out
+    assert len(said.splitlines()) == 6 and "\x1b" not in said and r"a\nb.png" in said and r"\x1b.jpg" in said
+
+
+def test_large_photos_are_drawn_small(tmp_path):
+    axis = new_figure(1, 1)[1].flat[0]
+    show_picture(axis, Image.new("RGB", (9000, 1)))
+    show_picture(axis, Image.new("RGB", (60, 50)))
+    assert [image.get_array().shape for image in axis.images] == [(1, 1800, 3), (50, 60, 3)]
+
+
 @pytest.mark.filterwarnings("ignore:1 texts cut")
 def test_words_and_names_are_drawn_as_typed(tiny_folder, tmp_path, capsys):
     folder = photos(tmp_path / "album", 1)
@@ -380,7 +461,14 @@ def test_out_is_checked_before_the_search_and_said_as_it_is(tiny_folder, tmp_pat
     assert f"the picture: {tmp_path / 'result.png'}" in capsys.readouterr().out
     assert (tmp_path / "result.png").is_file()
     monkeypatch.setattr("zscir.cli_settings.load_backbone", None)  # nothing is loaded
-    for out, said in (("no/x.png", "there is no folder"), ("", "legal: a file"), ("x.xyz", "ends in .")):
+    refused = {
+        "no/x.png": "there is no folder",
+        "": "legal: a file",
+        "x.xyz": "ends in .",
+        "x.pgf": "ends in .",
+    }
+    refused |= {f"{'x' * 300}.png": "File name too long", "/proc/x.png": "where nothing can be written"}
+    for out, said in refused.items():
         assert search(tiny_folder, folder, tmp_path / out) == 2
         assert said in capsys.readouterr().err
 

@@ -31,6 +31,7 @@ PROVIDED_BY = {
     "IPython": "ipykernel",
     "nbclient": "papermill",
     "dask": "distributed",
+    "pyarrow": "datasets",
 }
 
 

@@ -47,6 +47,25 @@ ARMS: dict[str, dict[str, Any]] = {
     "random masks": {"mask_source": "random-true"},
     "unmasked image": {"preset": "unmasked-image"},
 }
+#: What was chosen on val.
+CHOSEN = "masked pairs, chosen"
+#: What is claimed for test, as in the plan: words, the arm that should win, the other.
+CLAIMS = (
+    ("masked pairs, as the paper reads, beat Pic2Word", "masked pairs", "Pic2Word"),
+    ("masked pairs, as chosen on val, beat Pic2Word", CHOSEN, "Pic2Word"),
+    ("true masks beat random masks of the same areas", "true masks", "random masks"),
+    ("masked pairs beat the unmasked image", "masked pairs", "unmasked image"),
+    ("masked pairs, as chosen on val, beat slerp without training", CHOSEN, "slerp"),
+    ("Pic2Word combined late with the text beats Pic2Word", "Pic2Word + text", "Pic2Word"),
+    ("Pic2Word combined late with the text beats slerp without training", "Pic2Word + text", "slerp"),
+)
+#: What is claimed for the control world.
+CONTROL_CLAIMS = (
+    ("true masks beat random masks of the same areas", "true masks", "random masks"),
+    ("true masks beat the unmasked image", "true masks", "unmasked image"),
+    ("true masks beat Pic2Word", "true masks", "Pic2Word"),
+    ("CAM masks beat random masks of the same areas", "masked pairs", "random masks"),
+)
 #: Settings of every training of the claims, beside those of `zscir.analysis.ablations.BASE`.
 SETTINGS = {"limit": PAIRS - HELD_OUT, "steps": 250}
 #: Shares of the text that slerp is tried with, on val.

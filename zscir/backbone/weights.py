@@ -95,7 +95,8 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], bool, str]:
             elif archive:
                 content = torch.jit.load(path, map_location="cpu").state_dict()
             else:
-                content = torch.load(path, map_location="cpu", weights_only=True)
+                with path.open("rb") as file:  # of a path the ending would decide
+                    content = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged bytes can raise anything, with advice that nobody should follow
         more = re.search(r"GLOBAL (\S+)", str(error))
         why = f": it holds code ({more[1]}), save its state dict alone" if more else ""
