@@ -36,7 +36,7 @@ def timed(clone: Path, env: dict[str, str], *words: str) -> float:
 def summary(chapters: list[dict], **steps: float) -> dict:
     """The record of a build, from those of its chapters (`zscir.book.record.chapter_record`).
 
-    ``steps`` are seconds: "install", "build", "pages", "rerun". Chapters run two at a time, so the build takes
+    ``steps`` are seconds: "install", "build", "pages", "rerun". Chapters run two at a time, so a build takes
     less than their sum.
     """
     seconds = {record["chapter"]: record["seconds"] for record in chapters}
