@@ -17,6 +17,7 @@ from records import write
 from zscir.analysis.ablations import BASE
 from zscir.analysis.claims import (
     ARMS,
+    CHOSEN,
     MEASURES,
     SETTINGS,
     WEIGHTS,
@@ -30,7 +31,6 @@ from zscir.storage.paths import REPO
 
 SEEDS, VAL_SEEDS = range(5), range(2)
 LAMS, SPANS, TAUS = (0.1, 0.25, 0.5), ("noun", "chunk"), (0.2, 0.4)
-CHOSEN = "masked pairs, chosen"
 
 
 def point(stage: str, arm: str, seed: int, late: float = 0.0, **changes: object) -> dict:

@@ -29,7 +29,7 @@ def recorded(monkeypatch, name, result="done"):
 def test_book_passes_its_options(monkeypatch, capsys):
     calls = recorded(monkeypatch, "build", "index.html")
     assert cli.main(["book", "--profile", "quick", "--only", "05", "-p", "tau", "0.27"]) == 0
-    assert calls == [(("quick", {"tau": 0.27}, "05"), {"force": False})]
+    assert calls == [(("quick", {"tau": 0.27}, "05"), {"force": False, "jobs": None})]
     assert capsys.readouterr().out == "the book: index.html\n"
 
 
@@ -100,7 +100,7 @@ def test_a_fault_of_the_library_is_not_hidden(monkeypatch):
         (["cook"], 'Unknown command "cook". Did you mean "book"?'),
         (["run"], 'Command "run" parameter CHAPTER requires an argument.'),
         (["book", "--profil"], "Unknown option: --profil. Did you mean --profile?"),
-        (["book", "--zz"], "Unknown option: --zz. The options are: --profile, --only, --force, -p."),
+        (["book", "--zz"], "Unknown option: --zz. The options are: --profile, --only, --force, --jobs, -p."),
         (["run", "05", "-p", "tau"], "-p requires 2 positional arguments"),
         (["sweep", "05", "-p", "tau"], "-p tau has no value"),
         (["sweep", "05", "-p", "tau", "1", "-p", "tau", "2"], "-p tau is given twice"),

@@ -194,8 +194,8 @@ def test_the_localisation_table_has_a_row_a_layer_and_agrees_with_single_maps(pa
     objects = drawn_objects(tiny_backbone, pairs, range(3))
     layers = block_layers(tiny_backbone)
     assert list(layers) == ["block 1 of 3", "block 2 of 3", "block 3 of 3"]
-    table = localisation_table(tiny_backbone, objects, layers, methods=("gradcam", "hirescam"))
-    assert table.shape == (3, 4)
+    table = localisation_table(tiny_backbone, objects, layers)
+    assert table.shape == (3, 6)
     maps = objects.maps(tiny_backbone, layer=layers["block 2 of 3"], method="hirescam")
     expected = localisation(maps, objects.masks)
     assert table.loc["block 2 of 3", ("IoU", "hirescam")] == expected["best_iou"].mean()

@@ -103,15 +103,11 @@ def train_config(point: Mapping[str, Any]) -> TrainConfig:
     return TrainConfig(**known, pairs=point["pairs"] or pocket)
 
 
-def run_point(
-    point: Mapping[str, Any], *, backbone: Backbone | None = None, progress: bool = False
-) -> dict[str, float]:
+def run_point(point: Mapping[str, Any]) -> dict[str, float]:
     """Train and score one point; what is stored already (maps, networks) is reused.
 
     Args:
         point: settings; what is missing is `BASE`'s, the seed 0.
-        backbone: used in place of loading the point's.
-        progress: show the training's progress on stdout.
 
     Returns:
         `METRICS` in percent. "little conflict" are the queries whose text contradicts the reference least
@@ -126,12 +122,12 @@ def run_point(
     config, point = train_config(point), {**BASE, **point}
     root = benchmark_root(point["root"], point["world"])
     weights = {"precision": config.precision, "quick_gelu": config.quick_gelu}
-    backbone = backbone or _backbone(config.backbone, config.pretrained, **weights)
+    backbone = _backbone(config.backbone, config.pretrained, **weights)
     pairs = load_pairs(config.pairs, config.limit)
     if point["captions"] == "retrieved":
         pairs = retrieved_captions(backbone, pairs)
     pairs = wrong_captions(pairs, point["wrong"], seed=config.seed)
-    network = fit(config, backbone=backbone, pairs=pairs, progress=progress)
+    network = fit(config, backbone=backbone, pairs=pairs, progress=False)
     return _scored(backbone, network, root)
 
 

@@ -23,6 +23,8 @@ from zscir.regions import noun_cams
 from zscir.regions.masks import expand_mask
 from zscir.regions.token_drop import kept_patches, patch_grid
 
+#: Methods of maps that `localisation_table` compares.
+METHODS = ("gradcam", "layercam", "hirescam")
 #: What a noun of a caption can be in the drawn picture.
 JUDGEMENTS = ("an object", "the place", "not in the picture", "something else")
 
@@ -115,18 +117,15 @@ def drawn_objects(backbone: Backbone, pairs: Pairs, rows: Sequence[int]) -> Draw
 
 
 def localisation_table(
-    backbone: Backbone,
-    objects: DrawnObjects,
-    layers: Mapping[str, Sequence[str]],
-    methods: Sequence[str] = ("gradcam", "layercam", "hirescam"),
+    backbone: Backbone, objects: DrawnObjects, layers: Mapping[str, Sequence[str]]
 ) -> pd.DataFrame:
     """Mean best IoU and pointing (0 to 1): one row a layer (name -> module paths), a column pair a method."""
     table = {}
     for name, layer in layers.items():
-        maps = {method: objects.maps(backbone, layer=layer, method=method) for method in methods}
+        maps = {method: objects.maps(backbone, layer=layer, method=method) for method in METHODS}
         found = {method: localisation(own, objects.masks) for method, own in maps.items()}
         columns = {"IoU": "best_iou", "pointing": "pointing"}
-        table[name] = {(title, m): found[m][key].mean() for title, key in columns.items() for m in methods}
+        table[name] = {(title, m): found[m][key].mean() for title, key in columns.items() for m in METHODS}
     return pd.DataFrame.from_dict(table, orient="index").rename_axis("layer")
 
 

@@ -294,9 +294,7 @@ def load_backbone(
             f"name must be 'pocket', a folder or an open_clip architecture (near: {near}), got {name!r}"
         )
     elif pretrained is not None:
-        raise ValueError(
-            f"pretrained must be None for {name!r}, which brings its weights, got {pretrained!r}"
-        )
+        raise ValueError(f"pretrained must be None for {name!r}, which has its weights, got {pretrained!r}")
     else:
         config, weights = read_folder(POCKET_WEIGHTS if name == "pocket" else Path(name).expanduser())
     state, openai, *notes = ({}, False) if weights is None else read_weights(weights)
@@ -310,8 +308,8 @@ def load_backbone(
         raise ValueError(f"{name}: {error}") from error
     if weights is not None:
         notes.append(load_weights(model, state, weights))
-    assumed = "; ".join(filter(None, [assumed, *notes]))
-    return replace(make_backbone(name, model, config, device=device, precision=precision), assumed=assumed)
+    made = make_backbone(name, model, config, device=device, precision=precision)
+    return replace(made, assumed="; ".join(filter(None, [assumed, *notes])))
 
 
 def has_bf16(device: torch.device) -> bool:

@@ -12,7 +12,7 @@ killed goes on where it was, and its features are the same to the byte.
 * ``image-features``: backbone, pairs;
 * ``nouns``: the hidden nouns (backbone, pairs, strategy, span, seed);
 * ``cams``: their maps at patch grain (the above, CAM method, layer and target);
-* ``masked-features``: the masked images (the above, mask source, tau, keep, fill, grain).
+* ``masked-features``: the masked images (the above, mask source, tau, keep, fill).
 """
 
 from collections.abc import Sequence
@@ -221,7 +221,7 @@ def _masked_of(
         batch = slice(first, first + IMAGE_BATCH)
         pixels = shard.pixels[[at[hidden.rows[place]] for place in places[batch]]]
         maps = torch.stack([regions[place] for place in seen[batch]])
-        how = (tau, masking.keep, masking.fill, masking.grain)
+        how = (tau, masking.keep, masking.fill)
         features, keep, empty = encode_regions(backbone, pixels, maps, *how, generator=noise)
         columns.append((features.cpu(), keep.float().mean(dim=(1, 2)), empty))
     features, area, empty = (torch.cat(column).numpy() for column in zip(*columns, strict=True))

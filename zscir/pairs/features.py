@@ -53,18 +53,16 @@ class Shard:
             yield self.readable[batch], self.pixels[batch]
 
 
-def image_features(
-    backbone: Backbone, pairs: Pairs, *, max_skipped: float = MAX_SKIPPED, progress: bool = True
-) -> Tensor:
+def image_features(backbone: Backbone, pairs: Pairs, *, progress: bool = True) -> Tensor:
     """Features [P, D] float32, L2-normalised, of all images of the pairs (an artifact, memory-mapped).
 
     A row whose image cannot be read is NaN; `readable_rows` gives the others.
 
     Raises:
-        ValueError: more than ``max_skipped`` of the images cannot be read; they are counted, the first named.
+        ValueError: more than `MAX_SKIPPED` of the images cannot be read; they are counted, the first named.
     """
     layer = features_layer(backbone, pairs)
-    with unfinished_shards(backbone, pairs, [layer], "images", max_skipped, progress) as shards:
+    with unfinished_shards(backbone, pairs, [layer], "images", MAX_SKIPPED, progress) as shards:
         for shard in shards:
             layer.write(shard.index, features_of(backbone, shard))
     return stored(layer.folder / "features.npy")

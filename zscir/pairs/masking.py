@@ -15,7 +15,7 @@ from zscir.backbone import Backbone
 from zscir.nouns.find import SPANS, STRATEGIES
 from zscir.pairs.sources import Pairs
 from zscir.regions.maps import METHODS, TARGETS
-from zscir.regions.masks import FILLS, GRAINS, KEEPS
+from zscir.regions.masks import FILLS, KEEPS
 from zscir.regions.token_drop import check_drop
 from zscir.storage.checks import SEED, check_fields, number, one_of, whole_from
 
@@ -28,7 +28,6 @@ RULES = {
     "noun_strategy": one_of(*STRATEGIES),
     "span": one_of(*SPANS),
     "mask_source": one_of("cam", "true", "none", "random", "random-true"),
-    "grain": one_of(*GRAINS),
     "nouns": one_of("one", "all"),
     "seed": SEED,
     "epoch": whole_from(0),
@@ -44,7 +43,6 @@ class Masking:
         keep: "noun" keeps where the CAM is high (the paper), "rest" the complement.
         fill: what stands in masked pixels, see ``zscir.regions.mask_image``; or "drop", which leaves masked
             patches out of a Vision Transformer, see ``zscir.regions.token_drop``.
-        grain: "pixel" thresholds the map at the image's size, "patch" at the size of the CAM layer's grid.
         mask_source: "cam" (the paper), "true" (label maps of drawn pairs, no tau), "none" (the image stays
             whole), "random" (the CAM of another pair's noun on that pair's image: a floor), "random-true"
             (the true mask of another pair's noun: the areas of "true" in wrong places).
@@ -62,7 +60,6 @@ class Masking:
     tau: float = 0.3
     keep: str = "noun"
     fill: str = "mean"
-    grain: str = "pixel"
     mask_source: str = "cam"
     cam_method: str | None = None
     cam_layer: str | Sequence[str] | None = None
@@ -115,8 +112,7 @@ class Masking:
     @property
     def key(self) -> dict:
         """What features of masked images depend on, once the nouns and their maps are given."""
-        names = ("mask_source", "keep", "fill", "grain")
-        key = {name: getattr(self, name) for name in names}
+        key = {"mask_source": self.mask_source, "keep": self.keep, "fill": self.fill, "grain": "pixel"}
         key |= {} if self.from_labels else {"tau": float(self.tau)}
         drawn = self.mask_source.startswith("random") or self.fill == "noise"
         return key | ({"mask_seed": self.drawn_by} if drawn else {})
@@ -128,7 +124,7 @@ class Masking:
                 f"mask_source is {self.mask_source!r}, but pairs {pairs.name!r} have no label maps; "
                 "legal: cam, none"
             )
-        if self.fill == "drop" or (self.from_labels and self.grain == "patch"):
+        if self.fill == "drop":
             check_drop(backbone)
         needs_maps = self.mask_source in ("cam", "random") or self.strategy == "most-visible"
         if needs_maps and not self.cams(backbone)["layer"]:

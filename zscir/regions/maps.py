@@ -17,10 +17,11 @@ from torch import Tensor
 from zscir.backbone import Backbone
 from zscir.backbone.weights import check_layer
 from zscir.regions.cams import METHODS, encode_below, text_maps
-from zscir.regions.masks import GRAINS
 from zscir.storage.checks import chosen
 
 TARGETS = ("cosine", "contrast")
+#: Of which size a map is: the image's, or that of the layer's grid.
+GRAINS = ("pixel", "patch")
 TEMPLATE = "a photo of a {noun}"
 #: Image-noun rows that run at once.
 MAX_ROWS = 256

@@ -22,8 +22,6 @@ from zscir.regions.token_drop import at_least_one, encode_kept, kept_patches, pa
 from zscir.storage.checks import chosen
 
 KEEPS = ("noun", "rest")
-#: At which size a map is compared with the threshold: the image's, or that of the CAM layer's grid.
-GRAINS = ("pixel", "patch")
 #: Fills that put something into a masked pixel.
 PAINTS = ("mean", "black", "blur", "noise")
 #: All fills; "drop" leaves masked patches out of the tower instead (see ``zscir.regions.token_drop``).
@@ -46,7 +44,6 @@ def encode_regions(
     tau: float,
     keep: str = "noun",
     fill: str = "mean",
-    grain: str = "pixel",
     generator: torch.Generator | None = None,
 ) -> MaskedImages:
     """From the map of a noun to the feature of its image with the rest masked.
@@ -57,15 +54,13 @@ def encode_regions(
         maps: one an image, in [0, 1], of the image's size [B, S, S] or of the CAM layer's grid [B, h, w].
         tau, keep: as in `keep_mask`.
         fill: as in `encode_masked`; "drop" turns the masks into masks of patches.
-        grain: "pixel" thresholds at the image's size, "patch" gives masks of patches.
         generator: of the noise.
 
     Raises:
         ValueError: an illegal value, or "drop" for a tower without patch tokens.
     """
-    size = backbone.image_size
-    kept, empty = noun_regions(maps, tau, keep, size if grain == "pixel" else None)
-    if fill == "drop" or (grain == "patch" and kept.shape[-1] == size):
+    kept, empty = noun_regions(maps, tau, keep, backbone.image_size)
+    if fill == "drop":
         kept = kept_patches(kept, patch_grid(backbone))
     return MaskedImages(encode_masked(backbone, pixels, kept, fill, generator), kept, empty)
 

@@ -243,8 +243,10 @@ def crossed_gain(gains: np.ndarray, level: float = 0.95) -> Difference:
     rest = gains - by_seed[:, None] - by_query + mean
     parts = by_seed.var(ddof=1) / seeds, by_query.var(ddof=1) / queries
     both = (rest**2).sum() / ((seeds - 1) * (queries - 1)) / (seeds * queries)
-    variance = max(sum(parts) - both, *parts, 1e-18)
-    freedom = sum(parts) ** 2 / max(parts[0] ** 2 / (seeds - 1) + parts[1] ** 2 / (queries - 1), 1e-300)
+    variance = max(sum(parts) - both, *parts)
+    if not variance:
+        return Difference(100 * mean, 100 * mean, 100 * mean, float(not mean))
+    freedom = sum(parts) ** 2 / (parts[0] ** 2 / (seeds - 1) + parts[1] ** 2 / (queries - 1))
     error = math.sqrt(variance)
     reach = float(stats.t.ppf((1 + level) / 2, freedom)) * error
     p = float(2 * stats.t.sf(abs(mean) / error, freedom))

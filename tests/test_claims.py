@@ -1,0 +1,157 @@
+"""Claims are written down before their runs, judged by queries and seeds at once, and tested as planned."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from zscir import build_masked_pairs, load_benchmark, load_pairs, make_pocket
+from zscir.analysis.claims import (
+    ARMS,
+    CHOSEN,
+    CLAIMS,
+    CONTROL_CLAIMS,
+    LINKS,
+    MEASURES,
+    packed,
+    unpacked,
+    verdicts,
+)
+from zscir.pairs.masked_pairs import MaskedPairs
+from zscir.pocket import control
+from zscir.pocket.scenes import Scene, held_out
+from zscir.retrieval import evaluate
+from zscir.retrieval.statistics import crossed_gain, holm
+from zscir.storage.paths import REPO
+
+
+def test_the_plan_and_the_code_name_the_same_claims():
+    plan = (REPO / "benchmarks" / "PLAN.md").read_text("utf-8")
+    rows = re.findall(r"^\| (?:\d|[A-Z]) \| (.+) \|$", plan, re.MULTILINE)
+    assert rows == [words for words, _, _ in (*CLAIMS, *CONTROL_CLAIMS)]
+    named = {arm.partition(" + ")[0] for _, *arms in (*CLAIMS, *CONTROL_CLAIMS) for arm in arms}
+    assert named <= {*ARMS, CHOSEN, "slerp"}
+    assert len(MEASURES) == 4 and all(name in plan for name in ("Recall@1", "Recall_subset@1", "Holm"))
+
+
+def test_the_interval_holds_the_true_gain_as_often_as_it_says():
+    rng, held = np.random.default_rng(0), 0
+    for _ in range(400):
+        seeds, queries = rng.normal(0, 0.05, (5, 1)), rng.normal(0, 0.4, (1, 80))
+        gain = crossed_gain(0.1 + seeds + queries + rng.normal(0, 0.3, (5, 80)))
+        held += gain.low <= 10 <= gain.high
+    assert 0.92 <= held / 400 <= 0.99
+
+
+def test_equal_arms_have_no_gain_and_no_verdict():
+    gain = crossed_gain(np.zeros((3, 10)))
+    assert gain == (0, 0, 0, 1)
+
+
+def test_holm_is_that_of_the_textbook():
+    assert holm([0.01, 0.02, 0.03, 0.04]) == [0.04, 0.06, 0.06, 0.06]
+    assert holm([0.5, 0.6]) == [1.0, 1.0]
+
+
+def table(**arms: float) -> pd.DataFrame:
+    """A record of three seeds in which each arm hits a share of 300 queries; "slerp" is not trained."""
+    rng, rows = np.random.default_rng(1), []
+    ease = rng.random(300)
+    for arm, share in arms.items():
+        for seed in (-1,) if arm == "slerp" else range(3):
+            hits = ease + 0.05 * rng.normal(size=300) < share
+            columns = {f"hits {name}": packed(hits) for name in MEASURES}
+            rows.append({"arm": arm.replace("_", " "), "seed": seed, **columns})
+    return pd.DataFrame(rows)
+
+
+def test_verdicts_say_what_held_and_what_is_undecided():
+    claims = [
+        ("a", "true masks", "random masks"),
+        ("b", "random masks", "true masks"),
+        ("c", "true masks", "slerp"),
+    ]
+    found = verdicts(table(true_masks=0.6, random_masks=0.3, slerp=0.6), claims, MEASURES[:1])
+    assert found["verdict"].tolist() == ["held", "the opposite held", "undecided"]
+    assert found["gain"].iloc[0] == pytest.approx(30, abs=3) and found["seeds"].tolist() == [3, 3, 3]
+    assert (found["p"] >= 0).all() and found["low"].iloc[0] > 0
+
+
+def test_a_claim_without_its_trainings_is_named():
+    with pytest.raises(ValueError, match="the record has no arm 'Pic2Word'; it has: true masks"):
+        verdicts(table(true_masks=0.5), [("a", "true masks", "Pic2Word")], MEASURES[:1])
+
+
+def test_packed_hits_are_the_same_hits():
+    hits = np.random.default_rng(2).random(1001) < 0.3
+    assert (unpacked(packed(hits)) == hits).all()
+
+
+@pytest.mark.parametrize("name", ["cirr", "fashioniq"])
+def test_a_test_split_is_scored_by_what_its_server_knows(name, tiny_backbone):
+    split, options = ("test1", {}) if name == "cirr" else ("test", {"category": "dress"})
+    benchmark, world = load_benchmark(name, "pocket-tiny", split=split, **options), make_pocket("tiny")
+    with pytest.raises(ValueError, match="without public targets"):
+        evaluate(tiny_backbone, benchmark, "image")
+    scored = benchmark.with_targets(world.answers(name))
+    assert evaluate(tiny_backbone, scored, "image").metrics["recall@1"] >= 0
+    layouts = [
+        path for path in world.root(name).rglob("*.json") if path.name not in ("answers.json", "scenes.json")
+    ]
+    for query in scored.queries[:5]:
+        told = [
+            path.read_text("utf-8").count(f'"target": "{query.targets[0]}"')
+            for path in layouts
+            if split in path.name
+        ]
+        assert sum(told) == 0
+    with pytest.raises(ValueError, match="answers has None for query"):
+        benchmark.with_targets({})
+    with pytest.raises(ValueError, match="answers has .'nowhere'. for query"):
+        benchmark.with_targets({query.id: ["nowhere"] for query in benchmark.queries})
+
+
+def test_random_masks_of_true_areas_have_these_areas_in_other_places(tiny_backbone):
+    pairs = load_pairs("pocket-tiny", 60)
+
+    def build(source: str) -> MaskedPairs:
+        return build_masked_pairs(tiny_backbone, pairs, mask_source=source, max_skipped=1, progress=False)
+
+    true, shuffled = build("true"), build("random-true")
+    assert true.rows.equal(shuffled.rows)
+    assert sorted(true.kept_area.tolist()) == sorted(shuffled.kept_area.tolist())
+    assert not torch.equal(true.kept_area, shuffled.kept_area)
+    assert not torch.allclose(true.masked_features, shuffled.masked_features)
+
+
+def test_pairs_after_a_number_are_the_same_pairs():
+    pairs = load_pairs("pocket-tiny", 10)
+    rest = pairs.after(7)
+    assert rest.captions == pairs.captions[7:] and len(rest) == 3
+    assert np.array_equal(np.asarray(rest.images[2]), np.asarray(pairs.images[9]))
+    assert rest.fingerprint != pairs.fingerprint and rest.scenes == pairs.scenes[7:]
+    assert np.array_equal(np.asarray(rest.label_maps(0)), np.asarray(pairs.label_maps(7)))
+
+
+def test_the_control_world_says_one_of_two_things_and_has_look_alikes(tmp_path, monkeypatch):
+    for name, value in {"PAIRS": 12, "SETS": 3}.items():
+        monkeypatch.setattr(control, name, value)
+    world = control.make_control(root=tmp_path)
+    for text, drawn in zip(world.pairs["caption"], world.pairs["scene"], strict=True):
+        scene = Scene.from_json(drawn)
+        said, other = (thing.noun for thing in scene.objects)
+        assert scene.place in control.PLACES and not held_out(said, scene.place)
+        assert f" {other}" not in f" {text} " or other in said
+    benchmark = load_benchmark("cirr", world.root("cirr"))
+    assert len(benchmark.queries) == 6 and len(benchmark.gallery) == 18
+    scenes = world.scenes("cirr")
+    for query in benchmark.queries:
+        before, after = (
+            {thing.noun for thing in scenes[name].objects} for name in (query.reference, query.targets[0])
+        )
+        assert before & after == {world.kept[query.id]}
+        assert held_out(world.kept[query.id], scenes[query.targets[0]].place)
+        assert scenes[query.reference].place != scenes[query.targets[0]].place
+    assert LINKS[0] == "held-out pairs"
