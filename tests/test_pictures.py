@@ -433,7 +433,7 @@ def test_names_are_told_in_one_line_that_steers_no_terminal(tiny_folder, tmp_pat
     (folder / "\x1b.jpg").write_bytes(b"no picture")
     assert search(tiny_folder, folder, tmp_path / "out.png") == 0
     said = capsys.readouterr().out
-    assert len(said.splitlines()) == 6 and "\x1b" not in said and r"a\nb.png" in said and r"\x1b.jpg" in said
+    assert len(said.splitlines()) == 5 and "\x1b" not in said and r"a\nb.png" in said and r"\x1b.jpg" in said
 
 
 def test_large_photos_are_drawn_small(tmp_path):

@@ -97,7 +97,7 @@ def train_config(point: Mapping[str, Any]) -> TrainConfig:
     point = {**BASE, **point}
     chosen("captions", point["captions"], CAPTIONS)
     check("wrong", point["wrong"], SHARE)
-    others = (*_OWN, *PRESETS.get(point["preset"], ()))
+    others = (*_OWN, *PRESETS.get(str(point["preset"]), ()))
     known = {name: value for name, value in point.items() if name not in others}
     pocket = pocket_name(point["world"])
     return TrainConfig(**known, pairs=point["pairs"] or pocket)
