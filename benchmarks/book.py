@@ -27,16 +27,17 @@ _STRANGE = ("PYTHONPATH", "ZSCIR_ARTIFACTS", "VIRTUAL_ENV", "MAKEFLAGS", "MAKELE
 
 
 def timed(clone: Path, env: dict[str, str], *words: str) -> float:
-    """Seconds that ``make`` takes in the clone."""
+    """Seconds that a command takes in the clone."""
     start = time.perf_counter()
-    subprocess.run(["make", *words], cwd=clone, env=env, check=True, stdout=sys.stderr)
-    return time.perf_counter() - start
+    subprocess.run(words, cwd=clone, env=env, check=True, stdout=sys.stderr)
+    return round(time.perf_counter() - start, 1)
 
 
-def summary(chapters: list[dict], install: float, build: float, pages: float) -> dict:
+def summary(chapters: list[dict], **steps: float) -> dict:
     """The record of a build, from those of its chapters (`zscir.book.record.chapter_record`).
 
-    Chapters run two at a time, so the build takes less than their sum.
+    ``steps`` are seconds: "install", "build", "pages", "rerun". Chapters run two at a time, so a build takes
+    less than their sum.
     """
     seconds = {record["chapter"]: record["seconds"] for record in chapters}
     peaks = [record["peak_memory"] for record in chapters if record["peak_memory"] is not None]
@@ -47,11 +48,10 @@ def summary(chapters: list[dict], install: float, build: float, pages: float) ->
         "commit": chapters[-1]["commit"],
         "versions": chapters[-1]["versions"],
         "seconds": {
-            "install": round(install, 1),
+            "install": steps["install"],
             "chapters": seconds,
-            "pages": round(pages, 1),
-            "build": round(build, 1),
-            "all": round(install + build, 1),
+            **{name: taken for name, taken in steps.items() if name != "install"},
+            "all": round(steps["install"] + steps["build"], 1),
         },
         "peak memory of a chapter in bytes": max(peaks, default=None),
     }
@@ -62,11 +62,18 @@ def measure(profile: str, env: dict[str, str]) -> dict:
     with tempfile.TemporaryDirectory(prefix="zscir-clone-") as folder:
         clone = Path(folder, "zscir")
         subprocess.run(["git", "clone", "--quiet", str(REPO), str(clone)], check=True)
-        install = timed(clone, env, ".venv/.installed", f"PYTHON={sys.executable}")
-        build = timed(clone, env, "book", f"PROFILE={profile}")
-        pages = timed(clone, env, "book", f"PROFILE={profile}")  # again: no chapter has changed
+        book, rerun = (
+            ("make", "book", f"PROFILE={profile}"),
+            (".venv/bin/zscir", "run", "05", "--profile", profile),
+        )
+        steps = {
+            "install": timed(clone, env, "make", ".venv/.installed", f"PYTHON={sys.executable}"),
+            "build": timed(clone, env, *book),
+            "pages": timed(clone, env, *book),  # again: no chapter has changed
+            "rerun": timed(clone, env, *rerun, "-p", "tau", "0.27", "-o", f"{folder}/05.ipynb"),
+        }
         edition = clone if profile == "default" else clone / "_build" / profile
-        return summary(chapter_records(edition / "book" / "notebooks"), install, build, pages)
+        return summary(chapter_records(edition / "book" / "notebooks"), **steps)
 
 
 def main() -> None:

@@ -79,12 +79,13 @@ def test_book_sums_up_the_records_of_the_chapters(monkeypatch, tmp_path):
         | {"commit": "c", "versions": {}}
         for name, seconds in (("01_a", 30.0), ("02_b", 90.0))
     ]
-    record = __import__("book").summary(chapters, install=60.0, build=150.0, pages=30.0)
+    record = __import__("book").summary(chapters, install=60.0, build=150.0, pages=30.0, rerun=20.0)
     assert record["seconds"] == {
         "install": 60.0,
         "chapters": {"01_a": 30.0, "02_b": 90.0},
-        "pages": 30.0,
         "build": 150.0,
+        "pages": 30.0,
+        "rerun": 20.0,
         "all": 210.0,
     }
     path = tmp_path / "book.json"

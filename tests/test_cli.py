@@ -190,3 +190,17 @@ def test_pairs_writes_a_dataset_and_says_what_was_left_out(tmp_path, monkeypatch
     assert "out is not empty" in capsys.readouterr().err
     assert cli.main([*words, "--tau", "1.7"]) == 2
     assert "tau is 1.7; legal: 0 <= tau <= 1" in capsys.readouterr().err
+
+
+def test_where_results_go_is_checked_before_the_work(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("zscir.cli_settings.load_pairs", None)  # nothing is loaded
+    monkeypatch.setattr("zscir.cli_settings.load_backbone", None)
+    monkeypatch.setattr("zscir.cli_settings.load_benchmark", None)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "x").touch()
+    for out, said in (("full", "is not empty; name a new folder"), ("full/x", "Not a directory")):
+        assert cli.main(["pairs", "pocket-tiny", "--out", str(tmp_path / out)]) == 2
+        assert said in capsys.readouterr().err
+    words = ["evaluate", "cirr", "--root", "pocket-tiny", "--submission", str(tmp_path / "full" / "x")]
+    assert cli.main(words) == 2
+    assert str(tmp_path / "full" / "x") in capsys.readouterr().err

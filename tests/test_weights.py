@@ -86,10 +86,11 @@ def test_a_file_that_tells_nothing_takes_the_activation_that_is_asked_for(tiny, 
 def test_of_several_sets_of_weights_the_one_that_is_taken_is_said(tiny, tmp_path):
     model, state = tiny
     other = {key: value + 1 for key, value in state.items()}
-    torch.save({"ema": other, "state_dict": openai_form(state)}, tmp_path / "w.pt")
+    scale = {"scale": torch.ones(1)}
+    torch.save({"scaler": scale, "ema": other, "state_dict": openai_form(state)}, tmp_path / "w.pt")
     backbone = load(tmp_path / "w.pt")
     assert largest_difference(backbone, model) < 1e-5
-    assert backbone.assumed.endswith("preprocessing as OpenAI's; weights of 'state_dict.', not 'ema.'")
+    assert backbone.assumed.endswith("preprocessing as OpenAI's; weights of 'state_dict', not 'ema'")
 
 
 @pytest.mark.parametrize("name", ["w", "w.pt", "w.SAFETENSORS", "w.ckpt"])

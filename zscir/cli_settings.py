@@ -22,6 +22,7 @@ from zscir.pairs import Masking, build_masked_pairs, load_pairs
 from zscir.retrieval.galleries import image_files
 from zscir.retrieval.protocols import method_name
 from zscir.storage.paths import printable
+from zscir.storage.whole import check_new_folder, check_writable
 
 #: Options that papers report the mean over; all values are scored unless one is named.
 _PARTS = {"fashioniq": "category", "genecis": "task"}
@@ -56,6 +57,7 @@ def pairs(
         n_process: worker processes of spaCy
         max_skipped: share of the pairs that may be left out
     """
+    check_new_folder(out)
     network, found = load_backbone(backbone, pretrained, quick_gelu=quick_gelu), load_pairs(source, limit)
     work = {"n_process": n_process, "max_skipped": max_skipped}
     masked = build_masked_pairs(network, found, masking or Masking(), **work)
@@ -158,6 +160,8 @@ def evaluate(
         submission: folder for the test server's files; nothing is scored then
         protocol: protocol option of the benchmark, such as -p category dress
     """
+    if submission:
+        check_writable(submission)
     options = dict(protocol or ()) | {"allow_missing": allow_missing, "upright": upright}
     part = _PARTS.get(benchmark)
     every = [] if part is None or part in options or submission else READERS[benchmark].options[part]

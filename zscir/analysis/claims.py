@@ -11,6 +11,7 @@ Every training is followed link by link, each link a measure:
 """
 
 import base64
+import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -34,6 +35,7 @@ from zscir.retrieval import gallery_features, query_features, score_features
 from zscir.retrieval.protocols import PROMPTS, slerp
 from zscir.retrieval.queries import Composition, inversion_features
 from zscir.retrieval.statistics import crossed_gain, holm
+from zscir.storage.paths import REPO
 
 #: The four measures of the benchmarks, in percent; no claim shows fewer.
 MEASURES = ("recall@1", "recall@5", "recall_subset@1", "fashioniq recall@10")
@@ -229,6 +231,18 @@ def unpacked(text: str) -> np.ndarray:
     return bits[: int(count)].astype(bool)
 
 
+def recorded_claims() -> tuple[pd.DataFrame, dict]:
+    """The record of the claims, a row a training, and how it was made: choices, machine, versions, date.
+
+    Raises:
+        FileNotFoundError: the library was installed without its checkout, where the record lies.
+    """
+    if REPO is None:
+        raise FileNotFoundError("the record of the claims is part of the repository: clone it")
+    folder = REPO / "benchmarks" / "results"
+    return pd.read_csv(folder / "claims.csv"), json.loads((folder / "claims.json").read_text("utf-8"))
+
+
 def verdicts(
     record: pd.DataFrame, claims: Sequence[tuple[str, str, str]], measures: Sequence[str]
 ) -> pd.DataFrame:
@@ -250,20 +264,22 @@ def verdicts(
     rows = []
     for claim, ours, theirs in claims:
         for measure in measures:
-            a, b = (_hits(record, arm, measure) for arm in (ours, theirs))
-            seeds = sorted(a.keys() & b.keys())
-            if len(seeds) < 2:
-                raise ValueError(
-                    f"claim {claim!r}: {ours!r} and {theirs!r} share the seeds {seeds}; needed: 2"
-                )
-            both = [np.stack([one[seed] for seed in seeds]).astype(float) for one in (a, b)]
-            gain = crossed_gain(both[0] - both[1])
-            rows.append((claim, measure, *(100 * one.mean() for one in both), *gain, len(seeds)))
+            a, b = paired_hits(record, ours, theirs, measure)
+            rows.append((claim, measure, 100 * a.mean(), 100 * b.mean(), *crossed_gain(a - b), len(a)))
     names = ["claim", "measure", "ours", "theirs", "gain", "low", "high", "p", "seeds"]
     found = pd.DataFrame(rows, columns=names)
     found["p"] = holm(found["p"])
     won = np.where(found["gain"] > 0, "held", "the opposite held")
     return found.assign(verdict=np.where(found["p"] < 0.05, won, "undecided"))
+
+
+def paired_hits(record: pd.DataFrame, ours: str, theirs: str, measure: str) -> list[np.ndarray]:
+    """Hits of two arms [S, Q], 0 or 1, in the seeds that both have; arguments and errors as `verdicts`."""
+    both = [_hits(record, arm, measure) for arm in (ours, theirs)]
+    seeds = sorted(both[0].keys() & both[1].keys())
+    if len(seeds) < 2:
+        raise ValueError(f"{ours!r} and {theirs!r} share the seeds {seeds}; needed: two")
+    return [np.stack([own[seed] for seed in seeds]).astype(float) for own in both]
 
 
 def _hits(record: pd.DataFrame, arm: str, measure: str) -> dict[int, np.ndarray]:

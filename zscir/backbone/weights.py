@@ -105,6 +105,7 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], bool, str]:
     if not found:
         entries = list(content)[:8] if isinstance(content, Mapping) else type(content).__name__
         raise ValueError(f"{path} holds no weights by name; its entries are {entries}")
+    found = [entry for entry in found if "logit_scale" in entry[1]] or found
     (place, state), *others = found
     sizes = [state.pop(key) for key in _OPENAI_SIZES if key in state]
     note = f"weights of {place!r}, not {', '.join(repr(other) for other, _ in others)}" if others else ""
@@ -125,7 +126,10 @@ def _states(content: object, place: str) -> Iterator[tuple[str, dict]]:
         prefixes = [""]
     for prefix in prefixes:
         state = {key.removeprefix(prefix): value for key, value in content.items() if key.startswith(prefix)}
-        yield place + prefix, state | {key: content[key] for key in _OPENAI_SIZES if key in content}
+        yield (
+            (place + prefix).rstrip("."),
+            state | {key: content[key] for key in _OPENAI_SIZES if key in content},
+        )
     if not prefixes:
         for key in sorted(content, key=lambda key: key not in _WRAPPERS):
             yield from _states(content[key], f"{place}{key}.")

@@ -352,6 +352,7 @@ def fresh_clone_markdown(record: Path) -> str:
     rows = [("step", "time"), ("install", duration(seconds["install"]))]
     rows += [(f"{{doc}}`notebooks/{name}`", duration(took)) for name, took in seconds["chapters"].items()]
     steps = {"pages": "pages", "build": "all chapters, two at a time, and the pages", "all": "all"}
+    steps |= {"rerun": "then {doc}`notebooks/05_cirr` again, with another τ"}
     rows += [(said, duration(seconds[name])) for name, said in steps.items() if name in seconds]
     machine, held = (
         machine_line(measured["machine"]),

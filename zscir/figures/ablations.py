@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 
 import numpy as np
 import pandas as pd
@@ -85,6 +86,33 @@ def study_curves(
     return figure
 
 
+def verdicts_figure(found: pd.DataFrame) -> Figure:
+    """A panel a measure, a line a claim: points gained, in the 95 % interval over seeds and queries.
+
+    Triangles are what Holm's correction leaves standing, and point to the winner; circles are undecided.
+
+    Args:
+        found: from `zscir.analysis.claims.verdicts`.
+    """
+    measures, claims = (list(dict.fromkeys(found[name])) for name in ("measure", "claim"))
+    figure, axes = new_figure(1, len(measures), height=1.1 + 0.52 * len(claims), sharey=True)
+    for axis, measure in zip(axes.flat, measures, strict=True):
+        for place, row in enumerate(found[found["measure"] == measure].itertuples()):
+            colour, marker = _effect_style(row.gain, row.verdict != "undecided")
+            dot_on_interval(axis, row.gain, (row.low, row.high), place, colour, marker)
+        axis.axvline(0, color="black", linewidth=1)
+        label_rows(axis, [fill(claim, 26) for claim in claims])
+        axis.set(title=fill(metric_name(measure), 12), xlabel="points")
+    return figure
+
+
+def _effect_style(gain: float, decided: bool) -> tuple[str, str]:
+    """Colour and marker of an effect."""
+    if not decided:
+        return PALETTE[5], "o"
+    return (PALETTE[2], ">") if gain > 0 else (PALETTE[7], "<")
+
+
 def effects_figure(table: pd.DataFrame, metric: str, base: str) -> Figure:
     """All choices in one picture: points gained on the base with 95 % intervals over seeds, study by study.
 
@@ -99,9 +127,7 @@ def effects_figure(table: pd.DataFrame, metric: str, base: str) -> Figure:
         ticks.append((place, f"{study}", "bold"))
         for row in rows.itertuples():
             place += 1
-            colour, marker = PALETTE[5], "o"
-            if row.low > 0 or row.high < 0:
-                colour, marker = (PALETTE[2], ">") if row.gain > 0 else (PALETTE[7], "<")
+            colour, marker = _effect_style(row.gain, row.low > 0 or row.high < 0)
             dot_on_interval(axis, row.gain, (row.low, row.high), place, colour, marker)
             ticks.append((place, row.label, "normal"))
         place += 1.2

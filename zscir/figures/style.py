@@ -190,9 +190,10 @@ def metric_name(metric: str) -> str:
     >>> metric_name("recall_subset@1")
     'Recall$_{subset}$@1'
     """
-    return (
-        metric.replace("recall_subset", "Recall$_{subset}$").replace("recall", "Recall").replace("map", "mAP")
-    )
+    words = {"recall_subset": "Recall$_{subset}$", "recall": "Recall", "map": "mAP", "fashioniq": "FashionIQ"}
+    for word, name in words.items():
+        metric = metric.replace(word, name)
+    return metric
 
 
 def legend_above(figure: Figure, columns: int = 3) -> None:

@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 
 from torch import Tensor
 
-from zscir.storage.whole import whole_folder
+from zscir.storage.whole import check_new_folder, whole_folder
 
 #: Pairs written at once.
 WRITE_BATCH = 4096
@@ -54,9 +54,7 @@ class MaskedPairs:
         from datasets import Dataset, Features, List, Value
         from datasets.arrow_writer import ArrowWriter
 
-        folder = Path(folder).expanduser()
-        if folder.exists() and any(folder.iterdir()):
-            raise FileExistsError(f"{folder} is not empty; name a new folder")
+        folder = check_new_folder(folder)
         feature = List(Value("float32"), length=self.image_features.shape[1])
         columns = {
             "row": (Value("int64"), self.rows.numpy()),

@@ -23,7 +23,7 @@ from zscir.storage.artifacts import fingerprint
 from zscir.storage.checks import check, optional, whole_from
 from zscir.storage.outcomes import Outcome, Point, SweepError, Task
 from zscir.storage.provenance import cores, git_commit, versions
-from zscir.storage.whole import written_whole
+from zscir.storage.whole import check_writable, written_whole
 
 POINTS, TABLE, PROVENANCE = "points", "table.csv", "provenance.json"
 _VERSIONS = ("zscir", "python", "torch", "open_clip_torch", "numpy", "safetensors")
@@ -106,6 +106,8 @@ def run_points(
     payload, store = packed(task), Store(Path(folder), task)
     rows, failed = store.read(points), {}
     missing = {number: point for number, point in enumerate(points) if number not in rows}
+    if missing:
+        check_writable(folder)
     say = functools.partial(print, file=sys.stderr, flush=True) if progress else lambda text: None
     try:
         with closing(outcomes(payload, missing, count, scheduler, say)) as arriving:

@@ -68,6 +68,20 @@ def check_writable(folder: str | Path) -> None:
     tempfile.TemporaryFile(dir=folder).close()
 
 
+def check_new_folder(folder: str | Path) -> Path:
+    """A folder that is to be written, with ``~`` resolved, before long work whose result it is to hold.
+
+    Raises:
+        FileExistsError: it exists and is not empty.
+        OSError: it cannot be made.
+    """
+    folder = Path(folder).expanduser()
+    if folder.exists() and any(folder.iterdir()):
+        raise FileExistsError(f"{folder} is not empty; name a new folder")
+    check_writable(folder.parent)
+    return folder
+
+
 def flush_to_disk(path: Path) -> None:
     """Make the system write a file's, or a folder's, content to disk now."""
     if path.is_dir() and os.name == "nt":
