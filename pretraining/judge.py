@@ -15,12 +15,12 @@ import numpy as np
 import torch
 from PIL import Image
 
+from zscir.analysis.drawn_objects import METHODS
 from zscir.analysis.mask_quality import map_scores
 from zscir.backbone import Backbone, load_backbone
 from zscir.pocket import captions, scenes
 from zscir.pocket.scenes import training_scene
 from zscir.regions import noun_cams
-from zscir.regions.cams import FAST_METHODS
 from zscir.regions.maps import TARGETS
 from zscir.storage.whole import written_whole
 
@@ -84,7 +84,7 @@ def localisation_table(backbone: Backbone, count: int = 300, seed: int = 0) -> l
     pixels, masks, nouns = held_out_objects(backbone, count, seed)
     rows = []
     for layer in layers_of(backbone):
-        for method in FAST_METHODS:
+        for method in METHODS:
             for target in TARGETS:
                 how = {"layer": layer, "method": method, "target": target}
                 maps = [one[0] for one in noun_cams(backbone, pixels, [[n] for n in nouns], **how)]

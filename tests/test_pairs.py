@@ -200,7 +200,7 @@ def test_source_errors(tmp_path):
     with pytest.raises(ValueError, match="hold no image with a caption"):
         load_pairs(folder)
     (folder / "captions.tsv").write_text("file\tcaption\n001.png\n")
-    with pytest.raises(ValueError, match="caption of row 0 is None"):
+    with pytest.raises(ValueError, match=r"caption of row 0 \(image 001\.png\) is None"):
         load_pairs(folder)
 
 

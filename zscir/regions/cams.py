@@ -74,7 +74,7 @@ def text_maps(
         pixels: [B, 3, S, S] normalised.
         rows: [R] int64, the image of each row, increasing.
         texts: [R, D] text features.
-        method: one of `FAST_METHODS`.
+        method: one of `METHODS`.
         layers: module paths; several are averaged after each was scaled.
         grain: "patch", or "pixel" for maps of the image's size [R, S, S].
         below: the tokens of `encode_below`; the blocks before them are then not run again.
