@@ -20,7 +20,7 @@ from zscir.figures.style import note_figure
 from zscir.storage.paths import REPO
 
 sys.path.insert(0, str(REPO / "book" / "_ext"))
-import live as extension  # noqa: E402  (an extension of Sphinx, beside the library)
+import live_arrays as extension  # noqa: E402  (an extension of Sphinx, beside the library)
 
 
 def figure_of(**arrays):
@@ -32,7 +32,7 @@ def figure_of(**arrays):
 def test_an_array_is_read_back_from_the_page():
     values = np.random.default_rng(0).normal(size=(3, 5)).astype(np.float32)
     html = figure_of(values=values)._repr_html_()
-    settings = json.loads(re.search(r'live-settings">(.*?)</script>', html)[1].replace("<\\/", "</"))
+    settings = json.loads(re.search(r'live-settings">(.*?)</script>', html)[1])
     name, text = re.search(r'data-array="(\w+)">([^<]*)<', html).groups()
     planes = np.frombuffer(gzip.decompress(base64.b64decode(text)), np.uint8)
     assert np.array_equal(
@@ -40,7 +40,8 @@ def test_an_array_is_read_back_from_the_page():
     )
     assert settings["arrays"] == {"values": {"name": name, "type": "float32"}}
     assert (
-        settings["made"] == f"Made. Fingerprints of its data: values {name}." and settings["a"] == "</script>"
+        settings["made"] == f"From this build: me. Fingerprints of the data: values {name}."
+        and settings["a"] == "</script>"
     )
     assert 'alt="a &quot;still&quot; one"' in html
 
@@ -183,3 +184,27 @@ def test_a_figure_whose_data_are_missing_says_so(browser, scenes, tmp_path):
     page.wait_for_function("document.querySelector('.live-said').textContent.includes('cannot be read')")
     assert page.is_visible(".live-still img") and page.is_enabled(".live-wake")
     context.close()
+
+
+@needs_browser
+def test_jupyterlab_shows_the_same_figure(browser, scenes, tmp_path):
+    (tmp_path / "page.html").write_text(
+        "<!DOCTYPE html><meta charset='utf-8'><main></main>", encoding="utf-8"
+    )
+    with opened(browser, (tmp_path / "page.html").as_uri()) as page:
+        # as JupyterLab puts trusted HTML into a page: scripts are cloned, then the whole is attached
+        page.evaluate(
+            """html => {
+                const host = document.createElement("div");
+                host.innerHTML = html;
+                for (const script of [...host.getElementsByTagName("script")]) {
+                    const clone = document.createElement("script");
+                    for (const { name, value } of script.attributes) clone.setAttribute(name, value);
+                    clone.textContent = script.textContent;
+                    script.parentNode.replaceChild(clone, script);
+                }
+                document.querySelector("main").append(host);
+            }""",
+            scenes[3]._repr_html_(),
+        )
+        assert "τ = 0.30:" in woken(page).inner_text(".live-numbers")

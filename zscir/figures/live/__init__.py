@@ -1,40 +1,65 @@
 """Figures that answer: a page, or a notebook, in which the reader moves a threshold or asks a query.
 
     move_tau(clip, drawn, objects, maps, table, tau=0.3)    # chapter 3
+    ask(clip, cirr, gallery, captions, still)               # chapters 1 and 5
 
 Each is a still figure, which paper and browsers without JavaScript show, with a button that wakes the live
 one. That is plain JavaScript (the ``*.js`` beside this module); its data are this build's own arrays, packed
-into the output, so that it needs no server and no network. In the built pages ``book/_ext/live.py`` moves
-the arrays into files of their own.
+into the output, so that it needs no server and no network. In the built pages ``book/_ext/live_arrays.py``
+moves the arrays into files of their own.
 """
 
 import base64
 import gzip
 import hashlib
 import html
+import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from string import Template
 
 import matplotlib
 import numpy as np
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
-from torch import Tensor
+from PIL import Image, ImageOps
+from torch import Tensor, nn
 
 from zscir.analysis.drawn_objects import DrawnObjects
+from zscir.analysis.readings import pseudo_words
 from zscir.backbone import Backbone
+from zscir.backbone.text_tower import has_usual_blocks
+from zscir.backbone.weights import weights_hash
+from zscir.benchmarks import Benchmark
 from zscir.figures.masking import mask_grid, masked_picture, to_picture
 from zscir.figures.style import MAP_COLOURS
+from zscir.inversion import Inversion
 from zscir.pairs import Pairs
+from zscir.retrieval import compose_prompt
+from zscir.retrieval.metrics import NEAR
 
 #: The thresholds that a reader can choose.
 STEPS = np.arange(101) / 100
 #: How many scenes there are to choose from.
 SCENES = 12
+#: Numbers in a page: the tower, the gallery and its pseudo-words. More leave a figure still.
+LARGEST = 5_000_000
+#: Pixels of a small picture, and pictures a row of their sheet.
+SIDE, COLUMNS = 64, 48
 _FOLDER = Path(__file__).parent
+_TOWER = ("positional_embedding", "transformer", "ln_final", "text_projection")
+_PAGE = Template("""\
+<div class="zscir-live" data-live="$kind" data-button="$button">
+<style>$style</style>
+<div class="live-still"><img alt="$alt" src="data:image/png;base64,$picture"></div>
+<script type="application/json" class="live-settings">$settings</script>
+$arrays
+<script>
+$code
+zscirLive.start();</script></div>""")
 
 
 @dataclass(frozen=True)
@@ -46,7 +71,7 @@ class LiveFigure:
         still: the figure on paper. alt: what it shows, in words. button: what waking it is called.
         settings: what its script needs, as JSON.
         arrays: numbers, uint8 or float32, of any shape.
-        made: what they were computed from, shown below.
+        made: what they were computed from; shown below, with a hash of each array.
     """
 
     scripts: Sequence[str]
@@ -59,33 +84,26 @@ class LiveFigure:
 
     def _repr_html_(self) -> str:
         packed = {role: _packed(array) for role, array in self.arrays.items()}
-        named = {role: {"name": name, "type": kind} for role, (name, kind, _) in packed.items()}
-        data = ", ".join(f"{role} {one['name']}" for role, one in named.items())
+        data = ", ".join(f"{role} {name}" for role, (name, _, _) in packed.items())
         settings = {
             **self.settings,
-            "arrays": named,
-            "made": f"{self.made} Fingerprints of its data: {data}.",
+            "arrays": {role: {"name": name, "type": kind} for role, (name, kind, _) in packed.items()},
+            "made": f"From this build: {self.made}. Fingerprints of the data: {data}.",
         }
-        code = "\n".join((_FOLDER / f"{name}.js").read_text("utf-8") for name in ("common", *self.scripts))
-        picture = base64.b64encode(self.still._repr_png_()).decode()
-        words = {name: html.escape(getattr(self, name), quote=True) for name in ("alt", "button")}
-        parts = [
-            f'<div class="zscir-live" data-live="{self.scripts[-1]}" data-button="{words["button"]}">',
-            f"<style>{(_FOLDER / 'live.css').read_text('utf-8')}</style>",
-            f'<div class="live-still"><img alt="{words["alt"]}" src="data:image/png;base64,{picture}"></div>',
-            f'<script type="application/json" class="live-settings">{_inside(json.dumps(settings))}</script>',
-            *(
-                f'<script type="text/plain" data-array="{n}">{text}</script>'
-                for n, _, text in packed.values()
-            ),
-            f"<script>{_inside(code)}\nzscirLive.start();</script></div>",
+        texts = [
+            f'<script type="text/plain" data-array="{n}">{text}</script>' for n, _, text in packed.values()
         ]
-        return "\n".join(parts)
-
-
-def _inside(script: str) -> str:
-    """A script that cannot end the element it stands in."""
-    return script.replace("</", "<\\/")
+        code = "\n".join((_FOLDER / f"{name}.js").read_text("utf-8") for name in ("common", *self.scripts))
+        return _PAGE.substitute(
+            kind=self.scripts[-1],
+            button=html.escape(self.button),
+            style=(_FOLDER / "live.css").read_text("utf-8"),
+            alt=html.escape(self.alt),
+            picture=base64.b64encode(self.still._repr_png_()).decode(),
+            settings=json.dumps(settings).replace("<", "\\u003c"),
+            arrays="\n".join(texts),
+            code=code,
+        )
 
 
 def _packed(array: np.ndarray) -> tuple[str, str, str]:
@@ -148,8 +166,125 @@ def move_tau(
     first = {objects.lemmas[place]: maps[place] for place in of[shown[0]]}
     still = mask_grid(backbone, pixels[0], first, sorted({0.1, 0.2, 0.4, 0.6, tau}), chosen=tau, fill=fill)
     alt = "For each noun of a drawn picture its map, and the picture masked at several thresholds."
-    made = f"From this build: maps of backbone {backbone.fingerprint}."
+    made = f"maps of backbone {backbone.fingerprint}"
     return LiveFigure(("tau",), still, alt, "Move τ", settings, arrays, made)
+
+
+def ask(
+    backbone: Backbone,
+    benchmark: Benchmark,
+    gallery: Tensor,
+    captions: Sequence[str],
+    still: Figure,
+    first: int = 0,
+    seen: Mapping[str, str] | None = None,
+    networks: Mapping[str, Inversion] | None = None,
+    prompt: str | None = None,
+    cleaning: str = "none",
+    preprocessing: str = "clip",
+    weight: float = 0.5,
+) -> LiveFigure | Figure:
+    """A reference and a relative caption of the reader's, and what each method finds in the gallery.
+
+    Args:
+        backbone: its text tower runs in the page. One that is too large for that, or not of open_clip's usual
+            blocks, leaves the figure still.
+        benchmark: its gallery is searched, and its queries are suggestions.
+        gallery: features [N, D] of the gallery.
+        captions: their words, and those of the queries, are what a reader may use.
+        still: the figure on paper.
+        first: the query that the figure begins with. seen: image id -> what it shows, in words.
+        networks: φ by name; each is a method, and slerp is one, too.
+        prompt, cleaning, preprocessing, weight: as in `zscir.retrieval.Composition`.
+    """
+    tower, networks, rows = backbone.text_tower, networks or {}, benchmark.row
+    kept = {name: one for name, one in tower.named_parameters() if name.startswith(_TOWER)}
+    size = sum(map(torch.numel, kept.values())) + (1 + len(networks)) * gallery.numel()
+    queries = [query for query in benchmark.queries if len(query.text) == 1 and query.reference in rows]
+    if size > LARGEST or not queries or not _is_plain(tower):
+        return still
+    style = prompt or benchmark.prompt
+    texts = [*captions, *(query.text[0] for query in queries), compose_prompt("", style)]
+    words, vectors = _vocabulary(backbone, texts)
+    options = f"cleaning={cleaning!r}, preprocessing={preprocessing!r}"
+    simple = {"image": "image", "text": "text", "image + text": "image+text"}
+    methods = [{"name": name, "kind": kind, "code": f'"{kind}", {options}'} for name, kind in simple.items()]
+    if networks:
+        methods += [{"name": "slerp", "kind": "slerp", "code": f'"slerp", {options}, weight={{weight}}'}]
+    for name in networks:
+        code = f'"inversion", networks["{name}"], {style!r}, {options}'
+        methods += [{"name": name, "kind": "inversion", "code": code}]
+    settings = {
+        "width": backbone.token_width,
+        "heads": tower.transformer.resblocks[0].attn.num_heads,
+        "layers": len(tower.transformer.resblocks),
+        "context": backbone.context_length,
+        "weights": [(name, one.numel()) for name, one in kept.items()],
+        "words": words,
+        "methods": methods,
+        "prompt": compose_prompt("{caption}", style),
+        "cleaning": cleaning,
+        "weight": weight,
+        "side": SIDE,
+        "columns": COLUMNS,
+        "near": float(NEAR),
+        "removed": benchmark.exclude_reference,
+        "ids": benchmark.gallery,
+        "images": [(seen or {}).get(name, name) for name in benchmark.gallery],
+        "queries": [(rows[q.reference], q.text[0], rows[q.targets[0]] if q.targets else -1) for q in queries],
+        "first": next((n for n, query in enumerate(queries) if query is benchmark.queries[first]), 0),
+    }
+    arrays = {
+        "tower": np.concatenate([one.detach().cpu().flatten().numpy() for one in kept.values()]),
+        "embeddings": vectors,
+        "gallery": gallery.cpu().numpy(),
+        "sheet": _sheet([benchmark.open_image(name) for name in benchmark.gallery]),
+    }
+    made = [f"backbone {backbone.fingerprint}"]
+    for name, network in networks.items():
+        arrays[name] = _shorter(pseudo_words(network, gallery).cpu().numpy())
+        made.append(f"{name} {weights_hash(network.phi)[:16]}")
+    alt, made = "The first answers to one query, a row a method.", ", ".join(made)
+    return LiveFigure(("tower", "ask"), still, alt, "Ask it yourself", settings, arrays, made)
+
+
+def _is_plain(tower: nn.Module) -> bool:
+    """Whether a text tower is as the page computes it: usual blocks with exact GELU, and a projection."""
+    usual = has_usual_blocks(tower) and isinstance(tower.text_projection, Tensor)
+    return usual and all(
+        type(block.mlp.gelu) is nn.GELU and type(block.ls_1) is nn.Identity
+        for block in tower.transformer.resblocks
+    )
+
+
+def _vocabulary(backbone: Backbone, texts: Sequence[str]) -> tuple[list[tuple[str, list[int]]], np.ndarray]:
+    """The words of texts, each with the rows of its pieces, and the embedding of each piece [P, W].
+
+    The pieces that begin and end a text are row 0 and 1.
+    """
+    tokenizer = backbone.tokenizer
+    words = sorted({word for text in set(texts) for word in tokenizer.pat.findall(tokenizer.clean_fn(text))})
+    pieces = {word: tokenizer.encode(word) for word in words}
+    ids = [tokenizer.sot_token_id, tokenizer.eot_token_id, *sorted(set().union(*pieces.values()))]
+    row = {one: number for number, one in enumerate(ids)}
+    vectors = backbone.text_tower.token_embedding.weight[ids].detach().cpu().numpy()
+    return [(word, [row[one] for one in own]) for word, own in pieces.items()], vectors
+
+
+def _sheet(images: Sequence[Image.Image]) -> np.ndarray:
+    """Small pictures side by side, `COLUMNS` a row, as the bytes of a WebP file."""
+    size = (COLUMNS * SIDE, -(-len(images) // COLUMNS) * SIDE)
+    sheet, out = Image.new("RGB", size), io.BytesIO()
+    for number, image in enumerate(images):
+        place = (number % COLUMNS * SIDE, number // COLUMNS * SIDE)
+        sheet.paste(ImageOps.fit(image, (SIDE, SIDE)), place)
+    sheet.save(out, "WEBP", quality=70)
+    return np.frombuffer(out.getvalue(), np.uint8)
+
+
+def _shorter(values: np.ndarray) -> np.ndarray:
+    """float32 rounded to 24 bits, a quarter less to store: each is off by a hundred-thousandth at most."""
+    return (values.view(np.uint32) + 0x80 & 0xFFFFFF00).view(np.float32)
 
 
 def _levels(maps: Tensor) -> np.ndarray:
