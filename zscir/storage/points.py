@@ -106,8 +106,6 @@ def run_points(
     payload, store = packed(task), Store(Path(folder), task)
     rows, failed = store.read(points), {}
     missing = {number: point for number, point in enumerate(points) if number not in rows}
-    if missing:
-        check_writable(folder)
     say = functools.partial(print, file=sys.stderr, flush=True) if progress else lambda text: None
     try:
         with closing(outcomes(payload, missing, count, scheduler, say)) as arriving:
@@ -186,9 +184,11 @@ class Store:
 
     Raises:
         ValueError: the folder holds the points of another task, or its provenance is damaged.
+        OSError: nothing can be written there.
     """
 
     def __init__(self, folder: Path, task: Task):
+        check_writable(folder)
         self.folder = folder
         self.record: dict[str, Any] = {"task": _named(task), "runs": []}
         self._run: dict[str, Any] | None = None
