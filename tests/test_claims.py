@@ -1,6 +1,8 @@
 """Claims are written down before their runs, judged by queries and seeds at once, and tested as planned."""
 
+import json
 import re
+import subprocess
 
 import numpy as np
 import pandas as pd
@@ -16,6 +18,7 @@ from zscir.analysis.claims import (
     LINKS,
     MEASURES,
     packed,
+    recorded_claims,
     unpacked,
     verdicts,
 )
@@ -155,3 +158,51 @@ def test_the_control_world_says_one_of_two_things_and_has_look_alikes(tmp_path, 
         assert held_out(world.kept[query.id], scenes[query.targets[0]].place)
         assert scenes[query.reference].place != scenes[query.targets[0]].place
     assert LINKS[0] == "held-out pairs"
+
+
+#: What the prose of the chapter says of each claim, measure by measure, in the words of `verdicts`.
+SAID = {
+    "test": {
+        1: ("undecided", "the opposite held", "the opposite held", "undecided"),
+        2: ("undecided",) * 4,
+        3: ("undecided", "undecided", "held", "undecided"),
+        4: ("held",) * 4,
+        5: ("undecided",) * 4,
+        6: ("undecided", "the opposite held", "undecided", "undecided"),
+        7: ("undecided",) * 4,
+    },
+    "control": {
+        1: ("held", "undecided", "undecided", "undecided"),
+        2: ("held",) * 4,
+        3: ("held", "undecided", "undecided", "undecided"),
+        4: ("undecided",) * 4,
+    },
+}
+
+
+@pytest.mark.parametrize("stage", ["test", "control"])
+def test_the_prose_says_what_the_record_says(stage):
+    """Where this fails, the record has changed: rewrite what chapter 7 and the opening page conclude."""
+    record, how = recorded_claims()
+    claims, measures = (CLAIMS, MEASURES) if stage == "test" else (CONTROL_CLAIMS, LINKS)
+    found = verdicts(record[record["stage"] == stage], claims, measures)
+    of_claim = found.groupby("claim", sort=False)["verdict"].agg(tuple)
+    assert dict(enumerate(of_claim, start=1)) == SAID[stage]
+    assert (found["seeds"] >= 5).all() and how["machine"]["instruction_set"] == "AVX2"
+    share = record[record["stage"] == "control"].groupby("arm")[list(LINKS)].mean()
+    assert (share["masked references"] - share["recall@1"] > 50).all(), "whole references lose most"
+    assert how["chosen on val"]["masked pairs"]["lam"] == 0.1, "the smallest on offer"
+
+
+def test_the_plan_is_older_than_the_record():
+    """The commit that the trainings ran from holds the plan."""
+    record = json.loads((REPO / "benchmarks" / "results" / "claims.json").read_text("utf-8"))
+    git = ["git", "-C", str(REPO), "cat-file", "-e", f"{record['runs'][0]['git_commit']}:benchmarks/PLAN.md"]
+    if subprocess.run([*git[:3], "rev-parse", "HEAD"], capture_output=True).returncode:
+        pytest.skip("no git checkout")
+    shallow = subprocess.run(
+        [*git[:3], "rev-parse", "--is-shallow-repository"], capture_output=True, text=True
+    )
+    if shallow.stdout.strip() == "true":
+        pytest.skip("a shallow checkout does not hold older commits")
+    assert subprocess.run(git, capture_output=True).returncode == 0

@@ -102,7 +102,7 @@ def verdicts_figure(found: pd.DataFrame) -> Figure:
             dot_on_interval(axis, row.gain, (row.low, row.high), place, colour, marker)
         axis.axvline(0, color="black", linewidth=1)
         label_rows(axis, [fill(claim, 26) for claim in claims])
-        axis.set(title=fill(metric_name(measure), 12), xlabel="points")
+        axis.set(title=metric_name(measure).replace(" ", "\n"), xlabel="points")
     return figure
 
 
