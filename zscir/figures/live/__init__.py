@@ -29,7 +29,6 @@ from PIL import Image, ImageOps
 from torch import Tensor, nn
 
 from zscir.analysis.drawn_objects import DrawnObjects
-from zscir.analysis.readings import pseudo_words
 from zscir.backbone import Backbone
 from zscir.backbone.text_tower import has_usual_blocks
 from zscir.backbone.weights import weights_hash
@@ -40,6 +39,7 @@ from zscir.inversion import Inversion
 from zscir.pairs import Pairs
 from zscir.retrieval import compose_prompt
 from zscir.retrieval.metrics import NEAR
+from zscir.retrieval.queries import pseudo_words
 
 #: The thresholds that a reader can choose.
 STEPS = np.arange(101) / 100
