@@ -25,7 +25,7 @@ import live_arrays as extension  # noqa: E402  (an extension of Sphinx, beside t
 
 def figure_of(**arrays):
     return LiveFigure(
-        ("tau",), note_figure("still"), 'a "still" one', "Wake", {"a": "</script>"}, arrays, "Made."
+        ("tau",), note_figure("still"), 'a "still" one', "Wake", {"a": "</script>"}, arrays, "me"
     )
 
 

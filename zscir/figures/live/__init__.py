@@ -198,30 +198,15 @@ def ask(
         prompt, cleaning, preprocessing, weight: as in `zscir.retrieval.Composition`.
     """
     tower, networks, rows = backbone.text_tower, networks or {}, benchmark.row
-    kept = {name: one for name, one in tower.named_parameters() if name.startswith(_TOWER)}
-    size = sum(map(torch.numel, kept.values())) + (1 + len(networks)) * gallery.numel()
+    size = sum(map(torch.numel, tower.transformer.parameters())) + (1 + len(networks)) * gallery.numel()
     queries = [query for query in benchmark.queries if len(query.text) == 1 and query.reference in rows]
     if size > LARGEST or not queries or not _is_plain(tower):
         return still
     style = prompt or benchmark.prompt
     texts = [*captions, *(query.text[0] for query in queries), compose_prompt("", style)]
-    words, vectors = _vocabulary(backbone, texts)
-    options = f"cleaning={cleaning!r}, preprocessing={preprocessing!r}"
-    simple = {"image": "image", "text": "text", "image + text": "image+text"}
-    methods = [{"name": name, "kind": kind, "code": f'"{kind}", {options}'} for name, kind in simple.items()]
-    if networks:
-        methods += [{"name": "slerp", "kind": "slerp", "code": f'"slerp", {options}, weight={{weight}}'}]
-    for name in networks:
-        code = f'"inversion", networks["{name}"], {style!r}, {options}'
-        methods += [{"name": name, "kind": "inversion", "code": code}]
-    settings = {
-        "width": backbone.token_width,
-        "heads": tower.transformer.resblocks[0].attn.num_heads,
-        "layers": len(tower.transformer.resblocks),
-        "context": backbone.context_length,
-        "weights": [(name, one.numel()) for name, one in kept.items()],
-        "words": words,
-        "methods": methods,
+    settings, arrays = _text_tower(backbone, texts)
+    settings |= {
+        "methods": _methods(networks, style, f"cleaning={cleaning!r}, preprocessing={preprocessing!r}"),
         "prompt": compose_prompt("{caption}", style),
         "cleaning": cleaning,
         "weight": weight,
@@ -234,18 +219,26 @@ def ask(
         "queries": [(rows[q.reference], q.text[0], rows[q.targets[0]] if q.targets else -1) for q in queries],
         "first": next((n for n, query in enumerate(queries) if query is benchmark.queries[first]), 0),
     }
-    arrays = {
-        "tower": np.concatenate([one.detach().cpu().flatten().numpy() for one in kept.values()]),
-        "embeddings": vectors,
-        "gallery": gallery.cpu().numpy(),
-        "sheet": _sheet([benchmark.open_image(name) for name in benchmark.gallery]),
-    }
+    arrays["gallery"] = gallery.cpu().numpy()
+    arrays["sheet"] = _sheet([benchmark.open_image(name) for name in benchmark.gallery])
     made = [f"backbone {backbone.fingerprint}"]
     for name, network in networks.items():
         arrays[name] = _shorter(pseudo_words(network, gallery).cpu().numpy())
         made.append(f"{name} {weights_hash(network.phi)[:16]}")
     alt, made = "The first answers to one query, a row a method.", ", ".join(made)
     return LiveFigure(("tower", "ask"), still, alt, "Ask it yourself", settings, arrays, made)
+
+
+def _methods(networks: Sequence[str], style: str, options: str) -> list[dict[str, str]]:
+    """Name and kind of each method, and in ``code`` what `query_features` takes for it."""
+    kinds = {"image": "image", "text": "text", "image + text": "image+text"}
+    kinds |= {"slerp": "slerp", **dict.fromkeys(networks, "inversion")} if networks else {}
+    more = {"slerp": ", weight={weight}"}
+    more |= {name: f", networks[{name!r}], {style!r}" for name in networks}
+    return [
+        {"name": name, "kind": kind, "code": f'"{kind}"{more.get(name, "")}, {options}'}
+        for name, kind in kinds.items()
+    ]
 
 
 def _is_plain(tower: nn.Module) -> bool:
@@ -255,6 +248,23 @@ def _is_plain(tower: nn.Module) -> bool:
         type(block.mlp.gelu) is nn.GELU and type(block.ls_1) is nn.Identity
         for block in tower.transformer.resblocks
     )
+
+
+def _text_tower(backbone: Backbone, texts: Sequence[str]) -> tuple[dict[str, object], dict[str, np.ndarray]]:
+    """Settings and arrays of the text tower, and of the words of some texts."""
+    tower = backbone.text_tower
+    kept = {name: one for name, one in tower.named_parameters() if name.startswith(_TOWER)}
+    words, vectors = _vocabulary(backbone, texts)
+    settings = {
+        "width": backbone.token_width,
+        "heads": tower.transformer.resblocks[0].attn.num_heads,
+        "layers": len(tower.transformer.resblocks),
+        "context": backbone.context_length,
+        "weights": [(name, one.numel()) for name, one in kept.items()],
+        "words": words,
+    }
+    weights = np.concatenate([one.detach().cpu().flatten().numpy() for one in kept.values()])
+    return settings, {"tower": weights, "embeddings": vectors}
 
 
 def _vocabulary(backbone: Backbone, texts: Sequence[str]) -> tuple[list[tuple[str, list[int]]], np.ndarray]:
@@ -278,7 +288,7 @@ def _sheet(images: Sequence[Image.Image]) -> np.ndarray:
     for number, image in enumerate(images):
         place = (number % COLUMNS * SIDE, number // COLUMNS * SIDE)
         sheet.paste(ImageOps.fit(image, (SIDE, SIDE)), place)
-    sheet.save(out, "WEBP", quality=70)
+    sheet.save(out, "WEBP", quality=50, method=6)
     return np.frombuffer(out.getvalue(), np.uint8)
 
 
