@@ -33,12 +33,16 @@ def score_table(scores: Mapping[str, Scores], metrics: Sequence[str]) -> Table:
 
 
 def difference_table(differences: Mapping[str, Difference]) -> pd.DataFrame:
-    """One row a name: the paired difference in points, its 95 % interval and p."""
+    """One row a name (a tuple makes a row of several levels): the difference in points, its 95 % interval, p.
+
+    >>> difference_table({("A", "Recall@1"): Difference(2.0, 0.5, 3.5, 0.01)}).index.nlevels
+    2
+    """
     rows = {
         name: (f"{gain.difference:+.1f}", f"[{gain.low:+.1f}, {gain.high:+.1f}]", f"{gain.p:.4f}")
         for name, gain in differences.items()
     }
-    return pd.DataFrame.from_dict(rows, orient="index", columns=["difference", "95 % interval", "p"])
+    return pd.DataFrame(rows, index=["difference", "95 % interval", "p"]).T
 
 
 def difference_sentence(gain: Difference | Interval, first: str, second: str, metric: str) -> str:
