@@ -36,7 +36,7 @@ def one_of(*legal: object) -> Rule:
 
 
 def chosen(name: str, value: object, legal: Iterable[object]) -> Any:
-    """The value, `check`ed to be one of some."""
+    """The value when it is one of some; else the error of `check`."""
     check(name, value, one_of(*legal))
     return value
 
