@@ -10,6 +10,7 @@ from PIL import Image
 from zscir.backbone import Backbone
 from zscir.backbone.clip import make_backbone
 from zscir.backbone.weights import build_model
+from zscir.book.browser import chromium
 from zscir.storage.provenance import THREADS, thread_share
 
 
@@ -63,6 +64,13 @@ def make_tiny_backbone():
 def make_tiny_config():
     """The function `tiny_config`."""
     return tiny_config
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium, for tests that open pages; Playwright allows one at a time."""
+    with chromium() as running:
+        yield running
 
 
 COLOURS = [(220, 30, 30), (30, 200, 30), (40, 40, 230), (230, 220, 20), (20, 20, 20), (240, 240, 240)]

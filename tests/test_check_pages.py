@@ -1,14 +1,13 @@
 """The check of the built pages finds what is wrong, and finds nothing in what we build."""
 
-import importlib.metadata
 import shutil
 import sys
 
 import pytest
+from live_pages import needs_browser
 from test_book import write_book, write_notebook
 
 from zscir.book import build
-from zscir.book.browser import find_chromium
 from zscir.storage.paths import REPO
 
 sys.path.insert(0, str(REPO / "book"))
@@ -35,19 +34,6 @@ What does {eq}`eq-a` say?
 Much.
 ```"""
 TABLE = "import pandas as pd\npd.DataFrame({f'column {k}': [1.5, 2.5] for k in range(20)})"
-
-
-def why_not() -> str:
-    """Why the browser's part cannot run here, or nothing."""
-    try:
-        find_chromium()
-        importlib.metadata.version("axe-playwright-python")
-    except (FileNotFoundError, importlib.metadata.PackageNotFoundError) as error:
-        return str(error)
-    return ""
-
-
-needs_browser = pytest.mark.skipif(bool(why_not()), reason=why_not())
 
 
 @pytest.fixture

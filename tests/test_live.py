@@ -13,7 +13,6 @@ from live_pages import barriers, needs_browser, opened, woken, write_page
 from zscir import keep_mask, load_backbone, load_pairs
 from zscir.analysis.drawn_objects import drawn_objects
 from zscir.analysis.mask_quality import mask_measures, mask_quality
-from zscir.book.browser import chromium
 from zscir.figures.live import LiveFigure, move_tau
 from zscir.figures.masking import masked_picture
 from zscir.figures.style import note_figure
@@ -62,12 +61,6 @@ def test_the_build_moves_arrays_into_files(tmp_path):
     text = re.search(r'data-array="\w+">([^<]+)<', html)[1]
     assert path.read_text() == f'zscirLive.arrays["{path.stem}"] = "{text}";\n'
     assert context["body"] == html.replace(text, "")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

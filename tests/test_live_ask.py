@@ -13,7 +13,6 @@ import torch
 from live_pages import barriers, needs_browser, opened, woken, write_page
 
 from zscir import Query, load_backbone, load_benchmark, retrieve
-from zscir.book.browser import chromium
 from zscir.figures import live
 from zscir.figures.style import note_figure
 from zscir.inversion import InversionNetwork
@@ -31,12 +30,6 @@ FOUND = """([first, last]) => {
       ids: rows.map(row => settings.ids[row]) }));
   });
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import pandas as pd
 from zscir.analysis.ablations import BASE, METRICS, STUDIES
 from zscir.retrieval.statistics import Spread, paired_gain, pooled_spread
 from zscir.storage.checks import check, one_of
-from zscir.storage.paths import REPO
+from zscir.storage.paths import results_folder
 
 
 def study_rows(table: pd.DataFrame, study: str) -> pd.DataFrame:
@@ -93,9 +93,7 @@ def recorded() -> tuple[pd.DataFrame, dict]:
     Raises:
         FileNotFoundError: the library was installed without its checkout, where the record lies.
     """
-    if REPO is None:
-        raise FileNotFoundError("the record of the ablations is part of the repository: clone it")
-    folder = REPO / "benchmarks" / "results"
+    folder = results_folder()
     table = read_table(folder / "ablations.csv")
     return table, json.loads((folder / "ablations.json").read_text(encoding="utf-8"))
 

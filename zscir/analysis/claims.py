@@ -12,7 +12,7 @@ Every training is followed link by link, each link a measure:
 
 import base64
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -35,7 +35,7 @@ from zscir.retrieval import gallery_features, query_features, score_features
 from zscir.retrieval.protocols import PROMPTS, slerp
 from zscir.retrieval.queries import Composition, inversion_features
 from zscir.retrieval.statistics import crossed_gain, holm
-from zscir.storage.paths import REPO
+from zscir.storage.paths import results_folder
 
 #: The four measures of the benchmarks, in percent; no claim shows fewer.
 MEASURES = ("recall@1", "recall@5", "recall_subset@1", "fashioniq recall@10")
@@ -74,7 +74,6 @@ SETTINGS = {"limit": PAIRS - HELD_OUT, "steps": 250}
 WEIGHTS = tuple(round(0.1 * number, 1) for number in range(1, 10))
 
 _backbone = lru_cache(maxsize=1)(load_backbone)
-_Features = Callable[[Benchmark], Tensor]
 
 
 def run_point(point: Mapping[str, Any]) -> dict[str, float | str]:
@@ -91,15 +90,15 @@ def run_point(point: Mapping[str, Any]) -> dict[str, float | str]:
     config = train_config(settings)
     backbone = _backbone(config.backbone, config.pretrained, precision=config.precision)
     network = fit(config, backbone=backbone, progress=False)
-    asked = _asked(backbone, network)
     if stage == "val":
         return _on_val(backbone, network)
     hits = {"held-out pairs": _held_out_hits(backbone, network, config.pairs, config.noun_strategy)}
     if stage == "control":
         hits |= _control_hits(backbone, network)
     else:
+        asked = _features(backbone, "test", "inversion", network, "pic2word")
         hits |= benchmark_hits(backbone, "test", asked)
-        combined = benchmark_hits(backbone, "test", _late(backbone, asked, late))
+        combined = benchmark_hits(backbone, "test", _late(backbone, "test", asked, late))
         hits |= {f"late {name}": one for name, one in combined.items()}
     return {**percentages(hits), **{f"hits {name}": packed(one) for name, one in hits.items()}}
 
@@ -109,23 +108,27 @@ def percentages(hits: Mapping[str, np.ndarray]) -> dict[str, float]:
     return {name: 100 * float(one.mean()) for name, one in hits.items()}
 
 
-def benchmark_hits(backbone: Backbone, split: str, asked: _Features) -> dict[str, np.ndarray]:
-    """Measure -> which queries of the small world hit, bool [Q], for ``asked`` features of a benchmark.
+def benchmark_hits(backbone: Backbone, split: str, asked: Sequence[Tensor]) -> dict[str, np.ndarray]:
+    """Measure -> which queries of the small world hit, bool [Q].
 
-    ``split`` is "val", or "test": the splits without public targets, scored as their server would.
+    Args:
+        backbone: encodes the galleries.
+        split: "val", or "test": the splits without public targets, scored as their server would.
+        asked: query features of CIRR, then of each category of FashionIQ.
     """
-    cirr, *fashion = _benchmarks(split)
-    scores = score_features(cirr, asked(cirr), gallery_features(backbone, cirr))
-    found = {name: scores.values[name] > 0 for name in MEASURES[:3]}
-    parts = [score_features(one, asked(one), gallery_features(backbone, one)) for one in fashion]
-    return found | {MEASURES[3]: np.concatenate([part.values["recall@10"] for part in parts]) > 0}
+    scored = [
+        score_features(benchmark, features, gallery_features(backbone, benchmark))
+        for benchmark, features in zip(_benchmarks(split), asked, strict=True)
+    ]
+    found = {name: scored[0].values[name] > 0 for name in MEASURES[:3]}
+    return found | {MEASURES[3]: np.concatenate([part.values["recall@10"] for part in scored[1:]]) > 0}
 
 
 def baseline_hits(split: str, weight: float) -> dict[str, np.ndarray]:
     """`benchmark_hits` of slerp without any training; weight 0 is the image alone, 1 the text alone."""
     backbone = _backbone(BASE["backbone"])
     return benchmark_hits(
-        backbone, split, lambda benchmark: query_features(backbone, benchmark, "slerp", weight=weight)
+        backbone, split, _late(backbone, split, _features(backbone, split, "image"), weight)
     )
 
 
@@ -144,38 +147,30 @@ def _benchmarks(split: str) -> list[Benchmark]:
     return [cirr.with_targets(world.answers("cirr")), *(one.with_targets(answers) for one in fashion)]
 
 
-def _asked(backbone: Backbone, network: Inversion, prompt: str = "pic2word") -> _Features:
-    return lambda benchmark: query_features(backbone, benchmark, "inversion", network, prompt)
+def _features(backbone: Backbone, split: str, *how: object) -> list[Tensor]:
+    """`query_features` of each benchmark of a split."""
+    return [query_features(backbone, benchmark, *how) for benchmark in _benchmarks(split)]
 
 
-@lru_cache(maxsize=16)
-def _text(backbone: Backbone, benchmark: str, split: str) -> Tensor:
-    """Text features of a benchmark, by the first id of its queries: encoded once a process."""
-    (found,) = (one for one in _benchmarks(split) if one.queries[0].id == benchmark)
-    return query_features(backbone, found, "text")
+#: The same, encoded once a process.
+_texts = lru_cache(maxsize=2)(_features)
 
 
-def _late(backbone: Backbone, asked: _Features, weight: float) -> _Features:
-    """The late combination: what a network asks, and the text's own feature, between them."""
-
-    def features(benchmark: Benchmark) -> Tensor:
-        split = "val" if benchmark.split == "val" else "test"
-        return slerp(asked(benchmark), _text(backbone, benchmark.queries[0].id, split), weight)
-
-    return features
+def _late(backbone: Backbone, split: str, asked: Sequence[Tensor], weight: float) -> list[Tensor]:
+    """The late combination: what is asked, and the text's own feature, between them."""
+    texts = _texts(backbone, split, "text")
+    return [slerp(own, text, weight) for own, text in zip(asked, texts, strict=True)]
 
 
 def _on_val(backbone: Backbone, network: Inversion) -> dict[str, float]:
     """The four measures, and their mean with each prompt and with each weight of the late combination."""
-    found = percentages(benchmark_hits(backbone, "val", _asked(backbone, network)))
-    for prompt in PROMPTS:
-        own = percentages(benchmark_hits(backbone, "val", _asked(backbone, network, prompt)))
-        found[f"mean, {prompt}"] = float(np.mean(list(own.values())))
-    features = {one.queries[0].id: _asked(backbone, network)(one) for one in _benchmarks("val")}
-    for weight in WEIGHTS:
-        asked = _late(backbone, lambda benchmark: features[benchmark.queries[0].id], weight)
-        own = percentages(benchmark_hits(backbone, "val", asked))
-        found[f"mean, late {weight}"] = float(np.mean(list(own.values())))
+    asked = {name: _features(backbone, "val", "inversion", network, name) for name in PROMPTS}
+    variants = {f"mean, {name}": own for name, own in asked.items()}
+    variants |= {f"mean, late {w}": _late(backbone, "val", asked["pic2word"], w) for w in WEIGHTS}
+    found = percentages(benchmark_hits(backbone, "val", asked["pic2word"]))
+    for name, own in variants.items():
+        shares = percentages(benchmark_hits(backbone, "val", own))
+        found[name] = float(np.mean(list(shares.values())))
     return found
 
 
@@ -237,9 +232,7 @@ def recorded_claims() -> tuple[pd.DataFrame, dict]:
     Raises:
         FileNotFoundError: the library was installed without its checkout, where the record lies.
     """
-    if REPO is None:
-        raise FileNotFoundError("the record of the claims is part of the repository: clone it")
-    folder = REPO / "benchmarks" / "results"
+    folder = results_folder()
     return pd.read_csv(folder / "claims.csv"), json.loads((folder / "claims.json").read_text("utf-8"))
 
 

@@ -224,8 +224,8 @@ def paired_gain(
     return t_interval(gains.to_numpy(), both)
 
 
-def crossed_gain(gains: np.ndarray, level: float = 0.95) -> Difference:
-    """Mean of paired gains over seeds *and* queries at once, in points, with its interval and p.
+def crossed_gain(gains: np.ndarray) -> Difference:
+    """Mean of paired gains over seeds *and* queries at once, in points, with its 95 % interval and p.
 
     Both are drawn: other seeds and other queries would have given another mean. The variance is that of two
     crossed samples, between seeds plus between queries less what both hold, and t has the degrees of freedom
@@ -233,7 +233,6 @@ def crossed_gain(gains: np.ndarray, level: float = 0.95) -> Difference:
 
     Args:
         gains: [S, Q], what each query gained in the trainings of each seed; at least two of both.
-        level: of the interval.
 
     >>> crossed_gain(np.array([[1.0, 0.0, 0.0, 1.0], [1.0, 0.0, 1.0, 1.0]])).difference
     62.5
@@ -248,7 +247,7 @@ def crossed_gain(gains: np.ndarray, level: float = 0.95) -> Difference:
         return Difference(100 * mean, 100 * mean, 100 * mean, float(not mean))
     freedom = sum(parts) ** 2 / (parts[0] ** 2 / (seeds - 1) + parts[1] ** 2 / (queries - 1))
     error = math.sqrt(variance)
-    reach = float(stats.t.ppf((1 + level) / 2, freedom)) * error
+    reach = float(stats.t.ppf((1 + LEVEL) / 2, freedom)) * error
     p = float(2 * stats.t.sf(abs(mean) / error, freedom))
     return Difference(100 * mean, 100 * (mean - reach), 100 * (mean + reach), p)
 

@@ -26,6 +26,17 @@ def artifacts_root() -> Path:
     return Path.home() / ".cache" / "zscir"
 
 
+def results_folder() -> Path:
+    """Folder of the records.
+
+    Raises:
+        FileNotFoundError: the library was installed without its checkout, where they lie.
+    """
+    if REPO is None:
+        raise FileNotFoundError("the records are part of the repository: clone it")
+    return REPO / "benchmarks" / "results"
+
+
 def printable(name: str | Path) -> str:
     """A file's name in one line, without what would steer a terminal.
 
