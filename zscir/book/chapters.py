@@ -250,7 +250,7 @@ def environment() -> Iterator[None]:
     """Inside the block new processes find this Python's kernel and this library, and figures are inline.
 
     Matplotlib keeps its list of fonts beside the results: not every home can be written. Threads that wait
-    for others sleep: spinning, as they do by default, two chapters on two cores take three times as long.
+    for others sleep: spinning, as they do by default, two chapters keep each other from computing.
     """
     paths = [str(_PACKAGE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     wanted = {
