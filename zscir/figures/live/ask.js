@@ -193,6 +193,7 @@ zscirLive.ask = async figure => {
 
   /** The query as a line of Python, for the chapter's notebook. */
   const copy = async code => {
+    line.textContent = ""; // the line of another method must not stand here while the clipboard is asked
     const words = JSON.stringify(wish.value.trim());
     const wanted = `Query("0", ${JSON.stringify(settings.ids[state.reference])}, (${words},))`;
     const how = code.replace("{weight}", state.weight.toFixed(2));
