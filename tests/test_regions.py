@@ -11,6 +11,7 @@ from zscir.analysis.mask_quality import localisation
 from zscir.backbone import load_backbone
 from zscir.regions import keep_mask, mask_image, noun_cams
 from zscir.regions.cams import METHODS, class_token_tail, upsample_cams
+from zscir.regions.maps import cams_by_method
 from zscir.regions.masks import is_empty
 from zscir.storage.paths import REPO
 
@@ -138,6 +139,14 @@ def test_every_method_gives_maps_of_the_image(tiny_backbone, method):
     ):
         assert maps.shape == (len(nouns), 32, 32) and maps.dtype == torch.float32
         assert maps.numel() == 0 or (maps.min() >= 0 and maps.max() <= 1)
+
+
+def test_methods_that_share_a_pass_give_the_same_maps(tiny_backbone):
+    pixels = images(tiny_backbone)
+    together = cams_by_method(tiny_backbone, pixels, NOUNS, METHODS)
+    for method in METHODS:
+        apart = noun_cams(tiny_backbone, pixels, NOUNS, method=method)
+        assert all(map(torch.equal, together[method], apart))
 
 
 def test_methods_differ(tiny_backbone):

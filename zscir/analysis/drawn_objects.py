@@ -19,7 +19,7 @@ from zscir.backbone.weights import default_cam_layer
 from zscir.nouns import Noun
 from zscir.pairs import Pairs
 from zscir.pocket.vocabulary import THINGS
-from zscir.regions import noun_cams
+from zscir.regions.maps import cams_by_method, noun_cams
 from zscir.regions.masks import expand_mask
 from zscir.regions.token_drop import kept_patches, patch_grid
 
@@ -94,6 +94,14 @@ class DrawnObjects:
         """CAMs [R, S, S] of all objects; options as in ``zscir.regions.noun_cams``."""
         return torch.cat(noun_cams(backbone, self.pixels, [[lemma] for lemma in self.lemmas], **options))
 
+    def maps_by_method(
+        self, backbone: Backbone, methods: Sequence[str], layer: Sequence[str] | None = None
+    ) -> dict[str, Tensor]:
+        """The same by several methods: method -> CAMs [R, S, S]."""
+        nouns = [[lemma] for lemma in self.lemmas]
+        found = cams_by_method(backbone, self.pixels, nouns, methods, layer=layer)
+        return {method: torch.cat(maps) for method, maps in found.items()}
+
 
 def drawn_objects(backbone: Backbone, pairs: Pairs, rows: Sequence[int]) -> DrawnObjects:
     """The objects (no garments, which fill their picture) of some drawn pairs, with their true masks.
@@ -122,7 +130,7 @@ def localisation_table(
     """Mean best IoU and pointing (0 to 1): one row a layer (name -> module paths), a column pair a method."""
     table = {}
     for name, layer in layers.items():
-        maps = {method: objects.maps(backbone, layer=layer, method=method) for method in METHODS}
+        maps = objects.maps_by_method(backbone, METHODS, layer)
         found = {method: localisation(own, objects.masks) for method, own in maps.items()}
         columns = {"IoU": "best_iou", "pointing": "pointing"}
         table[name] = {(title, m): found[m][key].mean() for title, key in columns.items() for m in METHODS}

@@ -51,6 +51,9 @@ PROFILES: dict[str, dict[str, dict[str, Any]]] = {
 _PACKAGE = Path(__file__).resolve().parents[1]
 _ENGINE = {"kernel_name": "python3", "language": "python", "progress_bar": False, "start_timeout": 300}
 _ENGINE["extra_arguments"] = ["--log-level=CRITICAL"]  # of the kernel: no remarks about its connection
+_ALLOCATOR = (
+    "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=33554432:glibc.malloc.trim_threshold=4294967296"
+)
 _TYPES = {
     "float": (float, int),
     "int": (int,),
@@ -250,7 +253,8 @@ def environment() -> Iterator[None]:
     """Inside the block new processes find this Python's kernel and this library, and figures are inline.
 
     Matplotlib keeps its list of fonts beside the results: not every home can be written. Threads that wait
-    for others sleep: spinning, as they do by default, two chapters keep each other from computing.
+    for others sleep: spinning, as they do by default, two chapters keep each other from computing. The
+    allocator of GNU systems keeps what was freed, in large pages: large tensors come and go in every step.
     """
     paths = [str(_PACKAGE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     wanted = {
@@ -258,6 +262,7 @@ def environment() -> Iterator[None]:
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",
         "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),
+        "GLIBC_TUNABLES": os.environ.get("GLIBC_TUNABLES", _ALLOCATOR),
         "MPLCONFIGDIR": os.environ.get("MPLCONFIGDIR") or str(artifacts_root() / "matplotlib"),
         "IPYTHONDIR": os.environ.get("IPYTHONDIR") or str(artifacts_root() / "ipython"),
         "PYTHONPATH": os.pathsep.join(paths),

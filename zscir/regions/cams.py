@@ -59,12 +59,12 @@ def text_maps(
     pixels: Tensor,
     rows: Tensor,
     texts: Tensor,
-    method: str,
+    methods: Sequence[str],
     layers: Sequence[str],
     grain: str = "patch",
     below: Tensor | None = None,
-) -> Tensor:
-    """Maps [R, h, w] in [0, 1] from one forward of the images and one batched pull-back of all texts.
+) -> list[Tensor]:
+    """Maps [R, h, w] in [0, 1] of each method, from one forward of the images and one pull-back of all texts.
 
     Up to the layer nothing is recorded. Above it the tower runs once an image, not once a row: only the
     cotangent, the gradient of the cosine by the image feature, differs between the texts of one image.
@@ -74,7 +74,7 @@ def text_maps(
         pixels: [B, 3, S, S] normalised.
         rows: [R] int64, the image of each row, increasing.
         texts: [R, D] text features.
-        method: one of `METHODS`.
+        methods: of `METHODS`; they differ only in what they make of the same activations and gradients.
         layers: module paths; several are averaged after each was scaled.
         grain: "patch", or "pixel" for maps of the image's size [R, S, S].
         below: the tokens of `encode_below`; the blocks before them are then not run again.
@@ -91,13 +91,14 @@ def text_maps(
             features, watched = _watched(model, layers, forward)
         gradients = _pulled_back(features, watched, rows, texts)
     grids = [
-        scaled(_class_map(method, as_grid(a.detach()).float()[rows], as_grid(g).float()))
+        (as_grid(a.detach()).float()[rows], as_grid(g).float())
         for a, g in zip(watched, gradients, strict=True)
     ]
-    if len({grid.shape for grid in grids}) > 1:
-        raise ValueError(f"layers must share one grid, got {[tuple(grid.shape[1:]) for grid in grids]}")
-    maps = scaled(torch.stack(grids).mean(dim=0))
-    return upsample_cams(maps, backbone.image_size) if grain == "pixel" else maps
+    if len({own.shape[-2:] for own, _ in grids}) > 1:
+        raise ValueError(f"layers must share one grid, got {[tuple(own.shape[-2:]) for own, _ in grids]}")
+    found = [[scaled(_class_map(method, *both)) for both in grids] for method in methods]
+    maps = [scaled(torch.stack(own).mean(dim=0)) for own in found]
+    return [upsample_cams(own, backbone.image_size) for own in maps] if grain == "pixel" else maps
 
 
 def _above(visual: VisionTransformer, tokens: Tensor, first: int) -> Tensor:

@@ -69,21 +69,40 @@ def noun_cams(
         ValueError: an unknown method, target, grain or layer, an empty noun or one whose text is
             longer than the backbone reads, or not one list of nouns an image.
     """
+    own = method or backbone.cam_method
+    how = {"layer": layer, "target": target, "grain": grain, "texts": texts, "below": below}
+    return cams_by_method(backbone, pixels, nouns, [own], **how)[own]
+
+
+def cams_by_method(
+    backbone: Backbone,
+    pixels: Tensor,
+    nouns: Sequence[Sequence[str]],
+    methods: Sequence[str],
+    *,
+    layer: str | Sequence[str] | None = None,
+    target: str | None = None,
+    grain: str = "pixel",
+    texts: Mapping[str, Tensor] | None = None,
+    below: Tensor | None = None,
+) -> dict[str, list[Tensor]]:
+    """`noun_cams` by several methods from one forward and one backward pass: method -> maps of each image."""
     if len(nouns) == 0 and len(pixels) == 0:
-        return []
-    method, target = method or backbone.cam_method, target or backbone.cam_target
-    layers = _check_request(backbone, pixels, nouns, method, layer, target, grain)
+        return {method: [] for method in methods}
+    target = target or backbone.cam_target
+    layers = _check_request(backbone, pixels, nouns, methods, layer, target, grain)
     if not any(counts := [len(row) for row in nouns]):  # the shape of a map, none of them
-        shape = noun_cams(backbone, pixels[:1], [["thing"]], method=method, layer=layers, grain=grain)[0]
-        return [shape[:0]] * len(nouns)
+        shape = noun_cams(backbone, pixels[:1], [["thing"]], method=methods[0], layer=layers, grain=grain)[0]
+        return {method: [shape[:0]] * len(nouns) for method in methods}
     texts = _targets(backbone, [noun for row in nouns for noun in row], target, texts or {})
-    maps = []
+    found = []
     for images in _chunks(counts, MAX_ROWS):
         rows = torch.repeat_interleave(torch.tensor([counts[i] for i in images])).to(backbone.device)
-        request = (backbone, pixels[images].to(backbone.device), rows, texts[: len(rows)], method, layers)
+        request = (backbone, pixels[images].to(backbone.device), rows, texts[: len(rows)], methods, layers)
         texts = texts[len(rows) :]
-        maps.append(text_maps(*request, grain, None if below is None else below[images]))
-    return list(torch.cat(maps).split(counts))
+        found.append(text_maps(*request, grain, None if below is None else below[images]))
+    whole = (torch.cat(maps) for maps in zip(*found, strict=True))
+    return {method: list(maps.split(counts)) for method, maps in zip(methods, whole, strict=True)}
 
 
 def encode_with_cams(
@@ -138,9 +157,10 @@ def _noun_features(backbone: Backbone, nouns: Sequence[str], known: Mapping[str,
     return torch.stack([features[noun] for noun in nouns]) if nouns else torch.zeros(0, backbone.dim)
 
 
-def _check_request(backbone, pixels, nouns, method, layer, target, grain) -> list[str]:
+def _check_request(backbone, pixels, nouns, methods, layer, target, grain) -> list[str]:
     """Raise on what `noun_cams` cannot do; return the layers as a list."""
-    chosen("method", method, METHODS)
+    for method in methods:
+        chosen("method", method, METHODS)
     chosen("target", target, TARGETS)
     chosen("grain", grain, GRAINS)
     if len(nouns) != len(pixels) or any(isinstance(row, str) for row in nouns):

@@ -115,7 +115,7 @@ def _packed(array: np.ndarray) -> tuple[str, str, str]:
         raise ValueError(f"array must be uint8 or float32, got {array.dtype}")
     planes = np.frombuffer(array.tobytes(), np.uint8).reshape(-1, array.itemsize).T.tobytes()
     name = hashlib.sha256(planes).hexdigest()[:16]
-    return name, str(array.dtype), base64.b64encode(gzip.compress(planes, 9, mtime=0)).decode()
+    return name, str(array.dtype), base64.b64encode(gzip.compress(planes, 6, mtime=0)).decode()
 
 
 def move_tau(
