@@ -6,7 +6,8 @@
 Without a browser: no page loads anything from another host, every picture says in words what it shows,
 every link inside the book has its target. With Chromium and Playwright (``pip install -e .[check]``) axe-core
 looks at every page, light and dark, wide and as on a phone. What it calls serious or critical is an error; so
-is a page wider than its window, a formula that was not drawn, and whatever a script asked another host for.
+is a page wider than its window, a formula that was not drawn, what a script asked another host for, and
+whatever the browser's console calls an error.
 """
 
 from __future__ import annotations
@@ -130,14 +131,18 @@ def reports(folder: Path, mode: str, width: int, names: Sequence[str] | None = N
         page = browser.new_page(viewport={"width": width, "height": 1000})
         page.add_init_script(f"({_MODE})({json.dumps(mode)})")
         foreign: list[str] = []
+        errors: list[str] = []
+        page.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)
+        page.on("pageerror", lambda error: errors.append(str(error)))
         page.route("**/*", partial(_answer, folder, foreign))
         for name in pages_of(folder) if names is None else names:
             foreign.clear()
+            errors.clear()
             page.goto(ORIGIN + quote(name))
             page.evaluate("window.MathJax?.startup?.promise")
             page.wait_for_timeout(400)  # the theme looks 300 ms later which boxes scroll
             found = Axe().run(page).response["violations"]
-            asked = {"violations": found, "foreign": sorted(set(foreign))}
+            asked = {"violations": found, "foreign": sorted(set(foreign)), "errors": list(errors)}
             said[name] = asked | page.evaluate(_REPORT.read_text(encoding="utf-8"))
     return said
 
@@ -172,6 +177,7 @@ def browser_findings(folder: Path, names: Sequence[str] | None = None) -> list[s
                 if rule["impact"] in SERIOUS
             ]
             lines += [f"asks another host for {url}" for url in said["foreign"]]
+            lines += [f"console: {error}" for error in said["errors"]]
             lines += [f"{said['formulas']} formulas are not drawn"] if said["formulas"] else []
             lines += [f"is shown in mode {said['theme']}"] if said["theme"] != mode else []
             if said["width"] > said["window"] or said["wide"]:

@@ -114,7 +114,8 @@ def test_the_browser_finds_barriers_widths_and_hosts(pages):
         bad=(
             "<script>document.documentElement.dataset.theme = localStorage.getItem('theme')</script>",
             "<article><h1>Bad</h1><button></button><p style='width: 900px'>wide</p>"
-            "<p style='color: #ccc; background: #fff'>pale</p><img alt='x' src='http://example.org/x.png'></article>",
+            "<p style='color: #ccc; background: #fff'>pale</p><img alt='x' src='http://example.org/x.png'></article>"
+            "<script>const twice = 1</script><script>const twice = 2</script>",
         ),
     )
     said = check_pages.reports(folder, "dark", 400)
@@ -122,9 +123,11 @@ def test_the_browser_finds_barriers_widths_and_hosts(pages):
     assert rules["button-name"] == "critical" and rules["color-contrast"] == "serious"
     assert said["bad.html"]["theme"] == "dark" and said["bad.html"]["foreign"] == ["http://example.org/x.png"]
     assert said["bad.html"]["width"] > said["bad.html"]["window"] == 400
+    assert any("'twice' has already been declared" in one for one in said["bad.html"]["errors"])
     assert any("900px" in one for one in said["bad.html"]["wide"])
     assert not {"button-name", "color-contrast"} & {rule["id"] for rule in said["good.html"]["violations"]}
-    assert said["good.html"]["width"] == 400 and said["good.html"]["foreign"] == []
+    assert said["good.html"]["width"] == 400
+    assert said["good.html"]["foreign"] == said["good.html"]["errors"] == []
 
 
 @pytest.fixture(scope="module")

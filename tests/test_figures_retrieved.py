@@ -53,12 +53,19 @@ def test_the_target_is_framed_where_it_was_found_and_only_there(benchmark):
         retrieved_grid(benchmark, {})
 
 
+def test_a_target_that_was_not_found_stands_at_the_end(benchmark):
+    figure = retrieved_grid(benchmark, {0: Retrieved(["a", "b"], np.zeros(2), 3)})
+    assert [axis.get_xlabel() for axis in figure.axes] == ["rank 3", "1", "2", "the target"]
+    side = figure.axes[-1].spines["left"]
+    assert matplotlib.colors.to_hex(side.get_edgecolor()) == FRAMES["target"] and side.get_visible()
+
+
 def test_wins_and_losses_show_both_methods(benchmark):
     first, second = Retrieved(["a", "b"], np.zeros(2), 3), Retrieved(["t", "a"], np.zeros(2), 1)
     found = {"A": {0: first}, "B": {0: second}}
     figure = wins_and_losses(benchmark, found, {"A": [2], "B": [0]})
     labels = [axis.get_xlabel() for axis in figure.axes]
-    assert labels == ["A:\nrank 3", "1", "2", "B:\nrank 1", "1  target", "2"]
+    assert labels == ["A:\nrank 3", "1", "2", "the target", "B:\nrank 1", "1  target", "2", ""]
     with pytest.raises(ValueError, match="two methods"):
         wins_and_losses(benchmark, {"A": {0: first}}, {"A": [2]})
 

@@ -11,20 +11,17 @@ import pytest
 import torch
 
 from zscir.book import declared_parameters, run_chapter
-from zscir.book.record import (
-    box,
-    chapter_record,
-    chapter_records,
-    chapters_markdown,
-    needs_markdown,
-    recorded_values,
-    results_markdown,
-    sign,
-    summary_markdown,
-    values_used,
-)
+from zscir.book.record import box, chapter_record, chapter_records, recorded_values, sign, values_used
 from zscir.storage.paths import REPO
 from zscir.storage.provenance import NO_CHECKOUT, commit_of, kernel_facts
+
+sys.path.insert(0, str(REPO / "book" / "_ext"))
+from build_record import (  # noqa: E402  (an extension of the pages)
+    chapters_markdown,
+    needs_markdown,
+    results_markdown,
+    summary_markdown,
+)
 
 RESULTS, README = REPO / "benchmarks" / "results", REPO / "benchmarks" / "README.md"
 DECLARED = {"tau": {"default": "0.3"}, "prompt": {"default": '"a | b"'}, "seed": {"default": "3"}}
@@ -204,9 +201,14 @@ def test_every_stored_record_is_listed_with_its_machine_and_date():
     paths = sorted(RESULTS.rglob("*.json"))
     assert len(lines) == len(paths) >= 3
     for line, path in zip(lines, paths, strict=True):
-        name, what, machine, date = (cell.strip() for cell in line.strip("|").split(" | "))
+        name, what, machine, precision, date, commits = (
+            cell.strip() for cell in line.strip("|").split(" | ")
+        )
         assert name == f"`{path.relative_to(RESULTS).as_posix()}`" and len(what) > 20 and machine
-        assert re.fullmatch(r"\d{4}-\d{2}-\d{2}", date)
+        assert re.fullmatch(r"\d{4}-\d{2}-\d{2}", date) and precision in ("fp32", "bf16")
+        assert re.fullmatch(r"`[0-9a-f]{10}`(, `[0-9a-f]{10}`)*|not noted", commits)
+    (trained,) = (line for line in lines if line.startswith("| `ablations.json`"))
+    assert "| bf16 |" in trained and "not noted" not in trained
 
 
 @pytest.mark.parametrize(
@@ -224,7 +226,9 @@ def test_a_record_that_does_not_say_what_it_is_is_refused(tmp_path, record, mess
     (tmp_path / "odd.json").write_text(
         json.dumps({"date": "2026-03-01", "machine": "M", "what": "odd things"})
     )
-    assert "| `odd.json` | odd things | M | 2026-03-01 |" in results_markdown(tmp_path, README)
+    assert "| `odd.json` | odd things | M | fp32 | 2026-03-01 | not noted |" in results_markdown(
+        tmp_path, README
+    )
 
 
 def test_what_a_chapter_put_aside_is_found_by_its_name(tmp_path):

@@ -2,8 +2,9 @@
 
 Tables of chapters, shown where they were made or on other pages, get a box that scrolls and that the
 theme lets the keyboard reach. Bibliographies lose a role that their entries do not fit. The index of
-sources becomes a proper list, without modules that have no page. A script that Sphinx lists twice stands
-once, since a browser calls the second an error.
+sources becomes a proper list, without modules that have no page. What an extension adds while Sphinx builds
+is listed twice: a script stands once, since a browser calls the second an error. Thebe, which Jupyter Book
+adds to every page though it is off here, is left out.
 """
 
 TABLE = '<div class="output text_html">'
@@ -19,8 +20,10 @@ def mend(app, pagename, templatename, context, doctree):
         body = nested(body)
     if body:
         context["body"] = body
-    scripts = context.get("script_files", ())
-    once = {(file.filename or "", file.attributes.get("body")): file for file in scripts}
+    scripts = [
+        (file.filename or "", file.attributes.get("body") or "", file) for file in context["script_files"]
+    ]
+    once = {(name, code): file for name, code, file in scripts if "thebe" not in (name + code).lower()}
     context["script_files"] = list(once.values())
 
 

@@ -1,8 +1,8 @@
-"""What made a chapter and what made the book: parameters, versions, commit, machine and time.
+"""What made a chapter: parameters, versions, commit, machine and time.
 
     record = chapter_record("05_cirr", declared, chosen, "default", commit_of(root), started, 41.5, facts)
     sign(notebook, record)                                   # after a chapter has run: a box at its end
-    print(chapters_markdown(Path("book/notebooks")))         # on the page *About this build*
+    chapter_records(Path("book/notebooks"))                  # what the page *About this build* shows
     recorded_values("book/notebooks/05_cirr.ipynb")          # what the chapter gave to ``glue``
 
 What differs between two equal runs stands in three places: the box, the running time that the chapter's first
@@ -13,7 +13,7 @@ host, unless a parameter or a remark on stderr brought it.
 import ast
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from typing import Any
 import nbformat
 
 from zscir.book.remarks import remarks_line
-from zscir.storage.provenance import DISTRIBUTIONS, commit_of, versions
+from zscir.storage.provenance import versions
 
 #: Code of the last cell that the runner adds, reads and removes again.
 PROBE = (
@@ -259,140 +259,3 @@ def chapter_records(notebooks: Path) -> list[dict[str, Any]]:
             raise ValueError(f"{path} has no record of its run: run it with `zscir run {path.stem} --force`")
         records.append(metadata["zscir"]["record"])
     return records
-
-
-def _seconds(records: Sequence[Mapping[str, Any]]) -> float:
-    return sum(record["seconds"] for record in records)
-
-
-def _peak(records: Sequence[Mapping[str, Any]]) -> str:
-    peaks = [record["peak_memory"] for record in records if record["peak_memory"] is not None]
-    return gigabytes(max(peaks, default=None))
-
-
-def _each(records: Sequence[Mapping[str, Any]], said: Callable[[Mapping[str, Any]], str]) -> str:
-    """What the records say of something; when they differ, each answer with the chapters that gave it."""
-    answers: dict[str, list[str]] = {}
-    for record in records:
-        answers.setdefault(said(record), []).append(record["chapter"])
-    if len(answers) == 1:
-        return next(iter(answers))
-    return "; ".join(f"{answer} ({', '.join(chapters)})" for answer, chapters in answers.items())
-
-
-def summary_markdown(notebooks: Path, root: Path, now: datetime | None = None) -> str:
-    """The build in one table: when, from which commit, with which versions, on which machine, how large.
-
-    Args:
-        notebooks: folder of the executed copies.
-        root: the checkout.
-        now: the moment of rendering; by default the present.
-    """
-    records = chapter_records(notebooks)
-    dates = [record["date"] for record in records]
-    rows = {
-        "pages rendered": utc(now or datetime.now(UTC)),
-        "from commit": commit_line(commit_of(root)),
-        "profile": _each(records, lambda record: record["profile"]),
-        "chapters ran": f"{min(dates)} to {max(dates)}",
-        "in all": duration(_seconds(records)),
-        "on": _each(records, lambda record: machine_line(record["machine"])),
-        "memory of a chapter": _peak(records),
-        "computed with": _each(records, lambda record: _versions(record["versions"])),
-        "rendered with": _versions(versions(("jupyter-book", "sphinx", "myst-nb"))),
-    }
-    return table(rows.items())
-
-
-def _versions(named: Mapping[str, str]) -> str:
-    """Python and this library first, then the others as `DISTRIBUTIONS` has them, then the rest."""
-    order = ["python", "zscir", *DISTRIBUTIONS]
-    names = sorted(named, key=lambda name: order.index(name) if name in order else len(order))
-    return ", ".join(f"{name} {named[name]}" for name in names)
-
-
-def needs_markdown(notebooks: Path) -> str:
-    """One sentence on memory and time of the chapters, where and as they were run."""
-    records = chapter_records(notebooks)
-    longest = max(records, key=lambda record: record["seconds"])
-    return (
-        f"Where this book was built ({_each(records, lambda record: machine_line(record['machine']))}), the "
-        f"kernel of a chapter held **{_peak(records)}**. The longest to run was "
-        f"{{doc}}`notebooks/{longest['chapter']}` with **{duration(longest['seconds'])}**; all together took "
-        f"**{duration(_seconds(records))}**, with what was already stored."
-    )
-
-
-def chapters_markdown(notebooks: Path) -> str:
-    """One row a chapter: parameters that are not its own, when and from which commit it ran, how long."""
-    records = chapter_records(notebooks)
-    rows = [("chapter", "other parameters", "ran", "commit", "time")]
-    for record in records:
-        mark = " \\*" if record["dirty"] else ""
-        commit = record["commit"] if record["dirty"] is None else f"`{record['commit'][:10]}`{mark}"
-        changed = values_line(record["changed"]) or "none"
-        page = f"{{doc}}`notebooks/{record['chapter']}`"
-        rows.append((page, changed, record["date"], commit, f"{record['seconds']:.1f} s"))
-    text = table(rows, last="--:") + f"\n| all | | | | {_seconds(records):.1f} s |"
-    if any(record["dirty"] for record in records):
-        text += "\n\n\\* with changes that were not committed when the chapter ran."
-    return text
-
-
-def fresh_clone_markdown(record: Path) -> str:
-    """How long a fresh clone took to become the book, as ``benchmarks/book.py`` recorded it.
-
-    Args:
-        record: the file; if there is none yet, the text says so.
-    """
-    if not record.is_file():
-        return f"`benchmarks/{record.stem}.py` times a fresh clone; its record is not there yet."
-    measured = json.loads(record.read_text(encoding="utf-8"))
-    seconds = measured["seconds"]
-    rows = [("step", "time"), ("install", duration(seconds["install"]))]
-    rows += [(f"{{doc}}`notebooks/{name}`", duration(took)) for name, took in seconds["chapters"].items()]
-    steps = {"pages": "pages", "build": "all chapters, two at a time, and the pages", "all": "all"}
-    steps |= {"rerun": "then {doc}`notebooks/05_cirr` again, with another τ"}
-    rows += [(said, duration(seconds[name])) for name, said in steps.items() if name in seconds]
-    machine, held = (
-        machine_line(measured["machine"]),
-        gigabytes(measured["peak memory of a chapter in bytes"]),
-    )
-    said = f"On {measured['date']}, profile {measured['profile']}: {machine}; a chapter held {held}."
-    return f"{said}\n\n{table(rows, last='--:')}"
-
-
-def results_markdown(results: Path, readme: Path) -> str:
-    """The recorded results, which no build computes anew: file, what, machine, date.
-
-    Args:
-        results: folder of the records, ``benchmarks/results``.
-        readme: the page whose table says what the script of the same name measures.
-
-    Raises:
-        ValueError: a record has no date or machine, or nothing says what it is.
-    """
-    said = dict(re.findall(r"^\| `(\w+)\.py` \| (.+?) \|$", readme.read_text(encoding="utf-8"), re.MULTILINE))
-    rows = [("record", "what", "machine", "date")]
-    for path in sorted(results.rglob("*.json")):
-        record = json.loads(path.read_text(encoding="utf-8"))
-        what = record.get("what") or said.get(path.stem)
-        if missing := [key for key in ("date", "machine") if not record.get(key)]:
-            raise ValueError(f"{path} does not say its {' and '.join(missing)}")
-        if what is None:
-            raise ValueError(f'{path} has no "what", and {readme} has no row `{path.stem}.py` for it')
-        name = path.relative_to(results).as_posix()
-        rows.append((f"`{name}`", what, _recorded_machine(record["machine"]), record["date"]))
-    return table(rows)
-
-
-def _recorded_machine(machine: Mapping[str, Any] | str) -> str:
-    """A machine as the scripts of ``benchmarks/`` note it."""
-    if isinstance(machine, str):
-        return machine
-    threads = machine.get("threads")
-    parts = [machine.get("processor"), f"{threads} thread{'' if threads == 1 else 's'}" if threads else None]
-    parts += [
-        value for key in ("instruction_set", "gpu", "cuda") if isinstance(value := machine.get(key), str)
-    ]
-    return ", ".join(part for part in parts if part)

@@ -143,7 +143,8 @@ def retrieved_grid(
 ) -> Figure:
     """A row a query: reference and relative caption, then what was found, best first; hits are framed.
 
-    Below the reference stands the rank of the target in the whole ranking, where it is known.
+    Below the reference stands the rank of the target in the whole ranking, where it is known; a target that
+    was not found stands at the end of its row.
 
     Args:
         benchmark: from `load_benchmark`.
@@ -229,10 +230,15 @@ def save_found(figure: Figure, path: Path) -> None:
 def _answer_grid(
     benchmark: Benchmark, rows: Sequence[tuple[int, Retrieved, str]], notes: Mapping[int, str]
 ) -> Figure:
-    """A row for each (number of a query, what it found, text below its reference), its caption above."""
-    columns = 1 + max(len(found.ids) for _, found, _ in rows)
+    """A row for each (number of a query, what it found, text below its reference), its caption above.
+
+    A target that is not among what was found stands at the end of its row.
+    """
+    most = max(len(found.ids) for _, found, _ in rows)
+    missed = [_missed(benchmark.queries[number], found) for number, found, _ in rows]
+    columns = 1 + most + any(missed)
     figure, axes = new_figure(len(rows), columns, height=len(rows) * (WIDTH / columns + 3.4 * LINE))
-    for row, (number, found, text) in zip(axes, rows, strict=True):
+    for row, (number, found, text), target in zip(axes, rows, missed, strict=True):
         query = benchmark.queries[number]
         picture = benchmark.open_image(query.reference)
         if query.reference in benchmark.regions:  # a cut-out of any shape
@@ -240,9 +246,17 @@ def _answer_grid(
             picture = ImageOps.pad(picture, (side, side), color="white")
         show_picture(row[0], picture, text, "reference")
         _show_answers(row[1:], benchmark, query, found.ids, numbered=True)
+        if target:
+            row[-1].set_axis_on()
+            show_picture(row[-1], benchmark.open_image(target), "the target", "target")
         note = f"  ({notes[number]})" if notes.get(number) else ""
         _write_above(row[0], wrapped(f"“{query.text[0]}”{note}", 92, 3))
     return figure
+
+
+def _missed(query: Query, found: Retrieved) -> str:
+    """The (first) target of a query that was not found, or "" where one was, or none is known."""
+    return "" if set(found.ids) & set(query.targets) else next(iter(query.targets), "")
 
 
 def _show_answers(

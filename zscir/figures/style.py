@@ -7,6 +7,7 @@ Figures made here are unknown to pyplot: a cell that ends with one shows it exac
 """
 
 import io
+import json
 import re
 import textwrap
 import unicodedata
@@ -18,12 +19,14 @@ import matplotlib
 import numpy as np
 import pandas
 import seaborn
+from IPython import get_ipython
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager
 from matplotlib.ft2font import FT2Font
 from matplotlib.text import Text
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from zscir.storage.pictures import open_picture
 
@@ -56,8 +59,14 @@ _OTHERS = ((PALETTE[7], "X"), ("#222222", "<"), ("#999933", ">"), (PALETTE[4], "
 
 
 def use_style() -> None:
-    """Set the book's look for what seaborn or matplotlib draw from here on; tables show whole texts."""
+    """Set the book's look for what seaborn or matplotlib draw from here on, and for tables in notebooks.
+
+    These show whole texts, and metrics by the names that the field writes.
+    """
     pandas.set_option("display.max_colwidth", None)
+    if shell := get_ipython():
+        formatter = shell.display_formatter.formatters["text/html"]
+        formatter.for_type(pandas.DataFrame, lambda table: _with_metric_names(table._repr_html_()))
     options = {"figure.dpi": DPI, "savefig.dpi": DPI, "axes.titlesize": 10, "axes.labelsize": 9.5}
     options |= {"xtick.labelsize": 9, "ytick.labelsize": 9, "legend.fontsize": 9, "legend.title_fontsize": 9}
     options |= {"axes.spines.top": False, "axes.spines.right": False, "axes.titlelocation": "left"}
@@ -77,9 +86,16 @@ class PageFigure(Figure):
         super().draw(renderer)
 
     def _repr_png_(self) -> bytes:
-        out, trimmed = io.BytesIO(), io.BytesIO()
+        """The PNG; where pictures are in it, its text "pictures" says as boxes: left, top, right, bottom."""
+        out, trimmed, notes = io.BytesIO(), io.BytesIO(), PngInfo()
         self.savefig(out, format="png")
-        _without_blank_rows(open_picture(out.getvalue(), mode="RGBA")).save(trimmed, "PNG", optimize=True)
+        image = open_picture(out.getvalue(), mode="RGBA")
+        first, last = _inked_rows(image)
+        shown = [axis for axis in self.axes if axis.images or axis.get_label() == "<colorbar>"]
+        boxes = [axis.get_window_extent().extents.round().astype(int).tolist() for axis in shown]
+        places = [(x0, image.height - y1 - first, x1, image.height - y0 - first) for x0, y0, x1, y1 in boxes]
+        notes.add_text("pictures", json.dumps(places))
+        image.crop((0, first, image.width, last)).save(trimmed, "PNG", optimize=True, pnginfo=notes)
         return trimmed.getvalue()
 
 
@@ -147,13 +163,13 @@ def _letters(file: str) -> frozenset[int]:
     return frozenset(font.get_charmap() if font.scalable else ())
 
 
-def _without_blank_rows(image: Image.Image, margin: int = 8) -> Image.Image:
-    """The image without what is blank above and below, but for a margin; as wide as it was."""
+def _inked_rows(image: Image.Image, margin: int = 8) -> tuple[int, int]:
+    """First row of an image that is not blank, and the one after the last, with a margin; else all rows."""
     pixels = np.asarray(image.convert("RGB"))
     inked = np.flatnonzero((pixels != pixels[0, 0]).any(axis=(1, 2)))
     if not len(inked):
-        return image
-    return image.crop((0, max(0, inked[0] - margin), image.width, min(image.height, inked[-1] + 1 + margin)))
+        return 0, image.height
+    return max(0, int(inked[0]) - margin), min(image.height, int(inked[-1]) + 1 + margin)
 
 
 def new_figure(rows: int = 1, columns: int = 1, height: float = 3.0, **options) -> tuple[Figure, np.ndarray]:
@@ -194,6 +210,12 @@ def metric_name(metric: str) -> str:
     for word, name in words.items():
         metric = metric.replace(word, name)
     return metric
+
+
+def _with_metric_names(text: str) -> str:
+    """A text in which metrics have the names of `metric_name`, without formulas."""
+    names = re.compile(r"\b(?:fashioniq )?\w+@\d+")
+    return names.sub(lambda found: re.sub(r"[${}]", "", metric_name(found[0])), text)
 
 
 def legend_above(figure: Figure, columns: int = 3) -> None:

@@ -45,9 +45,12 @@ class Table(pd.DataFrame):
         return super().__repr__() + (f"\n{note}" if note else "")
 
     def _repr_html_(self) -> str | None:
-        shown, note = super()._repr_html_(), getattr(self, "note", "")
-        below = f'<p class="protocol"><small>{html.escape(note)}</small></p>'
-        return shown + below if shown and note else shown
+        shown = super()._repr_html_()
+        words, mark, protocol = html.escape(getattr(self, "note", "")).partition("Protocol: ")
+        below = f'<p class="protocol">{words}</p>' if words else ""
+        if mark:
+            below += f'<details class="protocol"><summary>Protocol</summary>{protocol}</details>'
+        return shown + below if shown else shown
 
 
 def protocol_line(protocol: Mapping[str, object]) -> str:

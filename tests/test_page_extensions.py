@@ -1,0 +1,84 @@
+"""What the pages get beside their text: links to a repository that exists, and figures for a dark page."""
+
+import io
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from zscir.figures.style import PageFigure, new_figure
+from zscir.storage.paths import REPO
+
+sys.path.insert(0, str(REPO / "book" / "_ext"))
+import dark_figures  # noqa: E402  (an extension of the pages)
+import website  # noqa: E402
+
+
+@pytest.mark.parametrize(
+    ("told", "address"),
+    [
+        ("https://github.com/someone/thing", "https://github.com/someone/thing"),
+        ("https://user:token@github.com/someone/thing.git", "https://github.com/someone/thing"),
+        ("git@github.com:someone/thing.git", "https://github.com/someone/thing"),
+        ("ssh://git@gitlab.com/group/thing.git/", "https://gitlab.com/group/thing"),
+        ("/srv/git/thing", ""),
+        ("https://example.org/someone/thing", ""),
+    ],
+)
+def test_links_lead_to_where_git_says_the_repository_is(told, address, tmp_path, monkeypatch):
+    monkeypatch.delenv("ZSCIR_REPOSITORY", raising=False)
+    for words in (["init", "--quiet"], ["remote", "add", "origin", told]):
+        subprocess.run(["git", "-C", str(tmp_path), *words], check=True)
+    assert website.repository(tmp_path) == address
+
+
+def test_a_setting_names_another_repository_or_none(tmp_path, monkeypatch):
+    monkeypatch.setenv("ZSCIR_REPOSITORY", "https://github.com/Someone/Thing")
+    assert website.repository(tmp_path) == "https://github.com/Someone/Thing"
+    assert website.published(website.repository(tmp_path)) == "https://someone.github.io/Thing/"
+    monkeypatch.setenv("ZSCIR_REPOSITORY", "")
+    assert website.repository(tmp_path) == website.published("") == ""
+    monkeypatch.setenv("ZSCIR_REPOSITORY", "nowhere")
+    with pytest.raises(ValueError, match="ZSCIR_REPOSITORY is 'nowhere'"):
+        website.repository(tmp_path)
+    monkeypatch.delenv("ZSCIR_REPOSITORY")
+    assert website.repository(tmp_path) == "", "no checkout, no address"
+
+
+def test_the_dark_twin_has_no_ground_light_lines_and_the_same_pictures():
+    pixels = np.full((4, 6, 3), 255, np.uint8)
+    pixels[0, 0], pixels[0, 1], pixels[0, 2] = (0, 0, 0), (1, 115, 178), (228, 228, 228)
+    pixels[2:, 3:] = (10, 200, 30)
+    notes, out = PngInfo(), io.BytesIO()
+    notes.add_text("pictures", json.dumps([[3, 2, 6, 4]]))
+    Image.fromarray(pixels).save(out, "PNG", pnginfo=notes)
+    twin = np.asarray(Image.open(io.BytesIO(dark_figures.dark_png(out.getvalue()))), dtype=int)
+    assert twin[1, 1, 3] == 0 and tuple(twin[0, 0]) == (255, 255, 255, 255)
+    assert (twin[2:, 3:] == (10, 200, 30, 255)).all()
+    line, grid = twin[0, 1], twin[0, 2]
+    assert line[:3].sum() > 2 * pixels[0, 1].sum() * 0.75 and line[2] == line[:3].max(), "a lighter blue"
+    assert (grid[:3] == 255).all() and grid[3] == 27, "pale on white is pale on black"
+
+
+def test_a_figure_notes_where_its_pictures_are():
+    figure, axes = new_figure(1, 2, height=2)
+    axes[0, 0].imshow(np.zeros((8, 8, 3)))
+    axes[0, 1].plot([0, 1])
+    assert isinstance(figure, PageFigure)
+    drawn = Image.open(io.BytesIO(figure._repr_png_()))
+    ((left, top, right, bottom),) = json.loads(drawn.info["pictures"])
+    black = (np.asarray(drawn.convert("L")) == 0)[:, : drawn.width // 2]
+    rows, columns = np.flatnonzero(black.sum(axis=1) > 50), np.flatnonzero(black.sum(axis=0) > 50)
+    assert abs(left - columns[0]) <= 2 and abs(right - columns[-1]) <= 2
+    assert abs(top - rows[0]) <= 2 and abs(bottom - rows[-1]) <= 2
+
+
+def test_colours_of_a_drawing_are_exchanged_and_its_pictures_kept():
+    text = '<path fill="#ffffff"/><text fill="#222222"/><image href="data:image/png;base64,AAbb/+x="/>'
+    dark = dark_figures.dark_svg(text)
+    assert "#ffffff" not in dark and "#222222" not in dark and "AAbb/+x=" in dark
+    assert int(dark.split('fill="#')[1][:2], 16) < 40 < 200 < int(dark.split('fill="#')[2][:2], 16)
