@@ -31,7 +31,7 @@ def dark_png(data: bytes) -> bytes:
         place = (slice(max(0, top), bottom), slice(max(0, left), right))
         twin[place] = np.concatenate([pixels[place], np.ones_like(alpha[place])], axis=2)
     out = io.BytesIO()
-    Image.fromarray((255 * twin).round().astype(np.uint8)).save(out, "PNG", optimize=True)
+    Image.fromarray((255 * twin).round().astype(np.uint8)).save(out, "PNG")
     return out.getvalue()
 
 
