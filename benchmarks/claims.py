@@ -18,6 +18,7 @@ from zscir.analysis.ablations import BASE
 from zscir.analysis.claims import (
     ARMS,
     CHOSEN,
+    MAP_ARMS,
     MEASURES,
     SETTINGS,
     WEIGHTS,
@@ -26,11 +27,18 @@ from zscir.analysis.claims import (
     percentages,
     run_point,
 )
+from zscir.pocket.control import Arrangement
 from zscir.storage import run_points
 from zscir.storage.paths import REPO
 
 SEEDS, VAL_SEEDS = range(5), range(2)
 LAMS, SPANS, TAUS = (0.1, 0.25, 0.5), ("noun", "chunk"), (0.2, 0.4)
+
+#: The corners of the map, its other ends, and the point that is run after the others were read.
+CORNERS = (Arrangement(1, 0), Arrangement(3, 0), Arrangement(1, 100), Arrangement(3, 100))
+ALIKE = (Arrangement(2, 0, 4), Arrangement(2, 0, 12))
+PREDICTED = Arrangement(2, 50, 12)
+MAP = {"limit": 2000, "steps": 150}
 
 
 def point(stage: str, arm: str, seed: int, late: float = 0.0, **changes: object) -> dict:
@@ -59,6 +67,20 @@ def on_val(folder: Path, workers: int | None) -> tuple[pd.DataFrame, dict]:
     }
 
 
+def on_map(folder: Path, workers: int | None, out: Path) -> None:
+    """The trainings of the map and its record; the predicted point comes last."""
+    for arrangement in (*CORNERS, *ALIKE, PREDICTED):
+        points = [
+            point("map", arm, seed, **{**MAP, "pairs": arrangement.name, **changes})
+            for seed in SEEDS
+            for arm, changes in MAP_ARMS.items()
+        ]
+        table = run_points(run_point, points, folder / arrangement.name, workers=workers)
+        table.round(4).to_csv(folder / f"{arrangement.name}.csv", index=False)
+    names = sorted(folder.glob("*.csv"))
+    pd.concat(map(pd.read_csv, names), ignore_index=True).to_csv(out / "map.csv", index=False)
+
+
 def _run(
     stage: str, arms: list, seeds: range, folder: Path, workers: int | None, late: float = 0.0
 ) -> pd.DataFrame:
@@ -81,8 +103,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--workers", type=int, help="processes, by default one a core")
     parser.add_argument("--folder", type=Path, default=Path("_build/sweeps/claims"), help="of the points")
+    parser.add_argument("--map", action="store_true", help="only the map of arrangements, map.csv")
     parser.add_argument("--out", type=Path, default=REPO / "benchmarks" / "results", help="of the record")
     args = parser.parse_args()
+    if args.map:
+        return on_map(args.folder / "map", args.workers, args.out)
     control = _run("control", list(ARMS.items()), SEEDS, args.folder / "control", args.workers)
     val, choice = on_val(args.folder, args.workers)
     arms = [*ARMS.items(), (CHOSEN, choice["masked pairs"])]

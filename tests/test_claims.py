@@ -34,7 +34,7 @@ from zscir.storage.paths import REPO
 
 def test_the_plan_and_the_code_name_the_same_claims():
     plan = (REPO / "benchmarks" / "PLAN.md").read_text("utf-8")
-    rows = re.findall(r"^\| (?:\d|[A-Z]) \| (.+) \|$", plan, re.MULTILINE)
+    rows = re.findall(r"^\| (?:\d|[A-Z]) \| ([^|]+) \|$", plan, re.MULTILINE)
     assert rows == [words for words, _, _ in (*CLAIMS, *CONTROL_CLAIMS)]
     named = {arm.partition(" + ")[0] for _, *arms in (*CLAIMS, *CONTROL_CLAIMS) for arm in arms}
     assert named <= {*ARMS, CHOSEN, "slerp"}
@@ -155,6 +155,34 @@ def test_the_control_world_says_one_of_two_things_and_has_look_alikes(tmp_path, 
         assert before & after == {world.kept[query.id]}
         assert held_out(world.kept[query.id], scenes[query.targets[0]].place)
         assert scenes[query.reference].place != scenes[query.targets[0]].place
+
+
+@pytest.mark.parametrize(
+    "name", ["pocket-control-1things-0said-2places", "pocket-control-3things-100said-4places"]
+)
+def test_an_arrangement_says_and_shows_what_its_name_tells(name, tmp_path, monkeypatch):
+    for constant, value in {"PAIRS": 8, "SETS": 3}.items():
+        monkeypatch.setattr(control, constant, value)
+    own = control.Arrangement.of(name)
+    world = control.make_control(root=tmp_path, arrangement=own)
+    for text, drawn in zip(world.pairs["caption"], world.pairs["scene"], strict=True):
+        scene = Scene.from_json(drawn)
+        assert len(scene.objects) == own.things and scene.place in control.PLACES[: own.places]
+        assert sum(thing.colour in text.split() for thing in scene.objects) == (own.things if own.said else 0)
+    benchmark, scenes = load_benchmark("cirr", world.root("cirr")), world.scenes("cirr")
+    assert len(benchmark.queries) == 3 * (2 if own.things > 1 else 1)
+    for query in benchmark.queries:
+        (kept,) = (t for t in scenes[query.reference].objects if t.noun == world.kept[query.id])
+        alike = [name for name in query.subset if kept in scenes[name].objects]
+        assert query.targets[0] in alike, "the kept thing is the same, its colour too"
+
+
+@pytest.mark.parametrize(
+    "name", ["pocket-control-0things-0said-4places", "pocket-control-2", "pocket-controls"]
+)
+def test_a_name_without_an_arrangement_is_refused(name):
+    with pytest.raises(ValueError, match="legal: "):
+        load_pairs(name)
 
 
 #: What the prose of the chapter says of each claim, measure by measure, in the words of `verdicts`.

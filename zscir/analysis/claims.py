@@ -28,7 +28,7 @@ from zscir.benchmarks.fashioniq import PUBLISHED as CATEGORIES
 from zscir.inversion import Inversion, fit
 from zscir.pairs import build_masked_pairs, load_pairs
 from zscir.pocket import make_control, make_pocket
-from zscir.pocket.control import HELD_OUT, PAIRS
+from zscir.pocket.control import HELD_OUT, PAIRS, Arrangement, Control
 from zscir.pocket.scenes import render
 from zscir.regions import encode_regions
 from zscir.retrieval import gallery_features, query_features, score_features
@@ -49,6 +49,8 @@ ARMS: dict[str, dict[str, Any]] = {
     "random masks": {"mask_source": "random-true"},
     "unmasked image": {"preset": "unmasked-image"},
 }
+#: The arms of the map of arrangements.
+MAP_ARMS = {**ARMS, "adjectives hidden too": {"span": "chunk"}, "LinCIR's loss": {"preset": "lincir"}}
 #: What was chosen on val.
 CHOSEN = "masked pairs, chosen"
 #: What is claimed for test, as in the plan: words, the arm that should win, the other.
@@ -80,21 +82,23 @@ def run_point(point: Mapping[str, Any]) -> dict[str, float | str]:
     """Train one arm and measure it: percentages, and on test and control which queries hit (`unpacked`).
 
     Args:
-        point: settings as of `zscir.analysis.ablations.run_point`, and ``arm`` (its name), ``stage``
-            ("val", "test" or "control"), ``late`` (share of the text in the late combination, on test).
+        point: settings as of `zscir.analysis.ablations.run_point`, and ``arm`` (its name), ``stage`` ("val",
+            "test", "control", or "map": the control world as ``pairs`` arranges it), ``late`` (share of the
+            text in the late combination, on test).
     """
     stage, late = point["stage"], point["late"]
     settings = {name: value for name, value in point.items() if name not in ("arm", "stage", "late")}
-    if stage == "control":
-        settings |= {"pairs": "pocket-control", "noun_strategy": "first"}
+    if stage in ("control", "map"):
+        settings |= {"pairs": point["pairs"] or "pocket-control"}
+        settings |= {} if point["preset"] == "lincir" else {"noun_strategy": "first"}
     config = train_config(settings)
     backbone = _backbone(config.backbone, config.pretrained, precision=config.precision)
     network = fit(config, backbone=backbone, progress=False)
     if stage == "val":
         return _on_val(backbone, network)
     hits = {"held-out pairs": _held_out_hits(backbone, network, config.pairs, config.noun_strategy)}
-    if stage == "control":
-        hits |= _control_hits(backbone, network)
+    if stage in ("control", "map"):
+        hits |= _control_hits(backbone, network, make_control(arrangement=Arrangement.of(config.pairs)))
     else:
         asked = _features(backbone, "test", "inversion", network, "pic2word")
         hits |= benchmark_hits(backbone, "test", asked)
@@ -185,11 +189,11 @@ def _held_out_hits(backbone: Backbone, network: Inversion, pairs: str, strategy:
     return ((asked @ made.image_features.T).argmax(dim=1) == torch.arange(len(asked))).numpy()
 
 
-def _control_hits(backbone: Backbone, network: Inversion) -> dict[str, np.ndarray]:
-    """The other links of the control world: masked references, then whole ones."""
-    benchmark = load_benchmark("cirr", make_control().root("cirr"))
+def _control_hits(backbone: Backbone, network: Inversion, world: Control) -> dict[str, np.ndarray]:
+    """The other links of a control world: masked references, then whole ones."""
+    benchmark = load_benchmark("cirr", world.root("cirr"))
     gallery, how = gallery_features(backbone, benchmark), Composition("inversion", network)
-    seen = inversion_features(backbone, benchmark, _kept_things(backbone), how)
+    seen = inversion_features(backbone, benchmark, _kept_things(backbone, world), how)
     masked = score_features(benchmark, seen, gallery)
     whole = score_features(benchmark, query_features(backbone, benchmark, "inversion", network), gallery)
     hits = {LINKS[1]: masked.values["recall@1"] > 0}
@@ -197,9 +201,8 @@ def _control_hits(backbone: Backbone, network: Inversion) -> dict[str, np.ndarra
 
 
 @lru_cache(maxsize=1)
-def _kept_things(backbone: Backbone) -> Tensor:
-    """Features [Q, D] of the references of the control world in which only what the query keeps is left."""
-    world = make_control()
+def _kept_things(backbone: Backbone, world: Control) -> Tensor:
+    """Features [Q, D] of the references of a control world in which only what the query keeps is left."""
     benchmark, scenes = load_benchmark("cirr", world.root("cirr")), world.scenes("cirr")
     pixels, maps = [], []
     for query in benchmark.queries:

@@ -159,10 +159,15 @@ def load_pairs(source: str | Path, limit: int | None = None) -> Pairs:
 
 def _from_pocket(source: str, limit: int | None) -> Pairs:
     from zscir.pocket import make_control, make_pocket
+    from zscir.pocket.control import Arrangement
     from zscir.pocket.vocabulary import BACKGROUND, THINGS, WHERE
 
-    size = source.removeprefix("pocket-")
-    world = make_control() if size == "control" else make_pocket(size)
+    drawn_by_axes = source.startswith("pocket-control")
+    world = (
+        make_control(arrangement=Arrangement.of(source))
+        if drawn_by_axes
+        else make_pocket(source.removeprefix("pocket-"))
+    )
     pairs = _from_dataset(world.pairs, source, limit)
     synonyms: dict[str, set[str]] = {}
     for noun, thing in THINGS.items():
