@@ -3,8 +3,8 @@
     zscir book
     python benchmarks/chapters.py --out benchmarks/results/chapters.json
 
-Conclusions are written by people, for the chapters' own parameters; `tests/test_chapter_records.py` says which of
-these numbers each of them rests on.
+Conclusions are written by people, for the chapters' own parameters; `tests/test_chapter_records.py` says
+which of these numbers each of them rests on.
 """
 
 import argparse

@@ -1,6 +1,9 @@
 """Figures and sentences of results show what they are given, and say only what the numbers say."""
 
+import base64
+import io
 import math
+import re
 
 import matplotlib
 import numpy as np
@@ -15,7 +18,7 @@ from zscir.figures.results import (
     recall_intervals,
 )
 from zscir.figures.style import METHOD_STYLES, method_style
-from zscir.figures.tables import best_row, difference_sentence, difference_table, score_table
+from zscir.figures.tables import difference_sentence, difference_table, score_table
 from zscir.retrieval import Scores, difference
 from zscir.retrieval.statistics import Difference, wilson_interval
 
@@ -61,13 +64,17 @@ def test_losses_without_a_share_give_no_line_and_the_guess_is_marked():
     assert [line.get_label() for line in query_target.lines] == ["masked pairs", "guess: log(batch)"]
     assert list(query_target.lines[0].get_ydata()) == [2.5, 1.5]
     assert original.lines[-1].get_ydata()[0] == pytest.approx(math.log(64))
+    assert original.get_yscale() == query_target.get_yscale() == "log"
 
 
-def test_readings_stand_below_their_picture():
+def test_readings_stand_in_the_row_of_their_picture():
     images = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
-    figure = readings(images, {"A": [["dog", "cat"], ["tree"]], "B": [["fox"], ["owl"]]})
-    texts = [axis.get_xlabel() for axis in figure.axes]
-    assert texts == ["A:\ndog, cat\nB:\nfox", "A:\ntree\nB:\nowl"]
+    table = readings(images, {"A": [["dog", "cat"], ["<tree>"]], "B": [["fox"], ["owl"]]}).data
+    cells = re.findall(r"<t[dh]>(.*?)</t[dh]>", table)
+    assert cells[:3] == ["", "A", "B"] and cells[4:6] == ["dog, cat", "fox"] and cells[7] == "&lt;tree&gt;"
+    shown = [base64.b64decode(one) for one in re.findall(r'base64,([^"]+)"', table)]
+    colours = [Image.open(io.BytesIO(one)).getpixel((0, 0)) for one in shown]
+    assert colours == [(255, 0, 0), (0, 0, 255)] and table.count('alt="picture"') == 2
     with pytest.raises(ValueError, match=r"words\['A'\] has 1 entries for 2 images"):
         readings(images, {"A": [["dog"]]})
     with pytest.raises(ValueError, match="images is empty"):
@@ -75,13 +82,27 @@ def test_readings_stand_below_their_picture():
 
 
 def test_recalls_are_drawn_at_their_value_on_their_interval(scores):
-    (axis,) = recall_intervals(scores, ["recall@1"]).axes
+    axis, gains = recall_intervals(scores, ["recall@1"]).axes
     interval, point = axis.lines[2:]
     assert tuple(interval.get_xdata()) == scores["masked pairs"].interval("recall@1")
     assert point.get_xdata()[0] == pytest.approx(100 * 4 / 6)
     assert [tick.get_text() for tick in axis.get_yticklabels()] == list(scores)
     assert axis.get_title(loc=matplotlib.rcParams["axes.titlelocation"]) == "Recall@1"
     assert axis.get_xlabel() == "%, n = 6 queries"
+    assert [tick.get_text() for tick in gains.get_yticklabels()] == ["masked pairs"]
+    assert [text.get_text() for text in gains.texts] == ["+50"], "too far away to be drawn"
+
+
+def test_what_a_method_gains_is_drawn_on_its_paired_interval():
+    hits = [1, 0] * 50
+    scores = {"Pic2Word": scores_of(hits, "a" * 100), "slerp": scores_of([1, 1, *hits[2:]], "a" * 100)}
+    _, gains = recall_intervals(scores, ["recall@1"]).axes
+    gain = difference(scores["slerp"], scores["Pic2Word"], "recall@1")
+    interval, point, zero = gains.lines
+    assert tuple(interval.get_xdata()) == gain[1:3] and point.get_xdata()[0] == gain.difference == 1
+    assert not gains.texts and list(zero.get_xdata()) == [0, 0]
+    low, high = gains.get_xlim()
+    assert low == -high and gain.high < high < 10
 
 
 def test_kinds_have_their_own_bars_and_hard_ones_their_own_panel(scores):
@@ -122,6 +143,8 @@ def test_tables_hold_value_and_interval(scores):
     assert table.loc["masked pairs", "recall@1"] == f"66.7\u00a0[{low:.1f},\u00a0{high:.1f}]"
     gain = difference(scores["masked pairs"], scores["Pic2Word"], "recall@1")
     assert difference_table({"recall@1": gain}).loc["recall@1", "difference"] == "+50.0"
+    floor = {"at the floor": gain._replace(p=1 / 10_001), "above": gain._replace(p=0.0002)}
+    assert difference_table(floor)["p"].tolist() == ["≤ 0.0001", "0.0002"]
 
 
 @pytest.mark.parametrize(
@@ -137,9 +160,3 @@ def test_tables_hold_value_and_interval(scores):
 def test_the_sentence_says_what_the_interval_says(given, place, verdict):
     sentence = difference_sentence(given, "A", "B", "Recall@1")
     assert place in sentence and verdict in sentence
-
-
-def test_the_best_row_is_named_with_those_that_tie():
-    table = pd.DataFrame({"recall@1": [1.0, 3.0, 3.0]}, index=["a", "b", "c"])
-    assert best_row(table, "recall@1") == "b and c" and best_row(table[:2], "recall@1") == "b"
-    assert best_row(table.assign(level=1), "level") == "a, b and c"

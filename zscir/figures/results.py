@@ -1,18 +1,18 @@
 """Figures of chapters 4 to 6: losses, readings of pseudo-words, recalls, kinds, conflicts."""
 
+import base64
+import io
 import math
-import textwrap
 from collections.abc import Mapping, Sequence
+from html import escape
 
 import numpy as np
 import pandas as pd
+from IPython.display import HTML
 from matplotlib.figure import Figure
-from PIL import Image
+from PIL import Image, ImageOps
 
-from zscir.figures.pictures import depth_of, show_picture
 from zscir.figures.style import (
-    LINE,
-    WIDTH,
     dot_on_interval,
     interval_bars,
     label_rows,
@@ -21,16 +21,17 @@ from zscir.figures.style import (
     metric_name,
     new_figure,
 )
-from zscir.retrieval import Scores
+from zscir.retrieval import Scores, difference
 from zscir.retrieval.comparison import recall_table
 from zscir.retrieval.statistics import share_of, t_interval
 
 KS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50)
 _MOST_KINDS = 20
+_NEAR = 10  # points
 
 
 def loss_curves(histories: Mapping[str, pd.DataFrame], batch: int) -> Figure:
-    """Two panels, original and query-target loss, against the step: one line a training.
+    """Two panels, original and query-target loss (logarithmic), against the step: one line a training.
 
     Args:
         histories: name -> ``Inversion.history``; a loss that had no share (NaN) gives no line.
@@ -47,15 +48,16 @@ def loss_curves(histories: Mapping[str, pd.DataFrame], batch: int) -> Figure:
         axis.axhline(math.log(batch), color="black", linestyle=":", linewidth=1.2, label="guess: log(batch)")
         axis.set(title=title, xlabel="step", ylabel="")
         axis.legend()
-    axes[0, 0].set(ylabel="loss, nats", ylim=(0, None))
+    axes[0, 0].set(ylabel="loss, nats", yscale="log")
+    axes[0, 0].yaxis.set_major_formatter("{x:g}")
     return figure
 
 
-def readings(images: Sequence[Image.Image], words: Mapping[str, Sequence[Sequence[str]]]) -> Figure:
-    """Pictures, below each one line a method: the words that its pseudo-word is closest to.
+def readings(images: Sequence[Image.Image], words: Mapping[str, Sequence[Sequence[str]]]) -> HTML:
+    """A table: a row a picture, a column a method with the words that its pseudo-word is closest to.
 
     Args:
-        images: at least one.
+        images: at least one; shown small.
         words: method -> for each image its words, closest first.
 
     Raises:
@@ -66,27 +68,53 @@ def readings(images: Sequence[Image.Image], words: Mapping[str, Sequence[Sequenc
     for name, found in words.items():
         if len(found) != len(images):
             raise ValueError(f"words[{name!r}] has {len(found)} entries for {len(images)} images")
-    width = max(14, round(100 / len(images)))
-    texts = [
-        "\n".join(f"{name}:\n{textwrap.fill(', '.join(own[number]), width)}" for name, own in words.items())
-        for number in range(len(images))
-    ]
-    figure, axes = new_figure(1, len(images), height=WIDTH / len(images) + (depth_of(texts) + 2) * LINE)
-    for axis, image, text in zip(axes.flat, images, texts, strict=True):
-        show_picture(axis, image, text)
-    return figure
+    table = {"": [thumbnail(image) for image in images]}
+    table |= {escape(name): [escape(", ".join(own)) for own in found] for name, found in words.items()}
+    return HTML(pd.DataFrame(table).to_html(escape=False, index=False, border=0, classes="readings"))
 
 
-def recall_intervals(scores: Mapping[str, Scores], metrics: Sequence[str]) -> Figure:
-    """A panel a metric: each method's percentage as a point on its 95 % bootstrap interval."""
-    figure, axes = new_figure(1, len(metrics), height=0.9 + 0.36 * len(scores), sharey=True)
-    for axis, metric in zip(axes.flat, metrics, strict=True):
+def thumbnail(image: Image.Image, side: int = 72) -> str:
+    """A small version of a picture as HTML; the words beside it say what it is for."""
+    out = io.BytesIO()
+    ImageOps.contain(image.convert("RGB"), (2 * side, 2 * side)).save(out, "PNG", optimize=True)
+    coded = base64.b64encode(out.getvalue()).decode()
+    return f'<img alt="picture" width="{side}" src="data:image/png;base64,{coded}">'
+
+
+def recall_intervals(
+    scores: Mapping[str, Scores], metrics: Sequence[str], against: str = "Pic2Word"
+) -> Figure:
+    """A column of two panels a metric: each method's percentage, and, closer, what it gains on one of them.
+
+    Above, a point on its 95 % bootstrap interval over queries; below, the paired difference on its own. Where
+    that is more than `_NEAR` points, the panel only writes it at its edge.
+
+    Args:
+        scores: method -> scores on the same queries.
+        metrics: names, such as "recall@1".
+        against: the method that the lower panels hold the others against.
+    """
+    others = [name for name in scores if name != against]
+    figure, axes = new_figure(2, len(metrics), height=2.0 + 0.56 * len(scores), sharey="row")
+    for metric, above, below in zip(metrics, *axes, strict=True):
         for row, (name, own) in enumerate(scores.items()):
-            dot_on_interval(axis, own.metrics[metric], own.interval(metric), row, *method_style(name, row))
-        label_rows(axis, list(scores))
-        axis.set(title=metric_name(metric))
-        axis.set_xlabel(f"%, {_query_count(scores)}", fontsize=8.5)
-        axis.set_xlim(left=0)
+            dot_on_interval(above, own.metrics[metric], own.interval(metric), row, *method_style(name, row))
+        label_rows(above, list(scores))
+        above.set(title=metric_name(metric))
+        above.set_xlabel(f"%, {_query_count(scores)}", fontsize=8.5)
+        gains = [difference(scores[name], scores[against], metric) for name in others]
+        near = [gain for gain in gains if abs(gain.difference) <= _NEAR]
+        reach = 1.1 * max((abs(end) for gain in near for end in gain[:3]), default=_NEAR)
+        for row, (name, gain) in enumerate(zip(others, gains, strict=True)):
+            if gain in near:
+                dot_on_interval(below, gain.difference, gain[1:3], row, *method_style(name, row))
+            else:
+                place = {"ha": "right", "x": reach} if gain.difference > 0 else {"ha": "left", "x": -reach}
+                below.text(y=row, s=f"{gain.difference:+.0f}", va="center", fontsize=8.5, **place)
+        below.axvline(0, color="black", linewidth=1)
+        label_rows(below, others)
+        below.set(xlim=(-reach, reach))
+        below.set_xlabel(f"points gained on {against}", fontsize=8.5)
     return figure
 
 

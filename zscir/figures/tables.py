@@ -35,11 +35,17 @@ def score_table(scores: Mapping[str, Scores], metrics: Sequence[str]) -> Table:
 def difference_table(differences: Mapping[str, Difference]) -> pd.DataFrame:
     """One row a name (a tuple makes a row of several levels): the difference in points, its 95 % interval, p.
 
+    Resampling finds no p below 0.0001, so the smallest are bounds.
+
     >>> difference_table({("A", "Recall@1"): Difference(2.0, 0.5, 3.5, 0.01)}).index.nlevels
     2
     """
     rows = {
-        name: (f"{gain.difference:+.1f}", f"[{gain.low:+.1f}, {gain.high:+.1f}]", f"{gain.p:.4f}")
+        name: (
+            f"{gain.difference:+.1f}",
+            f"[{gain.low:+.1f}, {gain.high:+.1f}]",
+            f"{gain.p:.4f}" if gain.p > 1e-4 else "≤ 0.0001",
+        )
         for name, gain in differences.items()
     }
     return pd.DataFrame(rows, index=["difference", "95 % interval", "p"]).T
@@ -94,13 +100,3 @@ def best_sentence(rows: pd.DataFrame, metric: str, name: str, what: str, spread:
     verdict = "more than the seed explains" if gain.excludes_zero else "within what the seed may do"
     verdict = "not held against another seed" if math.isnan(gain.low) else verdict
     return f"{words}; *{named[1]}* comes next, {gain.value:.1f} points below, which is {verdict}."
-
-
-def best_row(table: pd.DataFrame, column: str) -> str:
-    """Name of the row with the highest number in a column; several names when they tie.
-
-    >>> best_row(pd.DataFrame({"recall@1": [1.0, 3.0, 3.0]}, index=["a", "b", "c"]), "recall@1")
-    'b and c'
-    """
-    *others, last = map(str, table.index[table[column] == table[column].max()])
-    return f"{', '.join(others)} and {last}" if others else last

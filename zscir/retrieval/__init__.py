@@ -9,6 +9,7 @@ from zscir.retrieval.comparison import (
     unimodal_queries,
 )
 from zscir.retrieval.features import gallery_features
+from zscir.retrieval.ladder import Ladder
 from zscir.retrieval.protocols import compose_prompt
 from zscir.retrieval.queries import Composition, evaluate, query_features, retrieve_files
 from zscir.retrieval.ranking import retrieve, score_features
