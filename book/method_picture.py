@@ -1,10 +1,10 @@
-"""The one picture that explains the method, as an SVG with pocket pictures in it.
+"""The one picture that explains the method, as an SVG with pocket pictures in it: wide, and tall for phones.
 
-    python book/method_picture.py book/_assets/method.svg
+    python book/method_picture.py book/_assets/method.svg          # and book/_assets/method-tall.svg
 
 Boxes, arrows and words stand in ``method_picture.svg`` beside this script, with gaps (``$original``) for the
-pictures and τ. The pictures are drawn by ``zscir.pocket``, and the masked one is masked by the map of the
-backbone, as in training.
+pictures, τ, and what differs between the two layouts: where groups stand, and what links them. The pictures
+are drawn by ``zscir.pocket``, and the masked one is masked by the map of the backbone, as in training.
 """
 
 import base64
@@ -29,27 +29,49 @@ _SCENES = {
     "other_1": Scene("beach", (Object("cat"), Object("chair")), relation="beside", seed=8),
     "other_2": Scene("snow", (Object("dog"), Object("bed")), relation="beside", seed=5),
 }
+_WORDS = "query-target loss: among all images of the batch,", "the composed query finds its own"
+_HEAD = '<text x="{}" y="{}" text-anchor="middle" class="head">{}</text>'
+#: Places of the groups, the arrows between them, and the words below, of both layouts.
+LAYOUTS = {
+    "wide": {
+        **{"width": 1093, "height": 392, "right": 1073, "bottom": 382},
+        **{"towers": "0 0", "query": "0 0", "text": "0 0", "others": "0 0"},
+        "links": ["M452 203H470", "M705 184V106", "M464 74H629", "M861 74H899"],
+        "foot": _HEAD.format(546, 362, " ".join(_WORDS)),
+    },
+    "tall": {
+        **{"width": 480, "height": 944, "right": 464, "bottom": 934},
+        **{"towers": "-420 190", "query": "-600 440", "text": "-840 530", "others": "-553 530"},
+        "links": ["M370 312V330H94V346", "M285 438V506H263", "M464 74H472V528H263", "M146 544V567"],
+        "foot": "".join(_HEAD.format(240, 888 + 20 * line, words) for line, words in enumerate(_WORDS)),
+    },
+}
 
 
-def method_svg(backbone: Backbone | None = None, tau: float = 0.3) -> str:
+def method_svg(backbone: Backbone | None = None, tau: float = 0.3, layout: str = "wide") -> str:
     """The picture as SVG text, below 150 kB.
 
     Args:
         backbone: whose map masks the picture; the pocket one when None.
         tau: threshold on the map.
+        layout: "wide" or "tall".
     """
+    places = dict(LAYOUTS[layout])
+    places["links"] = "\n".join(f'<path d="{path}" class="arrow"/>' for path in places["links"])
     pictures = {name: render(scene, PIXELS)[0] for name, scene in _SCENES.items()}
     pictures["masked"] = _masked(pictures["original"], "dog", backbone or load_backbone(), tau)
     text = Path(__file__).with_suffix(".svg").read_text(encoding="utf-8")
     links = {name: _png(picture) for name, picture in pictures.items()}
-    return Template(text).substitute(links, tau=f"{tau:g}")
+    return Template(text).substitute(links, tau=f"{tau:g}", **places)
 
 
 def write_method_svg(path: str | Path, backbone: Backbone | None = None, tau: float = 0.3) -> Path:
-    """Write `method_svg` to ``path``, whole or not at all; the path."""
-    with written_whole(path) as scratch:
-        scratch.write_text(method_svg(backbone, tau), encoding="utf-8")
-    return Path(path)
+    """Write both layouts, ``path`` and beside it NAME-tall.svg, each whole or not at all; the path."""
+    path = Path(path)
+    for layout, file in {"wide": path, "tall": path.with_name(f"{path.stem}-tall{path.suffix}")}.items():
+        with written_whole(file) as scratch:
+            scratch.write_text(method_svg(backbone, tau, layout), encoding="utf-8")
+    return path
 
 
 def _masked(picture: Image.Image, noun: str, backbone: Backbone, tau: float) -> Image.Image:

@@ -1,5 +1,6 @@
 """The check of the built pages finds what is wrong, and finds nothing in what we build."""
 
+import re
 import shutil
 import sys
 
@@ -33,6 +34,8 @@ What does {eq}`eq-a` say?
 :class: dropdown
 Much.
 ```"""
+FIGURE = "from zscir.figures.style import note_figure\nnote_figure('nothing')"
+DRAWN = {"figure": {"caption": "Nothing.\n", "name": "fig-a"}, "image": {"alt": "The word nothing."}}
 TABLE = "import pandas as pd\npd.DataFrame({f'column {k}': [1.5, 2.5] for k in range(20)})"
 
 
@@ -134,7 +137,7 @@ def test_the_browser_finds_barriers_widths_and_hosts(pages):
 def ours(tmp_path_factory):
     """Pages of a small book of ours, with formulas, an exercise, a wide table and a bibliography."""
     tmp_path = tmp_path_factory.mktemp("ours")
-    write_notebook(tmp_path, "01_a", "print(tau)", TABLE, title=CHAPTER)
+    write_notebook(tmp_path, "01_a", "print(tau)", TABLE, FIGURE, title=CHAPTER, mystnb=DRAWN)
     write_book(tmp_path, "01_a")
     shutil.copy(REPO / "book" / "bibliography.md", tmp_path / "book")
     (tmp_path / "book" / "references.bib").write_text(
@@ -150,6 +153,27 @@ def ours(tmp_path_factory):
 @pytest.mark.slow
 def test_our_pages_have_no_findings(ours):
     assert check_pages.static_findings(ours) == []
+
+
+@pytest.mark.slow
+def test_our_pages_say_what_they_are_and_lead_to_no_repository_that_is_none(ours):
+    index, lost, chapter = (
+        (ours / name).read_text("utf-8") for name in ("index.html", "404.html", "notebooks/01_a.html")
+    )
+    assert '<meta property="og:title" content="A book">' in index and 'rel="icon"' in index
+    assert '<meta name="description" content="Here' in chapter, "the first sentence of the page"
+    assert "No such page" in lost and '<base href="/">' in lost and 'href="index.html"' in lost
+    for page in (index, lost, chapter):
+        assert "thebe" not in page.lower().partition("</head>")[0] and "example.org" not in page
+        assert "mybinder" not in page and "logo.svg" in page
+
+
+@pytest.mark.slow
+def test_figures_have_a_dark_twin_and_name_the_cell_that_drew_them(ours):
+    chapter = (ours / "notebooks" / "01_a.html").read_text("utf-8")
+    light, dark = re.findall(r'<img src="\.\./_images/([^"]+)"[^>]* alt="The word nothing\."', chapter)
+    assert dark == f"dark-{light}" and (ours / "_images" / dark).is_file()
+    assert 'id="cell-c-4"' in chapter and 'Nothing. <a href="#cell-c-4">Cell c-4</a>.' in chapter
 
 
 @needs_browser

@@ -224,7 +224,9 @@ def test_figures_of_maps_fills_and_nouns_draw_what_they_are_given(pairs, tiny_ba
 
 def test_the_method_picture_is_small_whole_and_names_its_source(tmp_path, tiny_backbone):
     path = write_method_svg(tmp_path / "method.svg", tiny_backbone)
-    assert path.stat().st_size < 150_000 and list(tmp_path.iterdir()) == [path]
+    tall = tmp_path / "method-tall.svg"
+    assert path.stat().st_size < 150_000 and sorted(tmp_path.iterdir()) == sorted([path, tall])
+    assert ElementTree.parse(tall).getroot().get("viewBox") == "0 0 480 944"
     root = ElementTree.parse(path).getroot()
     assert "drawings: OpenMoji, CC BY-SA 4.0" in [one.text for one in root.iter(f"{SVG}text")]
     data = [one.get("href").removeprefix("data:image/png;base64,") for one in root.iter(f"{SVG}image")]
@@ -236,8 +238,9 @@ def test_the_stored_method_picture_is_made_by_its_script(tiny_backbone):
     def frame(text: str) -> str:
         return re.sub(r"data:image/png;base64,[^\"]+", "", text)
 
-    stored = (REPO / "book" / "_assets" / "method.svg").read_text(encoding="utf-8")
-    assert frame(stored) == frame(method_svg(tiny_backbone))
+    for name, layout in {"method.svg": "wide", "method-tall.svg": "tall"}.items():
+        stored = (REPO / "book" / "_assets" / name).read_text(encoding="utf-8")
+        assert frame(stored) == frame(method_svg(tiny_backbone, layout=layout))
 
 
 def test_marked_captions_colour_each_noun_once():

@@ -5,7 +5,7 @@ import re
 import nbformat
 from docutils import nodes
 
-_NAMED = re.compile(r"\bCell (\d\d-[\w-]+)\.(?=\s*</span>)")
+_NAMED = re.compile(r"\bCell ([\w-]+)\.(?=\s*</span>)")
 
 
 def label(app, doctree):

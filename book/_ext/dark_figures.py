@@ -15,6 +15,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+#: The ground of the dark theme, which white becomes.
+GROUND = np.array([0x14, 0x18, 0x1E]) / 255
 _IMG = re.compile(r'<img\b([^>]*?)\bsrc="([^"]+?)"([^>]*)>')
 _INLINE = "data:image/png;base64,"
 
@@ -46,46 +48,66 @@ def dark_svg(text: str) -> str:
 
     def opposite(found: re.Match) -> str:
         colour = np.array([int(found[1][n : n + 2], 16) for n in (0, 2, 4)]) / 255
-        dark = 0.1 + 0.9 * lightened(colour)  # white is the ground of the dark theme, not black
+        dark = GROUND + (1 - GROUND) * lightened(colour)
         return "#" + "".join(f"{round(255 * value):02x}" for value in dark)
 
     return re.sub(r"#([0-9a-fA-F]{6})\b", opposite, text)
 
 
-def twin_of(app, source: str, folder: Path) -> tuple[str, str] | None:
-    """File names, in the folder of images, of a figure and of its dark twin; None for what is no figure."""
+def file_of(app, source: str) -> tuple[str, bytes, Path | None]:
+    """Name and bytes of an image of a page, and where it lies; no bytes where it is not the book's own."""
     if source.startswith(_INLINE):
         data = base64.b64decode(source.removeprefix(_INLINE))
-        name = f"{hashlib.sha256(data).hexdigest()[:32]}.png"
-    else:
-        name = Path(source).name
-        known = {file: path for path, file in app.builder.images.items()}
-        if "_images/" not in source or name not in known or not name.endswith((".png", ".svg")):
-            return None
-        data = Path(app.srcdir, known[name]).read_bytes()
-    if name.endswith(".png") and "pictures" not in Image.open(io.BytesIO(data)).info:
-        return None  # no figure: a picture
-    dark = dark_png(data) if name.endswith(".png") else dark_svg(data.decode("utf-8")).encode()
-    (folder / name).write_bytes(data)
-    (folder / f"dark-{name}").write_bytes(dark)
-    return name, f"dark-{name}"
+        return f"{hashlib.sha256(data).hexdigest()[:32]}.png", data, None
+    name, known = Path(source).name, {file: path for path, file in app.builder.images.items()}
+    if "_images/" not in source or name not in known:
+        return name, b"", None
+    path = Path(app.srcdir, known[name])
+    return name, path.read_bytes(), path
+
+
+def dark(name: str, data: bytes) -> bytes:
+    """The dark twin of a figure; nothing for what is none, such as a picture in a table."""
+    if name.endswith(".svg") and data:
+        return dark_svg(data.decode("utf-8")).encode()
+    if name.endswith(".png") and data and "pictures" in Image.open(io.BytesIO(data)).info:
+        return dark_png(data)
+    return b""
 
 
 def add_twins(app, pagename, templatename, context, doctree):
-    """Put the dark twin of each figure of a page beside it; the theme shows one of the two."""
+    """Put the dark twin of each figure of a page beside it; the theme shows one of the two.
+
+    Of a drawing NAME.svg with a NAME-tall.svg beside it, phones are shown that one.
+    """
     if app.builder.name != "html" or "<img" not in context.get("body", ""):
         return
     folder = Path(app.outdir, "_images")
     folder.mkdir(exist_ok=True)
+    images = context["pathto"]("_images/", resource=True)
+
+    def stored(name: str, data: bytes, twin: bytes) -> dict[str, str]:
+        """Address of a figure and of its twin, by mode."""
+        for file, content in ((name, data), (f"dark-{name}", twin)):
+            (folder / file).write_bytes(content)
+        return {"light": images + name, "dark": f"{images}dark-{name}"}
 
     def pair(found: re.Match) -> str:
         before, source, after = found.groups()
-        names = twin_of(app, source, folder)
-        if names is None:
+        name, data, path = file_of(app, source)
+        twin = dark(name, data)
+        if not twin:
             return found[0]
-        images = context["pathto"]("_images/", resource=True)
-        shown = zip(names, ("light", "dark"), strict=True)
-        return "".join(_image(before, after, images + name, mode) for name, mode in shown)
+        wide, tall = stored(name, data, twin), path and path.with_name(f"{path.stem}-tall{path.suffix}")
+        if not tall or not tall.is_file():
+            shown = "".join(_image(before, after, wide[mode], mode) for mode in wide)
+            return f'<span class="figure-box pst-scrollable-table-container">{shown}</span>'
+        phone = stored(tall.name, tall.read_bytes(), dark(tall.name, tall.read_bytes()))
+        return "".join(
+            f'<picture><source media="(max-width: 600px)" srcset="{phone[mode]}">'
+            f"{_image(before, after, wide[mode], mode)}</picture>"
+            for mode in wide
+        )
 
     context["body"] = _IMG.sub(pair, context["body"])
 
@@ -93,7 +115,7 @@ def add_twins(app, pagename, templatename, context, doctree):
 def _image(before: str, after: str, source: str, mode: str) -> str:
     """One of the two as HTML."""
     rest = f"{before} {after}".replace('class="', f'class="only-{mode} ', 1)
-    rest = rest if "class=" in rest else f'{rest} class="only-{mode}"'
+    rest = rest if "class=" in rest else f'class="only-{mode}" {rest}'
     lazy = ' loading="lazy"' if mode == "dark" else ""
     return f'<img src="{source}"{lazy} {" ".join(rest.split())}>'
 

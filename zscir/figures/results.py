@@ -165,7 +165,7 @@ def kind_bars(scores: Mapping[str, Scores], metric: str, hard: Sequence[str] = (
             name: [share_of(own.values[metric][groups == kind]) for kind in kinds]
             for name, own in scores.items()
         }
-        interval_bars(axis, shares, [f"{kind} ({counts[kind]})" for kind in kinds])
+        interval_bars(axis, shares, [f"{kind.replace('_', ' ')} ({counts[kind]})" for kind in kinds])
     axes[-1, 0].set(xlabel=f"{metric_name(metric)}, %")
     if len(sides) == 2:
         axes[1, 0].set_title("hard kinds")
