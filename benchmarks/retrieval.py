@@ -10,7 +10,6 @@ recorded.
 import argparse
 import datetime
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -21,7 +20,7 @@ import numpy as np
 
 from zscir.benchmarks import Benchmark, Query, load_benchmark
 from zscir.retrieval import score_features
-from zscir.storage.provenance import machine, thread_share, versions
+from zscir.storage.provenance import machine, peak_memory, thread_share, versions
 
 WIDTH = 768
 GALLERY = 123_403
@@ -81,8 +80,7 @@ def large() -> dict[str, object]:
     start = time.perf_counter()
     score_features(benchmark, queries, gallery)
     seconds = round(time.perf_counter() - start, 2)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return {"size": [QUERIES, GALLERY, WIDTH], "seconds": seconds, "peak bytes": peak}
+    return {"size": [QUERIES, GALLERY, WIDTH], "seconds": seconds, "peak bytes": peak_memory()}
 
 
 def main() -> None:

@@ -22,6 +22,12 @@ def pytest_configure() -> None:
         os.environ.update(dict.fromkeys(THREADS, str(share)))
 
 
+def pytest_runtest_setup(item) -> None:
+    """What is marked ``posix`` is skipped on Windows; `test_portable.py` finds what has to be marked."""
+    if os.name != "posix" and item.get_closest_marker("posix"):
+        pytest.skip("needs signals, links, scripts of the shell, or make")
+
+
 def tiny_config(vision: dict | None = None, text: dict | None = None, **model) -> dict:
     """Config of a CLIP small enough for a test: 32 px in 8 px patches, width 64, 24 tokens."""
     return {

@@ -285,6 +285,7 @@ def test_real_fashioniq_annotations(category, queries, original, union):
         assert "published" not in benchmark.protocol["size"]
 
 
+@pytest.mark.posix
 def test_a_link_to_itself_is_a_missing_image(tmp_path):
     root = write_cirr(tmp_path)
     place = root / "dev" / "dev-0-0-img0.png"

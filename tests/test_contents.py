@@ -171,6 +171,7 @@ def test_hashes_of_files_and_of_their_parts(tmp_path):
         part.read()
 
 
+@pytest.mark.posix
 def test_files_below_follows_links_but_no_circle(tmp_path):
     (tmp_path / "in" / "deep").mkdir(parents=True)
     (tmp_path / "out").mkdir()

@@ -46,6 +46,7 @@ def test_of_several_processes_one_builds_and_the_others_wait(tmp_path):
     assert [path.name for path in (tmp_path / "demo").iterdir()] == [fingerprint({"a": 1})]
 
 
+@pytest.mark.posix
 def test_a_killed_process_leaves_no_lock(tmp_path):
     killed = builder(tmp_path, 600)
     wait_for(tmp_path / "builds")

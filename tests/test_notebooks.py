@@ -224,6 +224,8 @@ def test_the_chapter_runs_alone(path, artifacts, tmp_path):
     copy = run_chapter(path.stem, profile="quick", out=tmp_path / path.name, strict=True)
     named = [one for one in (REPO, artifacts, tmp_path, Path.home()) if f"{one}/" in copy.read_text("utf-8")]
     assert not named, "a copy names no path of the machine"
+    below = [str(one.relative_to(artifacts)) for one in artifacts.rglob("*")]
+    assert below and max(map(len, below)) <= 120, "Windows opens 260 characters: 140 are left for a checkout"
     for cell in code_cells(copy):
         pictures = [one for one in cell.outputs if "image/png" in one.get("data", {})]
         assert len(pictures) <= 1, f"cell {cell['id']} draws several figures, a caption has one"

@@ -80,10 +80,29 @@ def test_every_make_command_names_a_target(words):
     assert {word.partition("=")[0] for word in words if "=" in word} <= variables
 
 
+#: What bash and PowerShell read differently, or one of them not at all.
+ONE_SHELL = r"\.venv|\\|'|&&|~/|/bin/|(^|\s)\*|\*\.|^\s*(export|make|mkdir -|cp -[^r]|rm|sed|source|[A-Z_]+=)"
+
+
+@pytest.mark.parametrize("path", [*PAGES, REPO / "CONTRIBUTING.md", *CHAPTERS], ids=lambda path: path.stem)
+def test_a_block_of_commands_is_for_every_shell(path):
+    """Blocks that say *shell*, and no others; those of one system say *bash* or *powershell*."""
+    blocks = re.findall(r"^ *```shell\n(.*?)^ *```", text_of(path), re.MULTILINE | re.DOTALL)
+    makes = path.name == "README.md"  # its first block is for those who have make
+    lines = re.sub(r"(?m)#.*$", "", "".join(blocks[makes:])).splitlines()
+    assert [line for line in lines if re.search(ONE_SHELL, line)] == []
+
+
+def test_every_page_tells_both_systems_how_to_begin():
+    for page in (README, REPO / "book" / "rerun.md"):
+        steps = ("source .venv/bin/activate", r".venv\Scripts\Activate.ps1", '-m pip install -e ".[test]"')
+        assert [step for step in steps if step not in text_of(page)] == []
+
+
 def test_the_commands_are_found_at_all():
     assert len(uses("zscir", commands)) > 20 and len(uses("make", mentions)) > 2
-    text = "```shell\n.venv/bin/zscir run 05 \\\n    -p tau 0.2  # so\n```\nand `make book PROFILE=quick`"
-    assert commands(text) == [[".venv/bin/zscir", "run", "05", "-p", "tau", "0.2"]]
+    text = "```shell\nbin/zscir run 05 \\\n    -p tau 0.2  # so\n```\nand `make book PROFILE=quick`"
+    assert commands(text) == [["bin/zscir", "run", "05", "-p", "tau", "0.2"]]
     assert mentions(text) == [["make", "book", "PROFILE=quick"]]
 
 

@@ -488,6 +488,7 @@ print("done", flush=True)
 """
 
 
+@pytest.mark.posix
 @pytest.mark.slow
 def test_killed_and_restarted_it_goes_on_and_gives_the_same_bytes(pairs, tmp_path):
     def run(artifacts, writes):

@@ -51,6 +51,7 @@ def why_not() -> str:
 needs_browser = pytest.mark.skipif(bool(why_not()), reason=why_not())
 
 
+@pytest.mark.posix
 def test_chromium_is_the_one_that_is_named(tmp_path, monkeypatch):
     path = fake_chromium(tmp_path, "exit 0")
     monkeypatch.setenv("CHROMIUM", str(path))
@@ -66,6 +67,7 @@ def test_chromium_is_the_one_that_is_named(tmp_path, monkeypatch):
         browser.find_chromium()
 
 
+@pytest.mark.posix
 @needs_browser
 def test_the_print_is_whole_or_not_at_all(tmp_path, monkeypatch):
     page, target = tmp_path / "a.html", tmp_path / "a.pdf"
@@ -105,6 +107,7 @@ def test_a_formula_that_was_not_drawn_is_an_error():
         prepare(page, patience=0.2)
 
 
+@pytest.mark.posix
 def test_a_missing_playwright_is_told_with_the_command_that_brings_it(tmp_path, monkeypatch):
     monkeypatch.setenv("CHROMIUM", str(fake_chromium(tmp_path, "exit 0")))
     monkeypatch.setitem(sys.modules, "playwright.sync_api", None)
@@ -112,6 +115,7 @@ def test_a_missing_playwright_is_told_with_the_command_that_brings_it(tmp_path, 
         pass
 
 
+@pytest.mark.posix
 def test_a_book_that_was_not_built_is_told(tmp_path, monkeypatch, capsys):
     write_notebook(tmp_path, "01_a", "print(tau)")
     monkeypatch.setenv("CHROMIUM", str(fake_chromium(tmp_path, "exit 0")))

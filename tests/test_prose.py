@@ -15,7 +15,7 @@ from zscir.storage.paths import REPO
 
 #: Directives whose body is no prose: code, or computed when the book is built.
 NO_PROSE = {"code-block", "code", "code-cell", "eval-rst", "math", "literalinclude", "image", "bibliography"}
-NO_PROSE |= {"glue:any", "glue:figure", "published", "build-record"}
+NO_PROSE |= {"glue:any", "glue:figure", "published", "build-record", "classroom"}
 
 NUMBER = r"(?<![\w.@/])[-+−]?\d+(?:[.,]\d+)*(?![\w.]*\d)"
 DECIMAL = r"(?<![\w.@/])[-+−]?\d+\.\d+(?![\w.]*\d)"

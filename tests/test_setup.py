@@ -148,6 +148,7 @@ def test_readme_and_ci_use_the_two_commands():
     assert {"book", "test", "serve", "clean"} <= targets
 
 
+@pytest.mark.posix
 def test_make_refuses_an_old_python_in_words(tmp_path):
     old = tmp_path / "python-old"
     old.write_text("#!/bin/sh\nexit 1\n")

@@ -108,6 +108,7 @@ def test_points_are_stored_at_once_and_never_run_again(tmp_path, capsys):
     assert json.loads((folder / "provenance.json").read_text()) == record  # nothing was run
 
 
+@pytest.mark.posix
 def test_failing_points_do_not_stop_the_others(tmp_path):
     task, points, folder = partial(tasks.moody, folder=tmp_path), grid({"x": [2, 3, 4, 5, 6]}), tmp_path / "s"
     run_points(task, points[:1], folder, workers=1)
@@ -162,6 +163,7 @@ def test_cores_are_shared_out(tmp_path, monkeypatch):
     assert (table.asked.tolist(), table.used.tolist()) == (["1"], [1])
 
 
+@pytest.mark.posix
 def test_a_killed_sweep_goes_on_where_it_was(tmp_path):
     command = [sys.executable, tasks.__file__, str(tmp_path)]
     assert subprocess.run(command, timeout=300).returncode == -signal.SIGKILL
@@ -265,6 +267,7 @@ def kill_one_at_work(folder: Path, killed: list[tuple[int, int]]) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.posix
 def test_a_cluster_loses_nothing_when_a_worker_is_killed(tmp_path):
     from dask.distributed import LocalCluster
 
