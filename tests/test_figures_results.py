@@ -105,6 +105,12 @@ def test_what_a_method_gains_is_drawn_on_its_paired_interval():
     assert low == -high and gain.high < high < 10
 
 
+def test_a_method_that_gains_nothing_at_all_is_drawn_too(scores):
+    same = {"Pic2Word": scores["Pic2Word"], "slerp": scores["Pic2Word"]}
+    low, high = recall_intervals(same, ["recall@1"]).axes[1].get_xlim()
+    assert low == -high < 0
+
+
 def test_kinds_have_their_own_bars_and_hard_ones_their_own_panel(scores):
     easy, hard = kind_bars(scores, "recall@1", hard=("negation", "count")).axes
     assert [tick.get_text() for tick in easy.get_yticklabels()] == ["place (4)"]

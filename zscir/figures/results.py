@@ -104,7 +104,7 @@ def recall_intervals(
         above.set_xlabel(f"%, {_query_count(scores)}", fontsize=8.5)
         gains = [difference(scores[name], scores[against], metric) for name in others]
         near = [gain for gain in gains if abs(gain.difference) <= _NEAR]
-        reach = 1.1 * max((abs(end) for gain in near for end in gain[:3]), default=_NEAR)
+        reach = 1.1 * (max((abs(end) for gain in near for end in gain[:3]), default=0) or _NEAR)
         for row, (name, gain) in enumerate(zip(others, gains, strict=True)):
             if gain in near:
                 dot_on_interval(below, gain.difference, gain[1:3], row, *method_style(name, row))
