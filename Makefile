@@ -3,6 +3,7 @@
 # make serve   show the built book at http://localhost:8000 (PORT=...)
 # make pdf     print the built book as one PDF, _build/zscir.pdf (needs Chromium; CHROMIUM=... names one)
 # make check-pages   look at the built pages: links, other hosts, and with Chromium keyboard, contrast, phones
+# make firefox   install Playwright's Firefox, so that the tests open the live figures in it, too
 # make clean   remove pages and executed chapters; stored results and .venv stay (make distclean removes all)
 #
 # `book` and `test` first make the environment .venv; PYTHON names the interpreter to make it with (3.11 or newer).
@@ -16,7 +17,7 @@ READY   := .venv/.installed
 CHECK   := .venv/.installed-check
 PAGES   := _build/$(if $(filter-out default,$(PROFILE)),$(PROFILE)/_build/)html
 
-.PHONY: book test serve pdf check-pages clean distclean
+.PHONY: book test serve pdf check-pages firefox clean distclean
 .DEFAULT_GOAL := book
 
 book: $(READY)
@@ -40,6 +41,9 @@ pdf: $(READY) $(CHECK)
 check-pages: $(READY) $(CHECK)
 	@echo "== Checking the pages in $(PAGES) (some minutes)."
 	@$(BIN)/python book/check_pages.py $(PAGES)
+
+firefox: $(CHECK)
+	@$(BIN)/python -m playwright install --with-deps firefox
 
 clean:
 	@echo "== Removing pages and executed chapters; _build/artifacts and .venv stay."

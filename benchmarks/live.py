@@ -2,11 +2,12 @@
 
     python benchmarks/live.py --out benchmarks/results/live.json
 
-Chapters 3 and 5 show the two figures. Here they are made anew, put on a page, and opened from its folder in a
-Chromium that has no network. Bytes are those that the built book stores for them. A query is the work of all
-methods of the figure: a text, two composed prompts, six rankings of the gallery. Agreement is over all
-queries: the least cosine between the page's feature and Python's, and how many lists of ten answers differ;
-where one does, the largest difference of the two cosines at its first difference stands below.
+Chapters 1, 3, 5, 7 and 8 show the figures. Here they are made anew, put on a page, and opened from its folder
+in a Chromium that has no network. Bytes are those that the built book stores for them; an array that several
+figures use is stored, and counted, once. A query is the work of all methods of "ask": a text, two composed
+prompts, six rankings of the gallery. Agreement is over all queries: the least cosine between the page's
+feature and Python's, and how many lists of ten answers differ; where one does, the largest difference of the
+two cosines at its first difference stands below.
 """
 
 from __future__ import annotations
@@ -25,10 +26,13 @@ import torch
 from records import today, write
 
 from zscir import TrainConfig, fit, load_backbone, load_benchmark, load_pairs, make_pocket, retrieve
+from zscir.analysis.ablation_tables import recorded
 from zscir.analysis.drawn_objects import drawn_objects
 from zscir.analysis.mask_quality import mask_quality
+from zscir.analysis.probes import scene_probes
 from zscir.book.browser import chromium
 from zscir.figures.live import LiveFigure, ask, move_tau
+from zscir.figures.live.lookups import look_around, which_word
 from zscir.figures.style import note_figure
 from zscir.retrieval import gallery_features, query_features
 from zscir.storage.provenance import machine, versions
@@ -73,11 +77,16 @@ def awake(browser: Browser, figure: LiveFigure) -> Iterator[Page]:
         page.context.close()
 
 
-def weight(figure: LiveFigure) -> dict[str, int]:
-    """Bytes: of the figure's arrays as the pages store them, by name, and of its code and style."""
-    html = figure._repr_html_()
-    texts = dict(re.findall(r'data-array="(\w+)">([^<]+)<', html))
-    return {"arrays": sum(map(len, texts.values())), "page": len(html) - sum(map(len, texts.values()))}
+def weights(figures: dict[str, LiveFigure]) -> dict[str, dict[str, int]]:
+    """Bytes: of each figure's arrays as the pages store them, each array once, and of its code and style."""
+    found, stored = {}, set()
+    for name, figure in figures.items():
+        html = figure._repr_html_()
+        texts = dict(re.findall(r'data-array="(\w+)">([^<]+)<', html))
+        found[name] = {"arrays": sum(len(text) for one, text in texts.items() if one not in stored)}
+        found[name]["page"] = len(html) - sum(map(len, texts.values()))
+        stored |= set(texts)
+    return found
 
 
 def waking(browser: Browser, figure: LiveFigure, repeats: int) -> list[float]:
@@ -110,7 +119,7 @@ def agreement(page: Page, benchmark, features: dict, gallery: torch.Tensor) -> d
 
 
 def measure(world: str, steps: int, batch: int, repeats: int) -> dict:
-    """Make both figures and measure them; the record."""
+    """Make the figures and measure them; the record."""
     pocket, clip = f"pocket-{world}", load_backbone("pocket")
     drawn, cirr = load_pairs(pocket, limit=600), load_benchmark("cirr", pocket)
     objects = drawn_objects(clip, drawn, range(min(150, len(drawn) // 4)))
@@ -119,10 +128,16 @@ def measure(world: str, steps: int, batch: int, repeats: int) -> dict:
     paper = TrainConfig(tau=0.3, lam=0.5, **settings)
     networks = {"Pic2Word": fit(paper.as_preset("pic2word")), "masked pairs": fit(paper)}
     gallery, captions = gallery_features(clip, cirr), load_pairs(pocket, limit=8000).captions
-    seen, still = make_pocket(world).captions("cirr"), note_figure("still")
+    seen, scenes = make_pocket(world).captions("cirr"), make_pocket(world).scenes("cirr")
+    still = note_figure("still")
+    things = {name: [thing.noun for thing in scenes[name].objects] for name in cirr.gallery[:24]}
+    probe = next(one for one in scene_probes([scenes[name] for name in cirr.gallery]) if one.name == "thing")
     figures = {
         "move tau": move_tau(clip, drawn, objects, maps, mask_quality(maps, objects.masks), 0.3),
         "ask": ask(clip, cirr, gallery, captions, still, 0, seen, networks, weight=0.7),
+        "ask, in small": ask(clip, cirr, gallery, captions, still, 0, seen),
+        "which word": which_word(clip, cirr, networks, things, probe, 0.3, seen=seen),
+        "look around": look_around(*recorded()),
     }
     features = {name: query_features(clip, cirr, kind, weight=0.7) for name, kind in METHODS.items()}
     features |= {name: query_features(clip, cirr, "inversion", one) for name, one in networks.items()}
@@ -139,7 +154,7 @@ def measure(world: str, steps: int, batch: int, repeats: int) -> dict:
         "world": world,
         "queries": len(cirr.queries),
         "gallery": len(cirr.gallery),
-        "bytes": {name: weight(figure) for name, figure in figures.items()},
+        "bytes": weights(figures),
         "milliseconds to wake": wakes,
         "milliseconds a query, median of 50": {
             "all methods": round(statistics.median(answers), 1),

@@ -5,6 +5,7 @@ import os
 import numpy as np
 import pytest
 import torch
+from live_pages import firefox
 from PIL import Image
 
 from zscir.backbone import Backbone
@@ -73,9 +74,9 @@ def make_tiny_config():
 
 
 @pytest.fixture(scope="module")
-def browser():
-    """Chromium, for tests that open pages; Playwright allows one at a time."""
-    with chromium() as running:
+def browser(request):
+    """Chromium, for tests that open pages, or what `in_browsers` asks for; one runs at a time."""
+    with firefox() if getattr(request, "param", "") == "firefox" else chromium() as running:
         yield running
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +17,8 @@ PAGE = (
     "<body><main><h1>A figure</h1>{}</main></body></html>"
 )
 WAKE = "() => document.querySelector('.live-awake')?.figure"
+#: Milliseconds: a busy machine is no failure.
+PATIENCE = 180_000
 
 
 def why_not() -> str:
@@ -28,6 +32,25 @@ def why_not() -> str:
 
 
 needs_browser = pytest.mark.skipif(bool(why_not()), reason=why_not())
+_both = pytest.mark.parametrize("browser", ["chromium", "firefox"], indirect=True, scope="module")
+
+
+def in_browsers(test):
+    """A test of the fixture `browser` in Chromium and in Firefox, where these are."""
+    return needs_browser(_both(test))
+
+
+@contextmanager
+def firefox():
+    """Playwright's own Firefox, or the one that the variable FIREFOX names; a skip where there is none."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        named = os.environ.get("FIREFOX")
+        if not named and not Path(playwright.firefox.executable_path).exists():
+            pytest.skip("no Firefox: make firefox installs one, or FIREFOX=... names one")
+        own = {"channel": "moz-firefox", "executable_path": named} if named else {}
+        yield playwright.firefox.launch(**own)
 
 
 def write_page(folder, figure, theme="light"):
@@ -43,6 +66,7 @@ def opened(browser, address, width=1400, javascript=True):
     context = browser.new_context(
         viewport={"width": width, "height": 900}, offline=True, java_script_enabled=javascript
     )
+    context.set_default_timeout(PATIENCE)
     page, wrong = context.new_page(), []
     page.on("console", lambda said: wrong.append(said.text) if said.type == "error" else None)
     page.on("pageerror", lambda error: wrong.append(str(error)))

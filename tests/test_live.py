@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 import pytest
-from live_pages import barriers, needs_browser, opened, woken, write_page
+from live_pages import barriers, in_browsers, opened, woken, write_page
 
 from zscir import keep_mask, load_backbone, load_pairs
 from zscir.analysis.drawn_objects import drawn_objects
@@ -31,17 +31,18 @@ def figure_of(**arrays):
 def test_an_array_is_read_back_from_the_page():
     values = np.random.default_rng(0).normal(size=(3, 5)).astype(np.float32)
     html = figure_of(values=values)._repr_html_()
-    settings = json.loads(re.search(r'live-settings">(.*?)</script>', html)[1])
-    name, text = re.search(r'data-array="(\w+)">([^<]*)<', html).groups()
+    known = json.loads(re.search(r'live-packed">(.*?)</script>', html)[1])
+    (name, text), (other, settings) = re.findall(r'data-array="(\w+)">([^<]*)<', html)
     planes = np.frombuffer(gzip.decompress(base64.b64decode(text)), np.uint8)
     assert np.array_equal(
         np.ascontiguousarray(planes.reshape(4, -1).T).view(np.float32).reshape(3, 5), values
     )
-    assert settings["arrays"] == {"values": {"name": name, "type": "float32"}}
-    assert (
-        settings["made"] == f"From this build: me. Fingerprints of the data: values {name}."
-        and settings["a"] == "</script>"
-    )
+    assert json.loads(gzip.decompress(base64.b64decode(settings))) == {"a": "</script>"}
+    assert known["arrays"] == {
+        "values": {"name": name, "type": "float32"},
+        "settings": {"name": other, "type": "uint8"},
+    }
+    assert known["made"] == f"From this build: me. Fingerprints of the data: values {name}, settings {other}."
     assert 'alt="a &quot;still&quot; one"' in html
 
 
@@ -57,10 +58,12 @@ def test_the_build_moves_arrays_into_files(tmp_path):
     html = figure_of(a=np.zeros(2, np.uint8))._repr_html_()
     context = {"body": html}
     extension.move(App, "page", "", context, None)
-    (path,) = (tmp_path / "_static" / "live").iterdir()
-    text = re.search(r'data-array="\w+">([^<]+)<', html)[1]
-    assert path.read_text() == f'zscirLive.arrays["{path.stem}"] = "{text}";\n'
-    assert context["body"] == html.replace(text, "")
+    files = {path.stem: path.read_text() for path in (tmp_path / "_static" / "live").iterdir()}
+    texts = dict(re.findall(r'data-array="(\w+)">([^<]+)<', html))
+    assert len(texts) == 2 and files == {
+        name: f'zscirLive.arrays["{name}"] = "{text}";\n' for name, text in texts.items()
+    }
+    assert context["body"] == re.sub("|".join(map(re.escape, texts.values())), "", html)
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +95,7 @@ def test_the_curve_is_that_of_mask_quality(scenes):
         assert figure.settings["overlaps"][step] == pytest.approx(table["IoU"].iloc[0], abs=1e-12)
 
 
-@needs_browser
+@in_browsers
 @pytest.mark.parametrize("keep", ["noun", "rest"])
 def test_tau_gives_the_masks_of_the_library_to_the_pixel(browser, scenes, tmp_path, keep):
     clip, objects, maps, figure = scenes
@@ -120,7 +123,7 @@ def test_tau_gives_the_masks_of_the_library_to_the_pixel(browser, scenes, tmp_pa
                 assert np.array_equal(np.reshape(pixels, (*mask.shape, 4))[..., :3], picture)
 
 
-@needs_browser
+@in_browsers
 def test_the_keyboard_alone_moves_tau(browser, scenes, tmp_path):
     _, _, _, figure = scenes
     with opened(browser, write_page(tmp_path, figure)) as page:
@@ -143,7 +146,7 @@ def test_the_keyboard_alone_moves_tau(browser, scenes, tmp_path):
         assert figure.settings["captions"][1] in page.inner_text(".live-caption")
 
 
-@needs_browser
+@in_browsers
 @pytest.mark.parametrize("width", [400, 1400])
 def test_nothing_bars_a_reader(browser, scenes, tmp_path, width):
     with opened(browser, write_page(tmp_path, scenes[3]), width) as page:
@@ -154,7 +157,7 @@ def test_nothing_bars_a_reader(browser, scenes, tmp_path, width):
         assert "status" in roles and page.get_by_role("slider").count() == 1
 
 
-@needs_browser
+@in_browsers
 def test_without_javascript_and_on_paper_stands_the_still_figure(browser, scenes, tmp_path):
     address = write_page(tmp_path, scenes[3])
     with opened(browser, address, javascript=False) as page:
@@ -166,7 +169,7 @@ def test_without_javascript_and_on_paper_stands_the_still_figure(browser, scenes
         assert page.is_visible(".live-still img") and page.is_hidden(".live-app")
 
 
-@needs_browser
+@in_browsers
 def test_a_figure_whose_data_are_missing_says_so(browser, scenes, tmp_path):
     html = re.sub(r'(data-array="\w+">)[^<]+', r"\1", scenes[3]._repr_html_())
     (tmp_path / "page.html").write_text(f"<meta charset='utf-8'>{html}", encoding="utf-8")
@@ -179,7 +182,7 @@ def test_a_figure_whose_data_are_missing_says_so(browser, scenes, tmp_path):
     context.close()
 
 
-@needs_browser
+@in_browsers
 def test_jupyterlab_shows_the_same_figure(browser, scenes, tmp_path):
     (tmp_path / "page.html").write_text(
         "<!DOCTYPE html><meta charset='utf-8'><main></main>", encoding="utf-8"

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from live_pages import barriers, needs_browser, opened, woken, write_page
+from live_pages import barriers, in_browsers, needs_browser, opened, woken, write_page
 
 from zscir import Query, load_backbone, load_benchmark, retrieve
 from zscir.figures import live
@@ -59,7 +59,7 @@ def features_of(world):
     }
 
 
-@needs_browser
+@in_browsers
 def test_features_answers_and_ranks_are_those_of_python(browser, world, address):
     expected = features_of(world)
     with opened(browser, address) as page:
@@ -74,7 +74,7 @@ def test_features_answers_and_ranks_are_those_of_python(browser, world, address)
             assert one["ids"] == list(best.ids) and one["rank"] == best.rank
 
 
-@needs_browser
+@in_browsers
 def test_texts_are_cleaned_and_split_as_open_clip_does(browser, world, address):
     texts = ["It's  a DOG&amp;cat", "“blue” dogs’ 12 kites!?", "a*b , <b>c</b>", "naïve café — x", "", " * "]
     tokenizer = world.clip.tokenizer
@@ -83,7 +83,7 @@ def test_texts_are_cleaned_and_split_as_open_clip_does(browser, world, address):
         assert page.evaluate("texts => texts.map(zscirLive.wordsOf)", texts) == expected
 
 
-@needs_browser
+@in_browsers
 def test_the_error_function_is_exact(browser, address):
     values = np.linspace(-6, 6, 241)
     with opened(browser, address) as page:
@@ -91,7 +91,7 @@ def test_the_error_function_is_exact(browser, address):
     assert np.allclose(shown, torch.erf(torch.tensor(values)), rtol=0, atol=1e-9)
 
 
-@needs_browser
+@in_browsers
 def test_a_word_that_the_tower_never_met_is_named_and_nothing_is_asked(browser, address):
     with opened(browser, address) as page:
         woken(page)
@@ -106,7 +106,7 @@ def test_a_word_that_the_tower_never_met_is_named_and_nothing_is_asked(browser, 
         assert page.inner_text(".live-query [role=status]").startswith("Type a relative caption")
 
 
-@needs_browser
+@in_browsers
 def test_a_query_of_the_benchmark_shows_its_target_and_one_of_the_readers_does_not(browser, world, address):
     ranks = {
         name: retrieve(world.cirr, features, world.gallery, 2, k=8).rank
@@ -126,7 +126,7 @@ def test_a_query_of_the_benchmark_shows_its_target_and_one_of_the_readers_does_n
         assert page.inner_text(".live-reference") == name, "an answer becomes the reference"
 
 
-@needs_browser
+@in_browsers
 def test_the_line_of_python_gives_the_same_answers(browser, world, address):
     names = {"cirr": world.cirr, "clip": world.clip, "gallery": world.gallery, "networks": world.networks}
     names |= {"query_features": query_features, "retrieve": retrieve}
@@ -149,7 +149,7 @@ def test_the_line_of_python_gives_the_same_answers(browser, world, address):
             assert list(eval(last, own)) == [world.cirr.gallery[row] for row in rows]
 
 
-@needs_browser
+@in_browsers
 def test_the_keyboard_alone_asks(browser, world, address):
     with opened(browser, address) as page:
         page.keyboard.press("Tab")
@@ -174,7 +174,7 @@ def test_the_keyboard_alone_asks(browser, world, address):
         assert found[3] == found[0], "slerp without text is the image"
 
 
-@needs_browser
+@in_browsers
 @pytest.mark.parametrize("width", [400, 1400])
 def test_nothing_bars_a_reader(browser, address, width):
     with opened(browser, address, width) as page:
@@ -212,7 +212,7 @@ def test_queries_outside_the_gallery_are_no_suggestions(world):
 
 @needs_browser
 @pytest.mark.slow
-def test_the_script_measures_both_figures():
+def test_the_script_measures_all_figures():
     """In a process of its own: Playwright allows one browser of its synchronous kind in a thread."""
     code = "import json, live; print(json.dumps(live.measure('tiny', steps=2, batch=8, repeats=1)))"
     paths = os.pathsep.join([str(REPO / "benchmarks"), str(REPO)])
@@ -228,7 +228,10 @@ def test_the_script_measures_both_figures():
     agreed = record["agreement"]
     assert record["queries"] == 56 and min(agreed["least cosine"].values()) > 0.9999
     assert set(agreed["lists that differ"].values()) == {0}
-    assert all(figure["arrays"] > 10**5 for figure in record["bytes"].values())
+    assert {"move tau", "ask", "which word", "look around"} <= set(record["bytes"]) and all(
+        figure["page"] > 10**4 for figure in record["bytes"].values()
+    )
+    assert record["bytes"]["ask"]["arrays"] > 10**6 > 50 * record["bytes"]["ask, in small"]["arrays"] > 0
     assert all(value > 0 for value in record["milliseconds a query, median of 50"].values())
 
 

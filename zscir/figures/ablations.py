@@ -30,12 +30,15 @@ _JITTER = 0.16
 _LEGEND = 0.35  # inches
 
 
-def study_dots(rows: pd.DataFrame, metrics: Sequence[str]) -> Figure:
+def study_dots(
+    rows: pd.DataFrame, metrics: Sequence[str], spreads: Mapping[str, Spread] | None = None
+) -> Figure:
     """A panel a metric, a line a label: every seed a small dot, their mean a large one in its 95 % interval.
 
     Args:
         rows: a row a training: columns ``label``, ``seed`` and the metrics, from ``study_rows``.
         metrics: columns in percent, one a panel.
+        spreads: as in `study_curves`.
     """
     labels = list(dict.fromkeys(rows["label"]))
     figure, axes = new_figure(1, len(metrics), height=1.0 + 0.34 * len(labels), sharey=True)
@@ -43,7 +46,7 @@ def study_dots(rows: pd.DataFrame, metrics: Sequence[str]) -> Figure:
         for place, label in enumerate(labels):
             colour, marker = method_style("Pic2Word" if label == "Pic2Word" else "masked pairs")
             values = rows.loc[rows["label"] == label, metric]
-            mean, low, high, n = t_interval(values)
+            mean, low, high, n = t_interval(values, (spreads or {}).get(metric))
             heights = place + np.linspace(-_JITTER, _JITTER, n) if n > 1 else [place]
             axis.plot(values, heights, "o", color=colour, alpha=0.45, markersize=3.5)
             dot_on_interval(axis, mean, (low, high), place, colour, marker)

@@ -55,7 +55,7 @@ _PAGE = Template("""\
 <div class="zscir-live" data-live="$kind" data-button="$button">
 <style>$style</style>
 <div class="live-still"><img alt="$alt" src="data:image/png;base64,$picture"></div>
-<script type="application/json" class="live-settings">$settings</script>
+<script type="application/json" class="live-packed">$packed</script>
 $arrays
 <script>
 $code
@@ -69,8 +69,8 @@ class LiveFigure:
     Attributes:
         scripts: names of the JavaScript files; the last one is the function that draws it.
         still: the figure on paper. alt: what it shows, in words. button: what waking it is called.
-        settings: what its script needs, as JSON.
-        arrays: numbers, uint8 or float32, of any shape.
+        settings: what else its script needs: words and numbers that JSON holds.
+        arrays: numbers, uint8 or float32, of any shape; the settings become one of them.
         made: what they were computed from; shown below, with a hash of each array.
     """
 
@@ -83,10 +83,10 @@ class LiveFigure:
     made: str
 
     def _repr_html_(self) -> str:
-        packed = {role: _packed(array) for role, array in self.arrays.items()}
+        settings = np.frombuffer(json.dumps(self.settings).encode(), np.uint8)
+        packed = {role: _packed(array) for role, array in {**self.arrays, "settings": settings}.items()}
         data = ", ".join(f"{role} {name}" for role, (name, _, _) in packed.items())
-        settings = {
-            **self.settings,
+        known = {
             "arrays": {role: {"name": name, "type": kind} for role, (name, kind, _) in packed.items()},
             "made": f"From this build: {self.made}. Fingerprints of the data: {data}.",
         }
@@ -100,7 +100,7 @@ class LiveFigure:
             style=(_FOLDER / "live.css").read_text("utf-8"),
             alt=html.escape(self.alt),
             picture=base64.b64encode(self.still._repr_png_()).decode(),
-            settings=json.dumps(settings).replace("<", "\\u003c"),
+            packed=json.dumps(known).replace("<", "\\u003c"),
             arrays="\n".join(texts),
             code=code,
         )
@@ -220,13 +220,17 @@ def ask(
         "first": next((n for n, query in enumerate(queries) if query is benchmark.queries[first]), 0),
     }
     arrays["gallery"] = gallery.cpu().numpy()
-    arrays["sheet"] = _sheet([benchmark.open_image(name) for name in benchmark.gallery])
-    made = [f"backbone {backbone.fingerprint}"]
+    arrays["sheet"] = picture_sheet([benchmark.open_image(name) for name in benchmark.gallery])
     for name, network in networks.items():
         arrays[name] = _shorter(pseudo_words(network, gallery).cpu().numpy())
-        made.append(f"{name} {weights_hash(network.phi)[:16]}")
-    alt, made = "The first answers to one query, a row a method.", ", ".join(made)
+    alt, made = "The first answers to one query, a row a method.", made_of(backbone, networks)
     return LiveFigure(("tower", "ask"), still, alt, "Ask it yourself", settings, arrays, made)
+
+
+def made_of(backbone: Backbone, networks: Mapping[str, Inversion]) -> str:
+    """What a figure was computed from: fingerprints of the backbone and of each network."""
+    hashes = [f"{name} {weights_hash(network.phi)[:16]}" for name, network in networks.items()]
+    return ", ".join([f"backbone {backbone.fingerprint}", *hashes])
 
 
 def _methods(networks: Sequence[str], style: str, options: str) -> list[dict[str, str]]:
@@ -281,14 +285,14 @@ def _vocabulary(backbone: Backbone, texts: Sequence[str]) -> tuple[list[tuple[st
     return [(word, [row[one] for one in own]) for word, own in pieces.items()], vectors
 
 
-def _sheet(images: Sequence[Image.Image]) -> np.ndarray:
-    """Small pictures side by side, `COLUMNS` a row, as the bytes of a WebP file."""
-    size = (COLUMNS * SIDE, -(-len(images) // COLUMNS) * SIDE)
-    sheet, out = Image.new("RGB", size), io.BytesIO()
+def picture_sheet(images: Sequence[Image.Image], side: int = SIDE, quality: int = 50) -> np.ndarray:
+    """Pictures of ``side`` pixels side by side, `COLUMNS` a row, as the bytes of a WebP file."""
+    columns = min(COLUMNS, len(images))
+    sheet = Image.new("RGB", (columns * side, -(-len(images) // columns) * side))
     for number, image in enumerate(images):
-        place = (number % COLUMNS * SIDE, number // COLUMNS * SIDE)
-        sheet.paste(ImageOps.fit(image, (SIDE, SIDE)), place)
-    sheet.save(out, "WEBP", quality=50, method=6)
+        place = (number % columns * side, number // columns * side)
+        sheet.paste(ImageOps.fit(image, (side, side)), place)
+    sheet.save(out := io.BytesIO(), "WEBP", quality=quality, method=6)
     return np.frombuffer(out.getvalue(), np.uint8)
 
 

@@ -86,19 +86,11 @@ zscirLive.engine = (settings, arrays) => {
 
 zscirLive.ask = async figure => {
   const { settings, arrays, app } = figure, { element, field } = zscirLive, shelfSize = 12;
-  const { images, queries, side, columns } = settings;
+  const { images, queries } = settings;
   const engine = figure.engine = zscirLive.engine(settings, arrays);
-  const sheet = await createImageBitmap(new Blob([arrays.sheet], { type: "image/webp" }));
+  const picture = await zscirLive.cutter(arrays.sheet, settings.side, settings.columns);
   const state = { reference: 0, target: -1, caption: "", weight: settings.weight, page: 0 };
 
-  /** A small picture of a gallery row. */
-  const picture = (row, attributes) => {
-    const canvas = element("canvas", { width: side, height: side, ...attributes });
-    const from = [row % columns * side, Math.floor(row / columns) * side, side, side];
-    canvas.getContext("2d").drawImage(sheet, ...from, 0, 0, side, side);
-    return canvas;
-  };
-  const quiet = { "aria-hidden": "true" };
   const button = (words, onclick, attributes = {}) =>
     element("button", { type: "button", onclick, ...attributes }, words);
 
@@ -113,16 +105,13 @@ zscirLive.ask = async figure => {
 
   /** The pictures to choose a reference from, a page of them. */
   const fill = () => {
-    const group = zscirLive.unique("reference"), size = shelfSize, pages = Math.ceil(images.length / size);
+    const pages = Math.ceil(images.length / shelfSize);
     state.page = (state.page + pages) % pages;
-    const first = state.page * size, last = Math.min(first + size, images.length);
-    const labels = [...Array(last - first).keys()].map(place => {
-      const row = first + place, words = images[row], checked = row === state.reference;
-      const radio = { type: "radio", name: group, "aria-label": words, checked, onchange: () => refer(row) };
-      return element("label", { title: words }, element("input", radio), picture(row, quiet));
-    });
-    legend.textContent = `Reference: pictures ${first + 1} to ${last} of ${images.length}`;
-    shelved.replaceChildren(...labels);
+    const first = state.page * shelfSize, own = images.slice(first, first + shelfSize);
+    const pictures = own.map((words, place) => [picture(first + place), words]);
+    legend.textContent = `Reference: pictures ${first + 1} to ${first + own.length} of ${images.length}`;
+    shelved.replaceChildren(
+      ...zscirLive.pictureRadios(pictures, state.reference - first, place => refer(first + place)));
   };
   const turn = step => { state.page += step; fill(); };
   const turnTo = picked => { state.page = Math.floor(picked / shelfSize); fill(); };
@@ -156,13 +145,17 @@ zscirLive.ask = async figure => {
     answer();
   };
 
+  let copies = 0;
+  /** Away with the line of Python, and with one that still waits for the clipboard; its number. */
+  const clear = () => { line.textContent = ""; return ++copies; };
+
   /** Ask all methods and show what they find; a word that the tower never met is named, and nothing is asked. */
   const answer = () => {
     const caption = wish.value.trim();
     const unknown = engine.tower.unknown(`${engine.clean(caption)} ${engine.prompt(caption)}`);
     prompt.textContent = settings.methods.some(({ kind }) => kind === "inversion")
       ? `Composed prompt: “${engine.prompt(caption)}”, * is the reference's pseudo-word` : "";
-    line.textContent = "";
+    clear();
     results.hidden = true;
     figure.found = [];
     if (!caption || unknown.length) {
@@ -193,7 +186,7 @@ zscirLive.ask = async figure => {
 
   /** The query as a line of Python, for the chapter's notebook. */
   const copy = async code => {
-    line.textContent = ""; // the line of another method must not stand here while the clipboard is asked
+    const own = clear(); // the line of another method must not stand here while the clipboard is asked
     const words = JSON.stringify(wish.value.trim());
     const wanted = `Query("0", ${JSON.stringify(settings.ids[state.reference])}, (${words},))`;
     const how = code.replace("{weight}", state.weight.toFixed(2));
@@ -201,6 +194,7 @@ zscirLive.ask = async figure => {
       `own = replace(cirr, queries=[${wanted}]); ` +
       `retrieve(own, query_features(clip, own, ${how}), gallery, 0, k=8).ids`;
     const copied = await navigator.clipboard?.writeText(python).then(() => true, () => false);
+    if (own !== copies) return; // another query, or another method, came meanwhile
     const told = copied ? "Copied, for a cell of this chapter: " : "For a cell of this chapter: ";
     line.replaceChildren(told, element("code", {}, python));
   };
@@ -220,7 +214,7 @@ zscirLive.ask = async figure => {
       const target = own === state.target, words = `${place + 1}: ${images[own]}${target ? ", the target" : ""}`;
       const go = () => { refer(own); turnTo(own); wish.focus({ preventScroll: true }); };
       const title = `${words}, cosine ${scores[own].toFixed(3)}`, kind = target ? "live-target" : null;
-      return element("li", {}, button(picture(own, quiet), go, { "aria-label": words, title, class: kind }));
+      return element("li", {}, button(picture(own), go, { "aria-label": words, title, class: kind }));
     }));
   };
 

@@ -1,7 +1,8 @@
 // What every live figure needs: its data, its waking, and small tools. No library, no network.
 //
-// A figure is a <div class="zscir-live" data-live="tau">: a still picture, its settings as JSON, and arrays
-// as text. Nothing is read before the reader presses the button. zscirLive.tau(figure) then fills `figure.app`.
+// A figure is a <div class="zscir-live" data-live="tau">: a still picture, what its arrays are, and these as
+// text; one of them is its settings, as JSON. Nothing is read before the reader presses the button.
+// zscirLive.tau(figure) then fills `figure.app`.
 // In the built pages the arrays are files of their own, which a <script> fetches from beside the pages; in a
 // notebook they stand in the figure itself.
 
@@ -9,7 +10,7 @@ window.zscirLive ??= { arrays: {} };
 
 /** An element with attributes and children; a property such as `onclick` is set, other names are attributes. */
 zscirLive.element = (tag, attributes = {}, ...children) => {
-  const space = ["svg", "path", "line", "circle", "text", "g"].includes(tag) ? "http://www.w3.org/2000/svg" : null;
+  const space = ["svg", "path", "line", "circle", "rect", "text", "g"].includes(tag) ? "http://www.w3.org/2000/svg" : null;
   const made = space ? document.createElementNS(space, tag) : document.createElement(tag);
   for (const [name, value] of Object.entries(attributes))
     if (name.startsWith("on")) made[name] = value;
@@ -82,11 +83,32 @@ zscirLive.choice = (options, value, onchange) => {
   return zscirLive.element("select", { onchange }, ...list);
 };
 
-/** What is read of a figure once: its settings, and its arrays by name. */
+/** Radio buttons under pictures, of [canvas, words] pairs. */
+zscirLive.pictureRadios = (pictures, chosen, onchange) => {
+  const { element } = zscirLive, name = zscirLive.unique("picture");
+  return pictures.map(([canvas, words], place) => {
+    const radio = { type: "radio", name, "aria-label": words, checked: place === chosen };
+    return element("label", { title: words }, element("input", { ...radio, onchange: () => onchange(place) }), canvas);
+  });
+};
+
+/** What cuts small pictures out of a sheet (a WebP file): place of a picture -> canvas. */
+zscirLive.cutter = async (bytes, side, columns) => {
+  const sheet = await createImageBitmap(new Blob([bytes], { type: "image/webp" }));
+  return (place, attributes = { "aria-hidden": "true" }) => {
+    const canvas = zscirLive.element("canvas", { width: side, height: side, ...attributes });
+    const from = [place % columns * side, Math.floor(place / columns) * side, side, side];
+    canvas.getContext("2d").drawImage(sheet, ...from, 0, 0, side, side);
+    return canvas;
+  };
+};
+
+/** What is read of a figure once: its arrays by name; its settings are one of them. */
 zscirLive.load = async root => {
-  const settings = JSON.parse(root.querySelector(".live-settings").textContent), arrays = {};
-  for (const [role, packed] of Object.entries(settings.arrays)) arrays[role] = await zscirLive.read(root, packed);
-  return { root, settings, arrays };
+  const { made, arrays: packed } = JSON.parse(root.querySelector(".live-packed").textContent), arrays = {};
+  for (const [role, one] of Object.entries(packed)) arrays[role] = await zscirLive.read(root, one);
+  const settings = JSON.parse(new TextDecoder().decode(arrays.settings));
+  return { root, settings, arrays, made };
 };
 
 /** Wake a figure: read its data, put the live one into the place of the still one, tell when it failed. */
@@ -99,8 +121,7 @@ zscirLive.wake = async root => {
     const figure = await zscirLive.load(root);
     figure.app = zscirLive.element("div", { class: "live-app" });
     await zscirLive[root.dataset.live](figure);
-    const { made } = figure.settings;
-    figure.app.append(zscirLive.element("p", { class: "live-made" }, made));
+    figure.app.append(zscirLive.element("p", { class: "live-made" }, figure.made));
     root.append(figure.app);
     root.classList.add("live-awake");
     said.textContent = "";

@@ -58,14 +58,11 @@ zscirLive.tau = figure => {
   const keeps = selected("keep", [["noun", "the noun"], ["rest", "the rest"]]);
   const fills = selected("fill", [["mean", "mean colour"], ["black", "black"], ["blur", "blur"]]);
 
-  const group = zscirLive.unique("scene");
-  const scenes = settings.captions.map((words, scene) => {
+  const scenes = zscirLive.pictureRadios(settings.captions.map((words, scene) => {
     const canvas = element("canvas", { "aria-hidden": "true" }), pixels = part("pictures", scene, 3 * area);
     paint(canvas, side, side, place => colour(pixels, place));
-    const radio = { type: "radio", name: group, "aria-label": words, checked: scene === 0 };
-    return element("label", { title: words },
-      element("input", { ...radio, onchange: () => enter(scene) }), canvas);
-  });
+    return [canvas, words];
+  }), 0, scene => enter(scene));
 
   /** Another scene: its caption and nouns. */
   const enter = scene => {
