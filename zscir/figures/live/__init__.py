@@ -24,6 +24,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import torch
+from IPython.display import HTML
 from matplotlib.figure import Figure
 from PIL import Image, ImageOps
 from torch import Tensor, nn
@@ -54,7 +55,7 @@ _TOWER = ("positional_embedding", "transformer", "ln_final", "text_projection")
 _PAGE = Template("""\
 <div class="zscir-live" data-live="$kind" data-button="$button">
 <style>$style</style>
-<div class="live-still"><img alt="$alt" src="data:image/png;base64,$picture"></div>
+<div class="live-still">$still</div>
 <script type="application/json" class="live-packed">$packed</script>
 $arrays
 <script>
@@ -68,14 +69,15 @@ class LiveFigure:
 
     Attributes:
         scripts: names of the JavaScript files; the last one is the function that draws it.
-        still: the figure on paper. alt: what it shows, in words. button: what waking it is called.
+        still: the figure, or table, on paper. alt: what a figure shows, in words. button: what waking it is
+            called.
         settings: what else its script needs: words and numbers that JSON holds.
         arrays: numbers, uint8 or float32, of any shape; the settings become one of them.
         made: what they were computed from; shown below, with a hash of each array.
     """
 
     scripts: Sequence[str]
-    still: Figure
+    still: Figure | HTML
     alt: str
     button: str
     settings: Mapping[str, object]
@@ -98,12 +100,16 @@ class LiveFigure:
             kind=self.scripts[-1],
             button=html.escape(self.button),
             style=(_FOLDER / "live.css").read_text("utf-8"),
-            alt=html.escape(self.alt),
-            picture=base64.b64encode(self.still._repr_png_()).decode(),
+            still=self.still.data if isinstance(self.still, HTML) else self._image(),
             packed=json.dumps(known).replace("<", "\\u003c"),
             arrays="\n".join(texts),
             code=code,
         )
+
+    def _image(self) -> str:
+        """The still figure as an element of a page."""
+        picture = base64.b64encode(self.still._repr_png_()).decode()
+        return f'<img alt="{html.escape(self.alt)}" src="data:image/png;base64,{picture}">'
 
 
 def _packed(array: np.ndarray) -> tuple[str, str, str]:
