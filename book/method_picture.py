@@ -40,10 +40,10 @@ LAYOUTS = {
         "foot": _HEAD.format(546, 362, " ".join(_WORDS)),
     },
     "tall": {
-        **{"width": 480, "height": 944, "right": 464, "bottom": 934},
+        **{"width": 500, "height": 944, "right": 484, "bottom": 934},
         **{"towers": "-420 190", "query": "-600 440", "text": "-840 530", "others": "-553 530"},
-        "links": ["M370 312V330H94V346", "M285 438V506H263", "M464 74H472V528H263", "M146 544V567"],
-        "foot": "".join(_HEAD.format(240, 888 + 20 * line, words) for line, words in enumerate(_WORDS)),
+        "links": ["M370 312V330H94V346", "M285 438V506H263", "M464 74H490V528H263", "M146 544V567"],
+        "foot": "".join(_HEAD.format(250, 888 + 20 * line, words) for line, words in enumerate(_WORDS)),
     },
 }
 

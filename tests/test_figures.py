@@ -226,7 +226,7 @@ def test_the_method_picture_is_small_whole_and_names_its_source(tmp_path, tiny_b
     path = write_method_svg(tmp_path / "method.svg", tiny_backbone)
     tall = tmp_path / "method-tall.svg"
     assert path.stat().st_size < 150_000 and sorted(tmp_path.iterdir()) == sorted([path, tall])
-    assert ElementTree.parse(tall).getroot().get("viewBox") == "0 0 480 944"
+    assert ElementTree.parse(tall).getroot().get("viewBox") == "0 0 500 944"
     root = ElementTree.parse(path).getroot()
     assert "drawings: OpenMoji, CC BY-SA 4.0" in [one.text for one in root.iter(f"{SVG}text")]
     data = [one.get("href").removeprefix("data:image/png;base64,") for one in root.iter(f"{SVG}image")]

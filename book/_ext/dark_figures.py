@@ -1,6 +1,6 @@
-"""Sphinx extension: every figure has a dark twin, made from itself: no white panel stands in a dark page.
+"""Sphinx extension: every figure stands on the page's own ground, and has a twin for the dark theme.
 
-The ground of the twin is transparent, and what is drawn keeps its hue and changes its lightness: black lines
+White becomes transparent. In the twin what is drawn keeps its hue and changes its lightness: black lines
 become white, blue ones a lighter blue. Pictures within a figure stay as they are: where they are, figures of
 ``zscir.figures`` note in the PNG itself (`PageFigure`). In an SVG the colours are exchanged.
 """
@@ -16,19 +16,20 @@ import numpy as np
 from PIL import Image
 
 #: The ground of the dark theme, which white becomes.
-GROUND = np.array([0x14, 0x18, 0x1E]) / 255
+GROUND = 0x12 / 255
 _IMG = re.compile(r'<img\b([^>]*?)\bsrc="([^"]+?)"([^>]*)>')
 _INLINE = "data:image/png;base64,"
 
 
-def dark_png(data: bytes) -> bytes:
-    """The dark twin of a PNG on white."""
+def groundless_png(data: bytes, dark: bool) -> bytes:
+    """A PNG on white without its ground: what is drawn as it was, or for a dark page."""
     figure = Image.open(io.BytesIO(data))
     boxes = json.loads(figure.info["pictures"])
     pixels = np.asarray(figure.convert("RGBA").convert("RGB"), dtype=np.float32) / 255
-    alpha = 1 - pixels.min(axis=2, keepdims=True)  # how much ink there is on the white
+    alpha = 1 - pixels.min(axis=2, keepdims=True)  # how much ink there is on the white, at least
+    alpha = np.minimum(1, 2 * alpha) if dark else alpha  # light colours are no shades of darker ones
     ink = np.clip((pixels - (1 - alpha)) / np.maximum(alpha, 1e-6), 0, 1)
-    twin = np.concatenate([lightened(ink), alpha], axis=2)
+    twin = np.concatenate([lightened(ink) if dark else ink, alpha], axis=2)
     for left, top, right, bottom in boxes:
         place = (slice(max(0, top), bottom), slice(max(0, left), right))
         twin[place] = np.concatenate([pixels[place], np.ones_like(alpha[place])], axis=2)
@@ -38,20 +39,21 @@ def dark_png(data: bytes) -> bytes:
 
 
 def lightened(colours: np.ndarray) -> np.ndarray:
-    """Colours [..., 3] in [0, 1] with the opposite lightness and the same hue."""
+    """Colours [..., 3] in [0, 1], dark ones lighter, the more the less colour they have: black is white."""
     most, least = colours.max(axis=-1, keepdims=True), colours.min(axis=-1, keepdims=True)
-    return np.clip(colours + 1 - most - least, 0, 1)
+    return colours + np.maximum(0, 1 - most - least) * (1 - most + least)
 
 
 def dark_svg(text: str) -> str:
-    """The dark twin of an SVG: each written colour becomes its opposite in lightness; pictures stay."""
+    """The dark twin of an SVG: dark colours become light, pale ones the ground; pictures stay."""
 
-    def opposite(found: re.Match) -> str:
+    def exchanged(found: re.Match) -> str:
         colour = np.array([int(found[1][n : n + 2], 16) for n in (0, 2, 4)]) / 255
-        dark = GROUND + (1 - GROUND) * lightened(colour)
+        pale, opposite = colour.min() > 0.8, colour + 1 - colour.max() - colour.min()
+        dark = GROUND + 0.9 * opposite if pale else lightened(colour)
         return "#" + "".join(f"{round(255 * value):02x}" for value in dark)
 
-    return re.sub(r"#([0-9a-fA-F]{6})\b", opposite, text)
+    return re.sub(r"#([0-9a-fA-F]{6})\b", exchanged, text)
 
 
 def file_of(app, source: str) -> tuple[str, bytes, Path | None]:
@@ -66,13 +68,13 @@ def file_of(app, source: str) -> tuple[str, bytes, Path | None]:
     return name, path.read_bytes(), path
 
 
-def dark(name: str, data: bytes) -> bytes:
-    """The dark twin of a figure; nothing for what is none, such as a picture in a table."""
+def twins(name: str, data: bytes) -> dict[str, bytes]:
+    """A figure for each theme; nothing for what is no figure, such as a picture in a table."""
     if name.endswith(".svg") and data:
-        return dark_svg(data.decode("utf-8")).encode()
+        return {"light": data, "dark": dark_svg(data.decode("utf-8")).encode()}
     if name.endswith(".png") and data and "pictures" in Image.open(io.BytesIO(data)).info:
-        return dark_png(data)
-    return b""
+        return {"light": groundless_png(data, False), "dark": groundless_png(data, True)}
+    return {}
 
 
 def add_twins(app, pagename, templatename, context, doctree):
@@ -86,23 +88,23 @@ def add_twins(app, pagename, templatename, context, doctree):
     folder.mkdir(exist_ok=True)
     images = context["pathto"]("_images/", resource=True)
 
-    def stored(name: str, data: bytes, twin: bytes) -> dict[str, str]:
-        """Address of a figure and of its twin, by mode."""
-        for file, content in ((name, data), (f"dark-{name}", twin)):
-            (folder / file).write_bytes(content)
-        return {"light": images + name, "dark": f"{images}dark-{name}"}
+    def stored(name: str, data: bytes) -> dict[str, str]:
+        """Addresses of a figure by theme; none for what is no figure."""
+        made = twins(name, data)
+        for mode, content in made.items():
+            (folder / f"{mode}-{name}").write_bytes(content)
+        return {mode: f"{images}{mode}-{name}" for mode in made}
 
     def pair(found: re.Match) -> str:
         before, source, after = found.groups()
         name, data, path = file_of(app, source)
-        twin = dark(name, data)
-        if not twin:
+        wide, tall = stored(name, data), path and path.with_name(f"{path.stem}-tall{path.suffix}")
+        if not wide:
             return found[0]
-        wide, tall = stored(name, data, twin), path and path.with_name(f"{path.stem}-tall{path.suffix}")
         if not tall or not tall.is_file():
             shown = "".join(_image(before, after, wide[mode], mode) for mode in wide)
             return f'<span class="figure-box pst-scrollable-table-container">{shown}</span>'
-        phone = stored(tall.name, tall.read_bytes(), dark(tall.name, tall.read_bytes()))
+        phone = stored(tall.name, tall.read_bytes())
         return "".join(
             f'<picture><source media="(max-width: 600px)" srcset="{phone[mode]}">'
             f"{_image(before, after, wide[mode], mode)}</picture>"
