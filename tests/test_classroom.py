@@ -7,6 +7,9 @@ from types import SimpleNamespace
 
 import pytest
 from bs4 import BeautifulSoup
+from docutils import nodes
+from docutils.utils import new_document
+from sphinx_exercise.nodes import exercise_enumerable_node
 
 from zscir.benchmarks import load_benchmark
 from zscir.pairs import load_pairs
@@ -57,6 +60,19 @@ def test_every_exercise_says_how_hard_it_is():
     assert "{ref}`ex-two-choices`" in "".join(hard) and "{ref}`ex-guess`" not in "".join(hard)
 
 
+def test_a_marked_exercise_shows_its_level():
+    text = nodes.paragraph("", "Why?")
+    content = nodes.section("", text)
+    exercise = exercise_enumerable_node(
+        "", nodes.title("", "Exercise"), content, classes=["exercise", "hard"]
+    )
+    document = new_document("a chapter")
+    document += [exercise, nodes.section("", nodes.paragraph("", "other text"), classes=["easy"])]
+    classroom.mark(None, document)
+    assert [one.astext() for one in content] == ["Hard", "Why?"] and document.astext().count("Hard") == 1
+    assert "Easy" not in document.astext()
+
+
 def test_the_noise_is_that_of_the_record():
     """Taken by hand from the lines of the file."""
     lines = (REPO / "benchmarks" / "results" / "ablations.csv").read_text("utf-8").splitlines()
@@ -98,6 +114,9 @@ def test_the_sheets_have_pictures_captions_queries_and_answers(pages, tmp_path):
     letters = re.search(r"Queries: (.+?) Pairs", words[5])[1].split(", ")
     for told, (query, candidates) in zip(letters, sheets.chosen_queries(cirr), strict=True):
         assert candidates["ABCDE".index(told[-1])] == query.targets[0] and query.reference not in candidates
+    chosen = [query for query, _ in sheets.chosen_queries(cirr)]
+    assert len({query.group for query in chosen}) == 6
+    assert len({frozenset([query.reference, *query.subset]) for query in chosen}) == 6
     assert words[5].count("*") >= 12 and all(sheets.SOURCE in one for one in words)
     sheets.write_sheets(tmp_path / "a.pdf", pages)
     stored = (tmp_path / "a.pdf").read_bytes()
@@ -123,6 +142,19 @@ def test_the_slides_are_made_of_the_pages(tmp_path):
     (tmp_path / "teach.html").write_text(LESSON.format(more="<section><h3>no row</h3></section>"), "utf-8")
     with pytest.raises(ValueError, match="1 rows, but 2 sections"):
         slides.slides(tmp_path)
+
+
+def test_the_quick_book_has_both():
+    folder = REPO / "_build" / "quick" / "_build" / "html"
+    if not (folder / "teach.html").is_file():
+        pytest.skip("the quick book was not built: zscir book --profile quick")
+    made = folder / "_static" / "classroom"
+    assert len(re.findall(rb"/Type /Page\b", (made / "sheets.pdf").read_bytes())) == 6
+    deck = BeautifulSoup((made / "slides.html").read_text("utf-8"), "html.parser")
+    assert len(deck.select("main > section")) > 20 and len(deck.select("figure img")) > 6
+    urls = [one["src"] for one in deck.select("[src]")] + [one["href"] for one in deck.select("[href]")]
+    own = {url.partition("#")[0] for url in urls if not re.match(r"\w+:", url)}
+    assert own and [url for url in own if not (made / url).is_file()] == []
 
 
 def test_both_lie_beside_the_page_that_links_them(tmp_path, monkeypatch, pages):

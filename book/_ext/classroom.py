@@ -14,7 +14,7 @@ from docutils import nodes
 from docutils.statemachine import StringList
 from slides import slides
 from sphinx.util.docutils import SphinxDirective
-from sphinx_exercise.nodes import exercise_node
+from sphinx_exercise.nodes import exercise_enumerable_node
 
 LEVELS = ("easy", "medium", "hard")
 EXERCISE = re.compile(r"```\{exercise\}.*\n:label: (\S+)\n(?::class: (\w+)\n)?")
@@ -80,7 +80,7 @@ class Classroom(SphinxDirective):
 
 def mark(app, doctree):
     """Write the level of each exercise above its text."""
-    for exercise in doctree.findall(exercise_node):
+    for exercise in doctree.findall(exercise_enumerable_node):
         for level in set(exercise["classes"]) & set(LEVELS):
             said = nodes.paragraph("", "", nodes.emphasis("", level.capitalize()))
             next(exercise.findall(nodes.section)).insert(0, said)

@@ -50,13 +50,11 @@ def _line(xs, ys):
 
 
 def rich_pairs(world):
-    """Pairs whose captions have two nouns or more, in the order of the world, with the noun to hide."""
+    """Pairs whose captions have two nouns or more, worded as of a picture, with the noun to hide."""
     pairs = load_pairs(f"pocket-{world}", limit=192)
-    found = [
-        (row, nouns)
-        for row, nouns in enumerate(find_nouns(pairs.captions))
-        if len({n.lemma for n in nouns}) > 1
-    ]
+    found = list(enumerate(find_nouns(pairs.captions)))
+    found = [(row, nouns) for row, nouns in found if len({noun.lemma for noun in nouns}) > 1]
+    found = [(row, nouns) for row, nouns in found if " , " not in pairs.captions[row]]
     return [(pairs.images[row], pairs.captions[row], nouns[0]) for row, nouns in found[:PAIRS]]
 
 
@@ -74,13 +72,14 @@ def pair_pages(pairs):
 
 
 def chosen_queries(cirr):
-    """Queries of the sets of six, each of another kind as long as there are kinds, with five candidates."""
-    kinds = {}
+    """Queries of different sets of six and of different kinds, each with the five other images of its set."""
+    chosen, kinds = {}, set()
     for query in cirr.queries:
-        if len(query.subset) == len(LETTERS):
-            kinds.setdefault(query.group, []).append(query)
-    rounds = [query for row in zip(*kinds.values(), strict=False) for query in row]
-    return [(query, sorted(query.subset)) for query in rounds[:QUERIES]]
+        images = frozenset([query.reference, *query.subset])
+        if len(query.subset) == len(LETTERS) and images not in chosen and query.group not in kinds:
+            chosen[images] = query
+            kinds.add(query.group)
+    return [(query, sorted(query.subset)) for query in list(chosen.values())[:QUERIES]]
 
 
 def query_pages(cirr, queries):

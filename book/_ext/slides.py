@@ -26,7 +26,8 @@ main > section { min-height: 100vh; box-sizing: border-box; padding: 4vh 6vw; sc
   display: flex; flex-direction: column; justify-content: center; gap: 2vh; }
 h1, h2 { margin: 0; line-height: 1.15; }
 figure { margin: 0; text-align: center; }
-figure img { max-width: 100%; max-height: 68vh; background: #fff; }
+figure img { width: 100%; max-height: 68vh; object-fit: contain; }
+@media (prefers-color-scheme: dark) { figure img { background: #fff; } }
 figcaption, .foot { font-size: 0.7em; }
 summary { cursor: pointer; }
 .math { overflow-x: auto; text-align: center; }
