@@ -77,9 +77,15 @@ def write_submissions(root: Path) -> None:
     (root / "circo.json").write_text(json.dumps(circo))
 
 
-def laid(places: Path, folder: Path) -> Path:
-    """The places again in another folder, without copying a byte."""
-    return shutil.copytree(places, folder, copy_function=os.link, dirs_exist_ok=True)
+def laid(places: Path, folder: Path, words: str) -> Path:
+    """Those of the places that some words name, again in another folder, without copying a byte."""
+    folder.mkdir()
+    for place in places.iterdir():
+        if place.is_file():
+            os.link(place, folder / place.name)
+        elif place.name in words:
+            shutil.copytree(place, folder / place.name, copy_function=os.link)
+    return folder
 
 
 def spoil(path: Path, how) -> None:

@@ -70,7 +70,8 @@ def test_every_bad_input_gets_one_clear_error(places, tmp_path, monkeypatch):
     wrong = []
     (tmp_path / "artifacts").mkdir()
     for number, row in enumerate(ROWS):
-        folder = laid(places, tmp_path / str(number))
+        named = row.run if isinstance(row.run, str) else "cirr pairs"
+        folder = laid(places, tmp_path / str(number), f"{named} {list(row.files)} {row.variables}")
         for name, how in row.files.items():
             spoil(folder / name, how)
         before = files_in(folder, tmp_path / "artifacts")
