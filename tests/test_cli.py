@@ -4,6 +4,7 @@ import dataclasses
 import re
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pandas as pd
@@ -92,31 +93,6 @@ def test_a_fault_of_the_library_is_not_hidden(monkeypatch):
         cli.main(["run", "05"])
 
 
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        ([], "which command? zscir --help names them"),
-        (["pocket"], "which command? zscir pocket --help names them"),
-        (["cook"], 'Unknown command "cook". Did you mean "book"?'),
-        (["run"], 'Command "run" parameter CHAPTER requires an argument.'),
-        (["book", "--profil"], "Unknown option: --profil. Did you mean --profile?"),
-        (["book", "--zz"], "Unknown option: --zz. The options are: --profile, --only, --force, --jobs, -p."),
-        (["run", "05", "-p", "tau"], "-p requires 2 positional arguments"),
-        (["sweep", "05", "-p", "tau"], "-p tau has no value"),
-        (["sweep", "05", "-p", "tau", "1", "-p", "tau", "2"], "-p tau is given twice"),
-        (["evaluate", "cirr"], "--root requires an argument"),
-        (["train", "--tau", "high"], 'Invalid value for --tau: unable to convert "high" into float.'),
-        (["train", "--steps", "1.5"], "Invalid value for --steps: '1.5' is no whole number"),
-        (["train", "--keep", "all"], "keep is 'all'; legal: noun, rest"),
-        (["train", "--tau", "1.5"], "tau is 1.5; legal: 0 <= tau <= 1"),
-    ],
-)
-def test_a_wrong_command_line_is_told_in_one_line(words, said, capsys):
-    assert cli.main(words) == 2
-    line = capsys.readouterr().err
-    assert line.startswith("zscir: ") and line.count("\n") == 1 and said in line
-
-
 def test_fields_of_the_configuration_become_options_with_its_types():
     from zscir.inversion import TrainConfig
 
@@ -144,6 +120,13 @@ def test_a_reader_that_stops_reading_is_no_mistake():
     code += "def parse(words):\n    raise BrokenPipeError\ncli.parse = parse\nsys.exit(cli.main(['x']))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_warning_is_one_line(monkeypatch, capsys):
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)  # back again afterwards
+    monkeypatch.setattr("sys.argv", ["zscir", "--help"])
+    assert cli.main() == 0
+    assert warnings.formatwarning("2 texts\n cut", UserWarning, "x.py", 3) == "zscir: warning: 2 texts cut\n"
 
 
 def test_help_is_quick_and_names_every_command():

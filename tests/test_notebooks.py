@@ -5,6 +5,8 @@ import itertools
 import math
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import nbformat
@@ -215,7 +217,15 @@ def artifacts(tmp_path_factory):
     folder.mkdir(exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ZSCIR_ARTIFACTS", str(folder))
+        patch.setenv("PYTHONPATH", str(REPO / "tests" / "offline"))
         yield folder
+
+
+def test_a_kernel_of_these_tests_reaches_no_network(artifacts):
+    code = "import socket; socket.create_connection((%r, 9), 1)"
+    for host, kind in (("192.0.2.1", "PermissionError"), ("127.0.0.1", "ConnectionRefusedError")):
+        done = subprocess.run([sys.executable, "-c", code % host], capture_output=True, text=True)
+        assert done.returncode == 1 and kind in done.stderr, done.stderr
 
 
 @pytest.mark.slow

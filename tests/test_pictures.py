@@ -407,6 +407,20 @@ def test_what_a_search_wrote_is_not_found_by_the_next(tiny_folder, tmp_path, suf
         assert lines[-1] == f"the picture: {folder / name}" and (folder / name).is_file()
 
 
+def test_a_search_goes_on_without_a_picture_that_is_damaged_within(tiny_folder, tmp_path, capsys):
+    folder = photos(tmp_path / "album")
+    whole = (folder / "p1.png").read_bytes()
+    middle = len(whole) // 2
+    (folder / "p1.png").write_bytes(whole[:middle] + bytes(200) + whole[middle + 200 :])
+    for _ in range(2):  # encoded, and found again
+        assert search(tiny_folder, folder, tmp_path / "out.png") == 0
+        said, *found = capsys.readouterr().out.splitlines()
+        assert said.startswith("left out of the gallery: 1 that cannot be read: ") and "p1.png" in said
+        assert "p2.png" in found[0] and len(found) == 2
+    assert search(tiny_folder, folder, tmp_path / "out.png", folder / "p1.png") == 2
+    assert "p1.png cannot be decoded as an image" in capsys.readouterr().err
+
+
 def test_names_that_no_terminal_prints(tiny_folder, tmp_path):
     folder = photos(tmp_path / "album", 1)
     for name in (os.fsencode(folder) + b"/caf\xe9.png", os.fsencode(folder / "\U0001f600.png")):

@@ -24,7 +24,10 @@ def steps(name):
     return [step for job in workflow(name)["jobs"].values() for step in job["steps"]]
 
 
-@pytest.mark.parametrize("name", ["book.yml", "test.yml"])
+EVERY = pytest.mark.parametrize("name", sorted(path.name for path in FOLDER.glob("*.yml")))
+
+
+@EVERY
 def test_the_commands_of_a_workflow_exist(name):
     targets = set(re.findall(r"^([\w-]+):", (REPO / "Makefile").read_text(), re.MULTILINE))
     commands = [step["run"] for step in steps(name) if "run" in step]
@@ -43,11 +46,27 @@ def test_the_commands_of_a_workflow_exist(name):
             assert os.access(REPO / program, os.X_OK), command
 
 
-@pytest.mark.parametrize("name", ["book.yml", "test.yml"])
-def test_every_step_runs_something_and_actions_have_versions(name):
-    for step in steps(name):
-        assert ("run" in step) != ("uses" in step)
-        assert re.fullmatch(r"actions/[\w-]+@v\d+", step.get("uses", "actions/none@v0"))
+@EVERY
+def test_every_step_runs_something_and_actions_are_pinned_by_commit(name):
+    assert all(("run" in step) != ("uses" in step) for step in steps(name))
+    text = (FOLDER / name).read_text("utf-8")
+    used = re.findall(r"uses: *(.*)", text)
+    assert len(used) == sum("uses" in step for step in steps(name))
+    for one in used:
+        assert re.match(r"actions/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+\b", one), one
+
+
+def test_an_action_has_one_version_everywhere():
+    lines = [line for path in FOLDER.glob("*.yml") for line in path.read_text("utf-8").splitlines()]
+    used = {re.search(r"uses: *(\S+ # [\w.]+)", line)[1] for line in lines if "uses:" in line}
+    assert len({one.partition("@")[0] for one in used}) == len(used) >= 5
+
+
+def test_many_inputs_are_generated_at_night():
+    assert set(workflow("nightly.yml")["on"]) == {"schedule", "workflow_dispatch"}
+    assert steps("nightly.yml")[-1]["run"].endswith("tests/bad_inputs --hypothesis-profile nightly")
+    profiles = (REPO / "tests" / "bad_inputs" / "conftest.py").read_text("utf-8")
+    assert 'register_profile("nightly", max_examples=10_000' in profiles
 
 
 def test_the_book_is_built_checked_and_published_from_main_alone():

@@ -15,11 +15,12 @@ import ast
 import os
 import shutil
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from cyclopts import App, CycloptsError, Parameter, Token, UnknownOptionError, convert
+from cyclopts import App, CycloptsError, Parameter, Token, UnknownOptionError, UnusedCliTokensError, convert
 
 import zscir
 from zscir.storage.paths import artifacts_hint, artifacts_root, printable
@@ -69,6 +70,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         Exit status: 0, or 1 for a failed chapter, page, sweep or training, or 2 for a mistake of the caller.
     """
     words = list(sys.argv[1:] if argv is None else argv)
+    if argv is None:
+        warnings.formatwarning = _warning_line
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a name of a file may hold what the terminal cannot print
             stream.reconfigure(errors="backslashreplace")
@@ -91,6 +94,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _warning_line(message: Warning | str, *place: object) -> str:
+    """A warning as a line of ours, in place of Python's two, of which the second is code."""
+    return f"zscir: warning: {printable(' '.join(str(message).split()))}\n"
+
+
 def parse(words: list[str]) -> tuple[Callable, Any]:
     """The function of a command, and its bound arguments.
 
@@ -107,6 +115,10 @@ def _message(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         if error.filename is None or Path(str(error.filename)).is_relative_to(artifacts_root()):
             said += f" {artifacts_hint()}"
+        elif isinstance(error, (FileExistsError, NotADirectoryError)):
+            said += " (a file lies where a folder is needed: name another place)"
+    if isinstance(error, UnusedCliTokensError):
+        said += " The command takes no more words; --help names what it takes."
     if isinstance(error, UnknownOptionError) and "mean" not in said:
         names = [argument.names[0] for argument in error.argument_collection or () if argument.names]
         said += f" The options are: {', '.join(name for name in names if name.startswith('-'))}."

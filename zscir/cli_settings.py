@@ -21,6 +21,8 @@ from zscir.inversion.processes import Processes
 from zscir.pairs import Masking, build_masked_pairs, load_pairs
 from zscir.retrieval.galleries import image_files
 from zscir.retrieval.protocols import method_name
+from zscir.retrieval.submission import require_server
+from zscir.storage.checks import check, whole_from
 from zscir.storage.paths import printable
 from zscir.storage.whole import check_new_folder, check_writable
 
@@ -167,6 +169,8 @@ def evaluate(
     every = [] if part is None or part in options or submission else READERS[benchmark].options[part]
     parts = [{part: value} for value in every] or [{}]
     loaded = [load_benchmark(benchmark, root, split, **options, **one) for one in parts]
+    if submission:
+        require_server(loaded[0])
     backbone, how = (composition or Composition()).load()
     if submission:
         queries = retrieval.query_features(backbone, loaded[0], **how)
@@ -210,6 +214,7 @@ def retrieve(
     """
     from zscir.figures.pictures import found_files, picture_file, save_found  # a training needs no figures
 
+    check("k", k, whole_from(1))
     place = picture_file(out)
     if not Path(image).is_file():
         raise FileNotFoundError(f"image missing: {image}")

@@ -25,6 +25,8 @@ from zscir.storage.whole import written_whole
 
 CONFIG_FILE = "open_clip_config.json"
 POCKET_WEIGHTS = Path(__file__).parents[1] / "pocket" / "weights"
+#: Bytes by which a file of torch may grow when it is unpacked: only TorchScript's code is compressed.
+_SLACK = 2**24
 #: How files begin that are no weights, and what they are.
 _NO_WEIGHTS = {
     b"version https://git-lfs": "a Git-LFS pointer (`git lfs pull` fetches the file)",
@@ -88,6 +90,8 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], bool, str]:
         if head.removeprefix(b"\xef\xbb\xbf").lstrip().lower().startswith(start) and (start or not head):
             raise ValueError(f"{path} is {what}, not weights")
     archive = is_torchscript(path)
+    if archive and _runs_code(path):
+        raise ValueError(f"{path} holds code that runs when it is loaded, save its state dict alone")
     try:
         with warnings.catch_warnings(action="ignore"), torch.serialization.safe_globals([argparse.Namespace]):
             if head[8:9] == b"{":  # after the length of its header
@@ -331,11 +335,34 @@ def check_layer(model: nn.Module, layer: str) -> None:
 
 
 def is_torchscript(path: Path) -> bool:
-    """Whether a weights file is a TorchScript archive."""
-    if not zipfile.is_zipfile(path):
-        return False
+    """Whether a weights file is a TorchScript archive. Raises ValueError as `zip_entries`."""
+    return any("/code/" in entry.filename for entry in zip_entries(path))
+
+
+def zip_entries(path: Path) -> list[zipfile.ZipInfo]:
+    """What a zip holds, such as torch writes; of any other file nothing.
+
+    Raises:
+        ValueError: unpacked it would be far larger than the file, which no file of torch is.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+    except Exception:  # damaged bytes can raise anything
+        return []
+    packed, unpacked = path.stat().st_size, sum(entry.file_size for entry in entries)
+    if unpacked > 2 * packed + _SLACK:
+        raise ValueError(
+            f"{path} has {packed:,} bytes and unpacked {unpacked:,}; legal: a file that torch wrote"
+        )
+    return entries
+
+
+def _runs_code(path: Path) -> bool:
+    """Whether loading a TorchScript archive would run code of its own."""
     with zipfile.ZipFile(path) as archive:
-        return any("/code/" in name for name in archive.namelist())
+        code = [name for name in archive.namelist() if "/code/" in name and name.endswith(".py")]
+        return any(b"__setstate__" in archive.read(name) for name in code)
 
 
 def _sha256(path: Path) -> str:

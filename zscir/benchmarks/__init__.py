@@ -12,7 +12,7 @@ from pathlib import Path
 
 from zscir.benchmarks import circo, cirr, composition, domains, fashioniq, genecis
 from zscir.benchmarks.base import Benchmark, Query, Reader, check_consistency, check_images, size_note
-from zscir.benchmarks.files import Problems
+from zscir.benchmarks.files import Problems, outside_of
 from zscir.benchmarks.images import Region
 from zscir.storage.checks import check, chosen, one_of
 
@@ -55,7 +55,8 @@ def load_benchmark(
         The benchmark; `protocol` states how it is scored, and its size beside the published one.
 
     Raises:
-        ValueError: an unknown name, split or option, or malformed or contradictory annotations.
+        ValueError: an unknown name, split or option, or annotations that are malformed, contradict each other
+            or name images outside the folder.
         FileNotFoundError: files or images missing, all named in one error.
     """
     options = check_options(name, allow_missing=allow_missing, upright=upright, **protocol)
@@ -79,7 +80,9 @@ def load_benchmark(
     check_consistency(benchmark, problems)
     published = reader.published(split, options)
     problems.counts.append(f"read: {size_note(benchmark, published)}")
-    if require_images:
+    outside = outside_of(folder, benchmark.paths.values())
+    problems.add("paths of images that lead out of the folder", *outside)
+    if require_images and not outside:
         benchmark = check_images(benchmark, allow_missing, problems)
     problems.raise_if_any()
     benchmark.protocol["size"] = size_note(benchmark, published)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from zscir.benchmarks.base import Contents, Query, Reader
 from zscir.benchmarks.files import CAPTION, INTEGER, NAME, NAMES, Problems, read_entries, read_json
-from zscir.storage.checks import Rule
+from zscir.storage.checks import Rule, is_text
 
 SET_SIZE = 6
 AUXILIARY = ("0", "1", "2", "3")
@@ -41,7 +41,7 @@ _EXTENDED = {
     "pairid": INTEGER,
     "caption_extend": Rule(
         "a text for each of " + ", ".join(map(repr, AUXILIARY)),
-        lambda value: isinstance(value, dict) and all(isinstance(value.get(key), str) for key in AUXILIARY),
+        lambda value: isinstance(value, dict) and all(is_text(value.get(key)) for key in AUXILIARY),
     ),
 }
 

@@ -25,7 +25,7 @@ def _box(text: str) -> tuple[int, int, int, int] | None:
     """Left, top, width, height of ``x1;y1;x2;y2``, or None when it says no such thing."""
     try:
         x1, y1, x2, y2 = (int(float(number)) for number in text.split(";"))
-    except ValueError:
+    except (ValueError, OverflowError):  # inf
         return None
     return (x1, y1, x2 - x1, y2 - y1) if x2 > x1 and y2 > y1 else None
 

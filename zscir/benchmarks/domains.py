@@ -22,6 +22,7 @@ from zscir.benchmarks.files import Problems, read_text, says_something
 
 DOMAINS = ("cartoon", "origami", "toy", "sculpture")
 CLASSES = 1000
+_DIGITS = 9
 #: real images and images of the gallery
 PUBLISHED = (10_000, 16_983)
 
@@ -33,7 +34,7 @@ def _listed(path: Path, problems: Problems) -> dict[str, int]:
         name, _, label = line.strip().rpartition(" ")
         if not line.strip():
             continue
-        if not name or not label.isdecimal():
+        if not name or not label.isdecimal() or len(label) > _DIGITS:
             example = f"line {line_number} has {line[:60]!r}"
             problems.add(f"lines of {path.name} that are not a path and a number", example)
         elif name in found:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from zscir.benchmarks.base import Contents, Query, Reader
 from zscir.benchmarks.files import NAME, Problems, non_empty_files, read_entries, read_json, says_something
-from zscir.storage.checks import Rule
+from zscir.storage.checks import Rule, is_text
 
 #: category -> queries, images of the original gallery, images of the union gallery
 PUBLISHED = {"dress": (2017, 3817, 2628), "shirt": (2038, 6346, 3089), "toptee": (1961, 5373, 2902)}
@@ -25,7 +25,7 @@ _CAPTIONS = Rule(
     lambda value: (
         isinstance(value, list)
         and len(value) == 2
-        and all(isinstance(text, str) for text in value)
+        and all(map(is_text, value))
         and any(map(says_something, value))
     ),
 )

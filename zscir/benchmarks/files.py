@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from zscir.storage.checks import Rule
+from zscir.storage.checks import Rule, is_text
 
 _EXAMPLES = 3
 
@@ -66,11 +66,11 @@ def says_something(text: object) -> bool:
     >>> says_something("是红色的"), says_something(" ... ")
     (True, False)
     """
-    signs = map(unicodedata.category, text) if isinstance(text, str) else ()
+    signs = map(unicodedata.category, text) if is_text(text) else ()
     return any(sign[0] in "LMN" or sign == "So" for sign in signs)
 
 
-NAME = Rule("a non-empty string", lambda value: isinstance(value, str) and bool(value.strip()))
+NAME = Rule("a non-empty string", lambda value: is_text(value) and bool(value.strip()))
 INTEGER = Rule("an integer", lambda value: isinstance(value, int) and not isinstance(value, bool))
 CAPTION = Rule("a non-empty string with a letter or a digit", says_something)
 INTEGERS = _list_of(INTEGER, "a list of integers")
@@ -93,6 +93,12 @@ def read_text(path: Path, problems: Problems) -> str:
         line = error.object.count(b"\n", 0, error.start) + 1
         value = error.object[error.start : error.end]
         problems.add("files that are not UTF-8", f"{path}, line {line} has {value!r}")
+        return ""
+    if "\0" in text:
+        problems.add(
+            "files that are no text: a NUL is in them",
+            f"{path}, line {text[: text.index(chr(0))].count(chr(10)) + 1}",
+        )
         return ""
     if not text.strip():
         problems.add("files without entries", path)
@@ -121,7 +127,7 @@ def read_json(path: Path, problems: Problems, kind: type) -> list | dict:
     except (ValueError, RecursionError) as error:
         problems.add("files that are not whole JSON", f"{path} ({error})")
         return kind()
-    places = {id(found): place for place, found in _objects(content, "")} if doubled else {}
+    places = {id(found): place for place, found in _objects(content)} if doubled else {}
     for found, key, values in doubled:
         shown = " and ".join(str(value)[:60] for value in values)
         where = f"{path.name}{places.get(id(found), '')}"
@@ -135,14 +141,15 @@ def read_json(path: Path, problems: Problems, kind: type) -> list | dict:
     return content
 
 
-def _objects(content: object, place: str) -> Iterator[tuple[str, dict]]:
+def _objects(content: object) -> Iterator[tuple[str, dict]]:
     """Every object of a JSON content with its place in it, such as ``[3]['img_set']``."""
-    if isinstance(content, dict):
-        yield place, content
-    children = content.items() if isinstance(content, dict) else enumerate(content)
-    for key, child in children:
-        if isinstance(child, (dict, list)):
-            yield from _objects(child, f"{place}[{key!r}]")
+    waiting = [("", content)]
+    while waiting:
+        place, found = waiting.pop()
+        if isinstance(found, dict):
+            yield place, found
+        children = found.items() if isinstance(found, dict) else enumerate(found)
+        waiting += [(f"{place}[{key!r}]", own) for key, own in children if isinstance(own, (dict, list))]
 
 
 def read_entries(path: Path, rules: dict[str, Rule], problems: Problems, key: str = "") -> list[dict]:
@@ -200,6 +207,12 @@ def read_table(
             problems.add("files without entries", path)
     except csv.Error as error:
         problems.add("files that are no CSV", f"{path}, line {reader.line_num} ({error})")
+
+
+def outside_of(folder: Path, paths: Iterable[Path]) -> list[str]:
+    """The paths that lead out of a folder, by ``..`` or as absolute ones; links are not looked at."""
+    inside = os.path.join(os.path.abspath(folder), "")
+    return [str(path) for path in paths if not os.path.abspath(path).startswith(inside)]
 
 
 def non_empty_files(folder: Path) -> set[str]:

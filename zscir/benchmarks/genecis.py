@@ -12,7 +12,6 @@ the target stands apart from the distractors, so code that puts it first lets a 
 perfect. Here candidates and gallery are shuffled (a fixed seed), and equal scores are decided by that order.
 """
 
-import math
 import random
 from pathlib import Path
 
@@ -20,17 +19,19 @@ from zscir.benchmarks.base import Contents, Query, Reader
 from zscir.benchmarks.files import CAPTION, INTEGER, Problems, non_empty_files, read_entries
 from zscir.benchmarks.images import Region
 from zscir.storage.checks import Rule
+from zscir.storage.checks import number as number_rule
 
 TASKS = ("focus_attribute", "change_attribute", "focus_object", "change_object")
 #: task -> published number of templates
 PUBLISHED = {"focus_attribute": 2000, "change_attribute": 2112, "focus_object": 1960, "change_object": 1960}
 DILATION = 0.7
 _SEED = 2023
+_NUMBER = number_rule("finite numbers", lambda value: True)
 
 
 def _is_box(value: object) -> bool:
-    numbers = isinstance(value, list) and all(isinstance(number, (int, float)) for number in value)
-    return numbers and len(value) == 4 and all(map(math.isfinite, value)) and min(value[2:]) > 0
+    numbers = isinstance(value, list) and all(map(_NUMBER.test, value))
+    return numbers and len(value) == 4 and min(value[2:]) > 0
 
 
 def _rules(boxes: bool) -> dict[str, Rule]:

@@ -31,7 +31,7 @@ class Region:
     square: bool = False
 
     def cut(self, image: Image.Image) -> Image.Image:
-        """The region of an image.
+        """The region of an image. Raises ValueError when no pixel of it is in the image.
 
         >>> Region((10, 10, 20, 10), dilation=0.5, square=True).cut(Image.new("RGB", (100, 100))).size
         (30, 30)
@@ -40,7 +40,12 @@ class Region:
         left, top = max(0, x - self.dilation * width), max(0, y - self.dilation * height)
         right = min(image.width, left + (1 + self.dilation) * width)
         bottom = min(image.height, top + (1 + self.dilation) * height)
-        part = image.crop(tuple(map(round, (left, top, right, bottom))))
+        corners = tuple(map(round, (left, top, right, bottom)))
+        if corners[0] >= corners[2] or corners[1] >= corners[3]:
+            raise ValueError(
+                f"region {self.box} is outside of the image's {image.width} x {image.height} pixels"
+            )
+        part = image.crop(corners)
         return padded_to_square(part) if self.square else part
 
 
@@ -61,12 +66,15 @@ def open_image(path: Path, region: Region | None = None, upright: bool = False) 
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it cannot be decoded; the file is named.
+        ValueError: it cannot be decoded, or the region is outside of it; the file is named.
     """
     if not path.is_file():
         raise FileNotFoundError(f"image missing: {path}")
     image = open_picture(path, upright=upright)
-    return region.cut(image) if region else image
+    try:
+        return region.cut(image) if region else image
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def broken_images(paths: dict[str, Path]) -> dict[str, str]:

@@ -40,6 +40,8 @@ from zscir.storage.paths import REPO, artifacts_hint, artifacts_root
 from zscir.storage.provenance import DISTRIBUTIONS, commit_of, variables, versions
 from zscir.storage.whole import check_writable, written_whole
 
+#: Tag of the cells, below the parameters, that build from them what checks them; quick, without output.
+CHECKS = "checks"
 #: Parameters of each profile: ``"*"`` for every chapter that declares them, a chapter's name for it alone.
 PROFILES: dict[str, dict[str, dict[str, Any]]] = {
     "default": {},
@@ -118,7 +120,7 @@ def run_chapter(
         Path of the executed notebook.
 
     Raises:
-        ValueError: unknown chapter, profile or parameter, or a value of the wrong type; nothing was run.
+        ValueError: unknown chapter, profile or parameter, or an illegal value; nothing was run.
         OSError: the copy cannot be stored there (nothing was run), or a cell could not store its results.
         BookError: a cell failed or, if ``strict``, wrote to stderr. There is then no copy, not even an older
             one.
@@ -126,6 +128,8 @@ def run_chapter(
     root = checkout(root)
     source = source_of(root, name)
     chosen = chosen_parameters(source, profile, parameters or {})
+    if parameters:
+        run_checks(source, chosen)
     default = edition_folder(root, profile, parameters) / "book" / "notebooks" / source.name
     target = Path(out) if out is not None else default
     if target.resolve().parent == source.resolve().parent:
@@ -202,6 +206,24 @@ def chosen_parameters(source: Path, profile: str, parameters: dict[str, Any]) ->
         if not isinstance(value, legal_types) or (isinstance(value, bool) and kind in ("int", "float")):
             raise ValueError(f"parameter {key} of chapter {source.stem} must be {kind}, got {value!r}")
     return chosen
+
+
+def run_checks(source: Path, chosen: dict[str, Any]) -> None:
+    """Run, in this process, the cells in which a chapter checks its parameters.
+
+    Raises:
+        ValueError, OSError: what they say of a value.
+    """
+    values: dict[str, Any] = {}
+    for tag, given in (("parameters", {}), (CHECKS, chosen)):
+        values |= given
+        exec(compile("\n".join(tagged(source, tag)), f"<{source.stem}>", "exec"), values)
+
+
+def tagged(source: Path, tag: str) -> list[str]:
+    """The source of the code cells of a notebook that have a tag."""
+    cells = nbformat.read(source, as_version=4).cells
+    return [cell.source for cell in cells if tag in cell.metadata.get("tags", [])]
 
 
 def state_of(root: Path, source: Path) -> str:

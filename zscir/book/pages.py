@@ -26,11 +26,13 @@ from zscir.book.chapters import (
     BookError,
     chapters,
     checkout,
+    chosen_parameters,
     declared_parameters,
     edition_folder,
     environment,
     print_remarks,
     run_chapter,
+    run_checks,
     source_of,
 )
 from zscir.storage.checks import check, whole_from
@@ -64,7 +66,8 @@ def build(
         Path of the book's ``index.html``.
 
     Raises:
-        ValueError: unknown profile or chapter, a parameter that no chapter declares, or illegal ``jobs``.
+        ValueError: unknown profile or chapter, a parameter that no chapter declares, or an illegal value;
+            nothing was run.
         BookError: a chapter or the rendering failed. There are then no pages, not even older ones.
     """
     root = checkout(root)
@@ -72,6 +75,10 @@ def build(
     check("jobs", jobs, whole_from(1))
     names = [source_of(root, only).stem] if only else chapters(root)
     shares = _shares(root, chapters(root), parameters or {})
+    for source in (source_of(root, name) for name in names):
+        chosen = chosen_parameters(source, profile, shares[source.stem])
+        if shares[source.stem]:
+            run_checks(source, chosen)
     edition = edition_folder(root, profile, parameters)
     pages = edition / "_build" / "html"
 

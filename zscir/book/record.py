@@ -131,7 +131,18 @@ def values_line(values: Mapping[str, Any]) -> str:
     >>> values_line({"tau": 0.3, "world": "small"})
     "`tau=0.3`, `world='small'`"
     """
-    return ", ".join(f"`{key}={value!r}`".replace("|", r"\|") for key, value in values.items())
+    return ", ".join(code_span(f"{key}={value!r}") for key, value in values.items())
+
+
+def code_span(text: str) -> str:
+    """A text in a cell of a Markdown table, as it is: no word of it becomes markup.
+
+    >>> code_span("`<b>`|")
+    '`` `<b>`\\\\| ``'
+    """
+    runs = re.findall("`+", text)
+    fence, space = "`" * (1 + max(map(len, runs), default=0)), " " if runs else ""
+    return f"{fence}{space}{text}{space}{fence}".replace("|", r"\|")
 
 
 def gigabytes(count: int | None) -> str:
@@ -171,7 +182,7 @@ def box(record: Mapping[str, Any]) -> str:
         "memory": gigabytes(record["peak_memory"]),
     }
     if record.get("remarks"):
-        rows["remarks"] = f"`{remarks_line(record)}`".replace("|", r"\|")
+        rows["remarks"] = code_span(remarks_line(record))
     return f"```{{admonition}} Made by\n:class: dropdown made-by\n\n{table(rows.items())}\n```"
 
 

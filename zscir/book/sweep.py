@@ -22,6 +22,7 @@ from zscir.book.chapters import (
     data_state,
     declared_parameters,
     run_chapter,
+    run_checks,
     source_of,
     state_of,
 )
@@ -29,8 +30,6 @@ from zscir.book.record import recorded_values
 from zscir.storage import fingerprint, grid, run_points
 from zscir.storage.outcomes import Point, SweepError, Task
 
-#: Tag of the cells, below the parameters, that build from them what checks them; quick, without output.
-CHECKS = "checks"
 #: Chapters run one after the other within a process: each changes the environment while it runs.
 _ONE_CHAPTER = threading.Lock()
 
@@ -165,27 +164,17 @@ def _typed(values: Sequence, kind: str | None) -> Sequence:
 
 def _check(source: Path, profile: str, fixed: dict, points: list[Point], anywhere: bool) -> None:
     """Every value against the chapter's declarations, and by the cells in which the chapter checks them."""
-    cells = nbformat.read(source, as_version=4).cells
-    code = [cell for cell in cells if cell.cell_type == "code"]
+    code = [cell for cell in nbformat.read(source, as_version=4).cells if cell.cell_type == "code"]
     if not any(re.search(r"\bglue\(", cell.source) for cell in code):
         raise ValueError(f"chapter {source.stem} glues nothing; {_HOW_TO_GLUE}")
-    checked = ("\n".join(_tagged(code, tag)) for tag in ("parameters", CHECKS))
-    declare, checks = (compile(text, f"<{source.stem}>", "exec") for text in checked)
     for name in points[0]:
         for value in {repr(point[name]): point[name] for point in points}.values():
             given = chosen_parameters(source, profile, {**fixed, name: value})
             try:
-                values: dict[str, Any] = {}
-                exec(declare, values)
-                exec(checks, values | given)
+                run_checks(source, given)
             except FileNotFoundError:
                 if not anywhere:  # else it need only be where the work is done
                     raise
-
-
-def _tagged(cells: list, tag: str) -> list[str]:
-    """The source of the cells with a tag."""
-    return [cell.source for cell in cells if tag in cell.metadata.get("tags", [])]
 
 
 def _label(chapter: str, profile: str, fixed: dict[str, Any], points: list[Point]) -> str:

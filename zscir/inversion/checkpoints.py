@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from zscir.backbone import Backbone
-from zscir.backbone.weights import weights_hash
+from zscir.backbone.weights import weights_hash, zip_entries
 from zscir.inversion.config import TrainConfig, key_fields
 from zscir.inversion.network import InversionNetwork
 from zscir.inversion.processes import Processes
@@ -122,23 +122,29 @@ def load_checkpoint(path: str | Path) -> tuple[dict[str, Any], dict]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is damaged or cut off; the message names it.
+        ValueError: it is damaged or cut off, or no checkpoint; the message names it.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: it holds no checkpoint")
+    zip_entries(path)  # refuses what would grow
     try:
         with zipfile.ZipFile(path) as archive:
             whole = archive.testzip() is None  # torch compares no checksum
-    except (zipfile.BadZipFile, ValueError, OSError):
+    except Exception:  # damaged bytes can raise anything
         whole = False
     if not whole:
         raise ValueError(
             f"{path} is damaged or cut off: its checksums are not those of its content; remove {path} to go "
             "on from the checkpoint before it"
         )
-    parts = torch.load(path, map_location="cpu", weights_only=True)
-    return parts, json.loads(parts.pop("record"))
+    try:
+        parts = torch.load(path, map_location="cpu", weights_only=True)
+        return parts, json.loads(parts.pop("record"))
+    except Exception as error:  # torch's own advice is to believe the file
+        raise ValueError(
+            f"{path} is no checkpoint of a training, or holds code ({type(error).__name__})"
+        ) from None
 
 
 def resume_state(run: Run, state: State, resume: bool | str | Path) -> None:

@@ -14,7 +14,6 @@ All of them were trained on CLIP's features as they come, not of length 1: ``uni
 ``zscir.retrieval`` gives them such features.
 """
 
-import pickle
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from zscir.backbone.weights import zip_entries
 from zscir.inversion.network import InversionNetwork
 from zscir.storage.contents import content_hash
 
@@ -53,9 +53,10 @@ def read_published(path: Path) -> tuple[InversionNetwork, Published]:
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist")
+    zip_entries(path)  # refuses what would grow
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
+    except Exception as error:  # damaged bytes can raise anything
         reason = str(error).strip().splitlines()
         raise ValueError(
             f"{path} cannot be read as a file of weights (damaged, or it holds more than tensors): "
@@ -63,12 +64,20 @@ def read_published(path: Path) -> tuple[InversionNetwork, Published]:
         ) from error
     keys = list(found) if isinstance(found, dict) else [type(found).__name__]
     for layout, (key, pattern, settings) in LAYOUTS.items():
-        if key in keys and isinstance(found[key], dict):
+        if key in keys and _are_tensors(found[key]):
             phi = _network(path, found[key], pattern, settings)
             return phi, Published(layout, path.name, content_hash(path))
     known = "; ".join(f"{layout} has {key!r}" for layout, (key, _, _) in LAYOUTS.items())
     shown = ", ".join(map(repr, keys[:5]))
     raise ValueError(f"{path} has no known layout: its keys are {shown}; legal: {known}")
+
+
+def _are_tensors(state: object) -> bool:
+    """Whether it is a dict of names and matrices or vectors."""
+    return isinstance(state, dict) and all(
+        isinstance(name, str) and isinstance(one, Tensor) and one.ndim in (1, 2)
+        for name, one in state.items()
+    )
 
 
 def _network(path: Path, state: dict[str, Tensor], pattern: str, settings: dict) -> InversionNetwork:

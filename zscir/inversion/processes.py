@@ -30,7 +30,10 @@ class Processes:
     """
 
     def __init__(self):
-        self.count, self.index, self.device = int(os.environ.get("WORLD_SIZE", "1")), 0, None
+        named = os.environ.get("WORLD_SIZE", "1")
+        if not named.isdecimal():
+            raise ValueError(f"WORLD_SIZE is {named!r}; legal: a number of processes, as torchrun sets it")
+        self.count, self.index, self.device = int(named), 0, None
         if self.count > 1:
             import accelerate
 

@@ -26,6 +26,7 @@ from zscir.inversion.checkpoints import (
     State,
     checkpoints,
     fresh_state,
+    load_checkpoint,
     provenance,
     resume_state,
     save_state,
@@ -73,6 +74,8 @@ def fit(
         FloatingPointError: loss or gradient is not finite; the message names step, rows and last checkpoint.
     """
     processes = Processes()
+    if not isinstance(resume, bool):
+        load_checkpoint(resume)  # before the pairs are masked
     pairs = pairs or load_pairs(config.pairs, config.limit)
     asked, config = config, _with_steps(config, pairs, processes)
     weights = (config.backbone, config.pretrained, processes.device)

@@ -42,7 +42,7 @@ from zscir.pairs.masked_pairs import MaskedPairs
 from zscir.pairs.masking import Masking
 from zscir.pairs.sources import Pairs
 from zscir.regions import encode_regions, encode_with_cams, noun_cams
-from zscir.storage.checks import check, number
+from zscir.storage.checks import check, number, whole
 from zscir.storage.shards import Columns, Layer
 
 
@@ -93,6 +93,7 @@ def masked_pairs_at(
         ValueError: as `build_masked_pairs`, or no tau.
     """
     check("max_skipped", max_skipped, number("0 <= max_skipped <= 1", lambda share: 0 <= share <= 1))
+    check("n_process", n_process, whole("whole numbers from 1 (-1: one a core)", lambda n: n >= 1 or n == -1))
     masking = replace(masking or Masking(), **settings)
     at = {tau: replace(masking, tau=tau) for tau in taus}
     if not at:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from zscir.backbone import Backbone
+from zscir.backbone.weights import check_layer
 from zscir.nouns.find import SPANS, STRATEGIES
 from zscir.pairs.sources import Pairs
 from zscir.regions.maps import METHODS, TARGETS
@@ -127,7 +128,10 @@ class Masking:
         if self.fill == "drop":
             check_drop(backbone)
         needs_maps = self.mask_source in ("cam", "random") or self.strategy == "most-visible"
-        if needs_maps and not self.cams(backbone)["layer"]:
+        layers = self.cams(backbone)["layer"] if needs_maps else []
+        if needs_maps and not layers:
             raise ValueError(
                 f"cam_layer is None, but backbone {backbone.name!r} has no default layer for maps"
             )
+        for layer in layers:
+            check_layer(backbone.model, layer)

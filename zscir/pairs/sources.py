@@ -16,7 +16,6 @@ What lies at a path is seen from the files themselves.
 import hashlib
 import json
 import os
-import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -30,7 +29,7 @@ from zscir.nouns import find_nouns
 from zscir.pairs.texts import table_rows
 from zscir.pairs.webdataset import TarMember, cell_bytes, pair_columns, reading, spooled, tar_pairs
 from zscir.storage import fingerprint
-from zscir.storage.checks import check, optional, whole_from
+from zscir.storage.checks import check, is_text, optional, whole_from
 from zscir.storage.contents import FilePart, content_hash, content_hashes, stamp_of
 from zscir.storage.paths import artifacts_root
 from zscir.storage.pictures import open_picture, picture_suffixes
@@ -187,7 +186,7 @@ def _made(name: str, captions: list[str], images: Images, contents: Iterable[str
         left_out = "; ".join(drawn.get("incomplete", ())[:3])
         raise ValueError(f"pairs {name!r} hold no image with a caption{left_out and f': {left_out}, ...'}")
     for row, caption in enumerate(captions):
-        if not isinstance(caption, str) or re.search(r"[\0\ud800-\udfff]", caption):
+        if not is_text(caption):
             place = f"caption of row {row} (image {images.names[row]})"
             raise ValueError(f"pairs {name!r}: {place} is {caption!r:.80}, not a string")
     digest = hashlib.sha256()

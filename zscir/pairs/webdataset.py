@@ -87,9 +87,12 @@ def _entries(tar: Path) -> Iterator[tuple[int, tarfile.TarInfo]]:
             stream.seek(place)
             try:
                 with tarfile.open(fileobj=stream, mode="r:") as archive:
-                    yield from ((place, entry) for entry in archive)
+                    for entry in archive:
+                        if entry.size < 0:  # it would be read again and again
+                            raise tarfile.TarError(f"entry {entry.name!r} has a size of {entry.size}")
+                        yield place, entry
                     place = archive.offset
-            except tarfile.TarError as error:
+            except (tarfile.TarError, ValueError, OSError, OverflowError, MemoryError) as error:
                 raise ValueError(f"{tar} is no whole tar file, or a compressed one: {error}") from error
             stream.seek(place)
             zeros = 0

@@ -59,10 +59,12 @@ def file_features(
     regions: Sequence[Region | None] | None = None,
     unit: bool = True,
     upright: bool = False,
+    blank: bool = False,
 ) -> Tensor:
     """Features [len(paths), D] of image files, float32 on the CPU: stored by content, or encoded and stored.
 
-    With ``upright`` the images are turned as their EXIF orientation says.
+    With ``upright`` the images are turned as their EXIF orientation says; with ``blank`` the row of one that
+    cannot be decoded is NaN.
 
     Raises:
         FileNotFoundError, ValueError: a missing file, one that is no whole image, an unknown preprocessing.
@@ -78,7 +80,7 @@ def file_features(
 
     def build(folder: Path) -> None:
         pictures = list(zip(paths, regions or [None] * len(paths), strict=True))
-        read = pixel_batches(backbone, pictures, preprocessing, upright)
+        read = pixel_batches(backbone, pictures, preprocessing, upright, blank=blank)
         encoded = [backbone.encode_images(pixels, unit=unit).cpu() for _, pixels in read]
         if content_hash(paths) != key["images"]:
             raise ValueError(
@@ -86,7 +88,11 @@ def file_features(
             )
         np.save(folder / "features.npy", torch.cat([torch.zeros(0, backbone.dim), *encoded]).numpy())
 
-    return torch.from_numpy(np.load(artifact("gallery-features", key, build) / "features.npy"))
+    features = torch.from_numpy(np.load(artifact("gallery-features", key, build) / "features.npy"))
+    if not blank:
+        for number in (~features.isfinite().all(dim=1)).nonzero().flatten().tolist():
+            open_image(paths[number])  # says what is wrong with it
+    return features
 
 
 def pixel_batches(
@@ -95,15 +101,22 @@ def pixel_batches(
     preprocessing: str,
     upright: bool,
     size: int = BATCH,
+    blank: bool = False,
 ) -> Iterator[tuple[Sequence[int], Tensor]]:
     """Numbers and pixels [B, 3, S, S] of image files, batch by batch, read in parallel.
 
-    Remarks of the decoder are counted and printed at the end.
+    Remarks of the decoder are counted and printed at the end. With ``blank`` the pixels of an image that
+    cannot be decoded are NaN.
     """
     prepare = PREPROCESSINGS[check_preprocessing(preprocessing)]
 
     def pixels_of(number: int) -> Tensor:
-        return backbone.preprocess(prepare(open_image(*pictures[number], upright)))
+        try:
+            return backbone.preprocess(prepare(open_image(*pictures[number], upright)))
+        except ValueError:
+            if not blank:
+                raise
+            return torch.full((3, backbone.image_size, backbone.image_size), torch.nan)
 
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
         for _, numbers in batches(range(len(pictures)), size):

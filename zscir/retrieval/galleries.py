@@ -1,7 +1,7 @@
 """Folders of photos as people have them: which of their files are pictures, and what is left out."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from zscir.benchmarks.images import broken_images
@@ -34,7 +34,7 @@ def image_files(gallery: str | Path | Sequence[str | Path], say: Callable[[str],
     broken = broken_images({str(path): path for path in found})
     whole = [path for path in found if str(path) not in broken]
     pictures = [path for path in whole if picture_header(path)[1] != OWN_SOFTWARE]
-    left_out = _left_out(set(files) - set(found), list(broken.values()))
+    left_out = left_out_line(set(files) - set(found), list(broken.values()))
     if not pictures:
         endings = ", ".join(picture_suffixes())
         raise FileNotFoundError(
@@ -45,7 +45,7 @@ def image_files(gallery: str | Path | Sequence[str | Path], say: Callable[[str],
     return pictures
 
 
-def _left_out(others: set[Path], broken: list[str]) -> str:
+def left_out_line(others: Iterable[Path], broken: list[str]) -> str:
     """What is left out, in words; "" for nothing."""
     endings = Counter(path.suffix.lower() or "no ending" for path in others)
     parts = [f"{count:,} {suffix}" for suffix, count in sorted(endings.items())]

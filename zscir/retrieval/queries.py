@@ -19,8 +19,8 @@ from zscir.backbone import Backbone
 from zscir.backbone.weights import weights_hash
 from zscir.benchmarks import Benchmark, Query
 from zscir.inversion import Inversion
-from zscir.retrieval.features import batches, gallery_features, reference_features
-from zscir.retrieval.galleries import image_files
+from zscir.retrieval.features import batches, file_features, gallery_features, reference_features
+from zscir.retrieval.galleries import image_files, left_out_line
 from zscir.retrieval.protocols import check_preprocessing, clean_caption, compose_prompt, method_name, slerp
 from zscir.retrieval.ranking import Retrieved, require_targets, retrieve, score_features
 from zscir.retrieval.scores import Scores
@@ -146,7 +146,8 @@ def retrieve_files(
 
     Raises:
         FileNotFoundError: the image or the folder is missing, or holds no images.
-        ValueError: what `Composition` refuses, or a file that is not a whole image.
+        ValueError: what `Composition` refuses, or a reference that is not a whole image. Files of the gallery
+            that are none are left out, counted in a line.
     """
 
     image, files = Path(image), {str(path): path for path in image_files(gallery)}
@@ -158,9 +159,17 @@ def retrieve_files(
     paths = {**files, str(image): image}
     wish = Benchmark("files", "", [query], names, paths, False, (), {}, upright=True)
     features = query_features(backbone, wish, method, inversion, prompt, **options)
-    return retrieve(
-        wish, features, gallery_features(backbone, wish, options.get("preprocessing", "clip")), 0, k
-    )
+    preprocessing = options.get("preprocessing", "clip")
+    places = [files[name] for name in names]
+    encoded = file_features(backbone, places, preprocessing, upright=True, blank=True)
+    whole = encoded.isfinite().all(dim=1)  # [N]
+    usable = dict(zip(names, whole.tolist(), strict=True))
+    if broken := [f"{name} (damaged within)" for name in names if not usable[name]]:
+        print(left_out_line([], broken))
+    if len(broken) == len(names):
+        raise FileNotFoundError(f"gallery: none of its {len(names)} images can be decoded")
+    wish = replace(wish, gallery=[name for name in names if usable[name]])
+    return retrieve(wish, features, encoded[whole], 0, k)
 
 
 def network_words(inversion: Inversion) -> str:

@@ -41,22 +41,9 @@ def write_submission(
         The files written.
 
     Raises:
-        ValueError: a benchmark without a server, dropped queries (the servers want every one), other queries
-            than the server's (CIRR-extended), or a file larger than the server takes.
+        ValueError: what `require_server` refuses, or a file larger than the server takes.
     """
-    if benchmark.name not in ("cirr", "circo"):
-        raise ValueError(f"{benchmark.name} has no test server; submissions exist for 'cirr' and 'circo'")
-    if benchmark.protocol.get("dropped", "none") != "none":
-        raise ValueError(f"the server wants every query, but {benchmark.protocol['dropped']}")
-    if str(benchmark.protocol.get("captions")).startswith("extended"):
-        raise ValueError("the server knows the pairs of captions='original' only, not CIRR-extended")
-    if benchmark.name == "cirr" and not benchmark.exclude_reference:
-        raise ValueError(
-            "CIRR submissions leave the reference out; load the benchmark with reference='removed'"
-        )
-    ids = {query.id for query in benchmark.queries}
-    if benchmark.name == "circo" and ids != set(map(str, range(len(benchmark.queries)))):
-        raise ValueError("the CIRCO server wants query ids 0, 1, 2, ... without gaps")
+    require_server(benchmark)
     contents = _contents(benchmark, *feature_rows(benchmark, query_features, gallery_features))
     files = {
         Path(path) / f"{name}.json": json.dumps(content, separators=(",", ":"))
@@ -71,6 +58,23 @@ def write_submission(
         with written_whole(file) as scratch:
             scratch.write_text(text, encoding="utf-8")
     return list(files)
+
+
+def require_server(benchmark: Benchmark) -> None:
+    """Raise ValueError unless a test server takes answers to these queries, all of them and no others."""
+    if benchmark.name not in ("cirr", "circo"):
+        raise ValueError(f"{benchmark.name} has no test server; submissions exist for 'cirr' and 'circo'")
+    if benchmark.protocol.get("dropped", "none") != "none":
+        raise ValueError(f"the server wants every query, but {benchmark.protocol['dropped']}")
+    if str(benchmark.protocol.get("captions")).startswith("extended"):
+        raise ValueError("the server knows the pairs of captions='original' only, not CIRR-extended")
+    if benchmark.name == "cirr" and not benchmark.exclude_reference:
+        raise ValueError(
+            "CIRR submissions leave the reference out; load the benchmark with reference='removed'"
+        )
+    ids = {query.id for query in benchmark.queries}
+    if benchmark.name == "circo" and ids != set(map(str, range(len(benchmark.queries)))):
+        raise ValueError("the CIRCO server wants query ids 0, 1, 2, ... without gaps")
 
 
 def _contents(benchmark: Benchmark, queries: np.ndarray, gallery: np.ndarray) -> dict[str, dict]:

@@ -6,7 +6,8 @@ Traceback (most recent call last):
 ValueError: tau is 1.7; legal: 0 <= tau <= 1
 """
 
-import math
+import re
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -46,7 +47,7 @@ def number(legal: str, test: Callable[[float], bool]) -> Rule:
 
     def is_legal(value: object) -> bool:
         plain = isinstance(value, (int, float)) and not isinstance(value, bool)
-        return plain and math.isfinite(value) and test(value)
+        return plain and abs(value) <= sys.float_info.max and test(value)
 
     return Rule(legal, is_legal)
 
@@ -59,6 +60,15 @@ def whole(legal: str, test: Callable[[int], bool]) -> Rule:
 def whole_from(first: int) -> Rule:
     """A whole number that is not smaller than ``first``."""
     return whole(f"whole numbers from {first}", lambda value: value >= first)
+
+
+def is_text(value: object) -> bool:
+    """Whether a value is a string that can be stored and printed: without NUL and lone surrogates.
+
+    >>> is_text("是红色的"), is_text("a\\0b"), is_text("\\ud83d"), is_text(5)
+    (True, False, False, False)
+    """
+    return isinstance(value, str) and not re.search(r"[\0\ud800-\udfff]", value)
 
 
 def optional(rule: Rule) -> Rule:

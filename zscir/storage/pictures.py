@@ -61,9 +61,15 @@ logging.getLogger("PIL").addHandler(logging.NullHandler())  # else it prints its
 @cache
 def picture_suffixes() -> tuple[str, ...]:
     """Endings (lower case, with the dot) of `PHOTOS` that this Pillow can read."""
-    Image.init()
-    readable = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
-    return tuple(suffix for suffix in PHOTOS if suffix in readable or suffix == ".mpo")
+    known = Image.registered_extensions()
+    return tuple(suffix for suffix in PHOTOS if known.get(suffix) in Image.OPEN or suffix == ".mpo")
+
+
+@cache
+def _kinds() -> tuple[str, ...]:
+    """Pillow's names of the formats of `PHOTOS`; reading another may start a program (EPS)."""
+    known = Image.registered_extensions()
+    return tuple(dict.fromkeys(known[suffix] for suffix in PHOTOS if known.get(suffix) in Image.OPEN))
 
 
 def open_picture(
@@ -178,7 +184,7 @@ def _opened(source: str | Path | bytes, load: bool = False) -> Image.Image:
     """
     image = None
     try:
-        image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source)
+        image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=_kinds())
         if load or image.format not in ("JPEG", "PNG"):
             with _quiet_libtiff() if image.format == "TIFF" else nullcontext():
                 image.load()
@@ -191,7 +197,7 @@ def _opened(source: str | Path | bytes, load: bool = False) -> Image.Image:
         data = source if isinstance(source, bytes) else Path(source).read_bytes()
         if (bare := _without_notes(data)) == data:
             raise
-    image = Image.open(io.BytesIO(bare))
+    image = Image.open(io.BytesIO(bare), formats=_kinds())
     image.load()
     return image
 
