@@ -2,12 +2,7 @@
 
 import io
 import json
-import os
-import signal
-import subprocess
-import sys
 import tarfile
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -462,49 +457,6 @@ def test_shards_change_nothing_but_rounding(tiny_backbone, pairs, monkeypatch, a
     close = (cut.masked_features * whole.masked_features).sum(dim=1) > 0.999
     assert close.float().mean() > 0.9
     assert not list((artifacts / "other").glob("*/.parts*"))
-
-
-KILLED = """
-import os, signal, sys
-sys.path.insert(0, "tests")
-from conftest import build_tiny_backbone
-from zscir.pairs import build_masked_pairs, features, hidden_nouns, load_pairs
-from zscir.storage import shards
-
-features.SHARD = 3
-hidden_nouns.TEXT_SHARD = 3
-write, left = shards.Layer.write, [int(sys.argv[2])]
-
-def write_and_die(self, index, columns):
-    if left[0] == 0:
-        os.kill(os.getpid(), signal.SIGKILL)
-    left[0] -= 1
-    print(self.kind, index, flush=True)
-    write(self, index, columns)
-
-shards.Layer.write = write_and_die
-build_masked_pairs(build_tiny_backbone(), load_pairs(sys.argv[1]), fill="noise", progress=False)
-print("done", flush=True)
-"""
-
-
-@pytest.mark.posix
-@pytest.mark.slow
-def test_killed_and_restarted_it_goes_on_and_gives_the_same_bytes(pairs, tmp_path):
-    def run(artifacts, writes):
-        env = os.environ | {"ZSCIR_ARTIFACTS": str(artifacts), "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, "-c", KILLED, str(tmp_path / "mine"), str(writes)]
-        done = subprocess.run(command, env=env, cwd=Path(__file__).parents[1], capture_output=True, text=True)
-        assert done.returncode in (0, -signal.SIGKILL), done.stderr
-        return done.stdout.splitlines()
-
-    at_once = run(tmp_path / "at once", -1)
-    assert at_once.count("done") == 1 and len(at_once) == 4 * 4 + 1
-    first, rest = run(tmp_path / "killed", 9), run(tmp_path / "killed", -1)
-    assert "done" not in first and first + rest == at_once  # nothing made twice, nothing left out
-    for kind, column in [("image-features", "features"), ("cams", "cams"), ("masked-features", "features")]:
-        one, other = (next((tmp_path / run / kind).glob(f"*/{column}.npy")) for run in ("at once", "killed"))
-        assert one.read_bytes() == other.read_bytes()
 
 
 def test_saved_as_a_dataset_with_its_report(tiny_backbone, tmp_path):

@@ -1,9 +1,12 @@
-"""Several processes train as one does; shards may be uneven."""
+"""Several processes make masked pairs, and train, as one does; shards may be uneven."""
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +14,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from zscir import cli
+from zscir.backbone.weights import build_model, save_backbone
 from zscir.inversion import TrainConfig, fit
 from zscir.inversion.processes import Processes, SharedTower
+from zscir.storage.dealing import Dealt
+from zscir.storage.locks import lock
+from zscir.storage.shards import Layer
 
 WORKER = Path(__file__).with_name("train_worker.py")
 
@@ -31,7 +39,6 @@ def test_rows_are_dealt_out_whole(rows, count):
 def test_alone_nothing_happens():
     one, features = Processes(), torch.ones(3, 2)
     assert one.first and one.gather(features, 3) is features and one.agree({"a": 1}) == {"a": 1}
-    assert one.first_then_all(lambda: 5) == 5
     one.wait()
     one.add_gradients([])
 
@@ -74,3 +81,119 @@ def test_a_batch_too_small_for_so_many(colour_pairs, tiny_backbone, monkeypatch)
     )
     with pytest.raises(ValueError, match="batch is 3; legal: at least one pair for each of 4"):
         fit(TrainConfig(pairs=colour_pairs, batch=3), backbone=tiny_backbone)
+
+
+# -------------------------------------------------------------------------------------- masked pairs
+
+
+@pytest.fixture
+def layer(tmp_path, monkeypatch):
+    """A layer of parts that say who made them."""
+    monkeypatch.setenv("ZSCIR_ARTIFACTS", str(tmp_path / "artifacts"))
+    return Layer("demo", {}, 1)
+
+
+def test_a_part_that_another_makes_is_left_to_it(layer, monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with lock(layer.parts.with_name(f"{layer.parts.name}-3")), Dealt([layer], 6) as dealt:
+        assert dealt.own == [1, 3, 5]
+        for index in dealt.take(wait=False):
+            assert not any(lock_is_free(layer, held) for held in (index, 3))
+            layer.write(index, {"x": np.full(1, index)})
+            dealt.release(index)
+            made = [number for number in range(6) if layer.has(number)]
+            assert made[-1] != 3
+    assert sorted(made) == [0, 1, 2, 4, 5]  # of the others' share, too
+    with Dealt([layer], 6) as dealt:  # the other is gone, and its part is not there
+        for index in dealt:
+            layer.write(index, {"x": np.full(1, index)})
+    assert np.load(layer.finish(6) / "x.npy").tolist() == [0, 1, 2, 3, 4, 5]
+
+
+def lock_is_free(layer, index):
+    with lock(layer.parts.with_name(f"{layer.parts.name}-{index}"), wait=False) as free:
+        return free
+
+
+def test_who_waits_for_a_part_takes_what_was_made(layer):
+    other = threading.Event()
+
+    def make():
+        with lock(layer.parts.with_name(f"{layer.parts.name}-0")):
+            other.set()
+            time.sleep(0.2)
+            layer.write(0, {"x": np.zeros(1)})
+
+    thread = threading.Thread(target=make)
+    thread.start()
+    other.wait()
+    with Dealt([layer], 1) as dealt:
+        assert list(dealt) == []
+    thread.join()
+
+
+def test_where_there_are_no_locks_a_share_is_made_all_the_same(layer, monkeypatch):
+    def without(self, **options):
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr("filelock.FileLock.acquire", without)
+    with Dealt([layer], 4, share=(1, 2)) as dealt:
+        assert list(dealt) == [1, 3]
+
+
+def kill_one(cluster, artifacts, seen):
+    """SIGKILL to a worker when three shards of masked images are stored; what was there then."""
+    while len(parts := list(artifacts.glob("masked-features/.parts*/*.npz"))) < 3:
+        time.sleep(0.01)
+    os.kill(cluster.workers[0].pid, signal.SIGKILL)
+    seen |= {part: part.stat().st_mtime_ns for part in parts}
+
+
+@pytest.mark.slow
+def test_workers_of_a_cluster_make_masked_pairs_and_one_is_killed(
+    colour_pairs, make_tiny_config, tmp_path, monkeypatch, capsys
+):
+    from dask.distributed import LocalCluster
+
+    table = Path(colour_pairs, "pairs.tsv")
+    header, *rows = table.read_text("utf-8").splitlines()
+    table.write_text("\n".join([header, *rows * 64]) + "\n", "utf-8")  # 9 shards
+    config = make_tiny_config()
+    backbone = str(save_backbone(build_model(config["model_cfg"]), config, tmp_path / "tiny"))
+    words = ["pairs", colour_pairs, "--backbone", backbone, "--fill", "noise", "--out"]
+    several, one, seen = tmp_path / "several", tmp_path / "one", {}
+    monkeypatch.setattr("zscir.pairs.cluster.TASK", 1)
+    monkeypatch.setenv("ZSCIR_ARTIFACTS", str(several))
+    finished, finish = {}, Layer.finish
+
+    def noted(layer, count):
+        finished.update((part, part.stat().st_mtime_ns) for part in layer.parts.glob("*.npz"))
+        return finish(layer, count)
+
+    monkeypatch.setattr(Layer, "finish", noted)
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as two:
+        killer = threading.Thread(target=kill_one, args=(two, several, seen))
+        killer.start()
+        assert cli.main([*words, str(tmp_path / "a"), "--scheduler", two.scheduler_address]) == 0
+        killer.join()
+    assert "[9/9] share " in capsys.readouterr().err
+    assert 3 <= len(seen) < 9 and seen.items() <= finished.items()  # none was written again
+    monkeypatch.setenv("ZSCIR_ARTIFACTS", str(one))
+    assert cli.main([*words, str(tmp_path / "b")]) == 0
+    assert files_of(several) == files_of(one)
+    assert files_of(tmp_path / "a") == files_of(tmp_path / "b")
+
+
+def files_of(folder):
+    """Bytes of the files in a folder of artifacts or of a dataset, but for `datasets`' own fingerprint."""
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name != "state.json"]
+    return {path.relative_to(folder): path.read_bytes() for path in files}
+
+
+def test_what_workers_do_not_see_is_told(tmp_path):
+    from zscir.pairs.cluster import make_shards
+    from zscir.storage.outcomes import SweepError
+
+    with pytest.raises(SweepError, match="a worker does not see /nowhere/.shared-x: let ZSCIR_ART"):
+        make_shards({}, sign="/nowhere/.shared-x", sources=(), same=("", ""), masking=None, work={})

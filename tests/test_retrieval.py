@@ -22,7 +22,16 @@ from zscir.backbone.weights import build_model
 from zscir.benchmarks import Benchmark, Query, load_benchmark
 from zscir.inversion import InversionNetwork
 from zscir.pocket import make_pocket
-from zscir.retrieval import compare, compose_prompt, difference, evaluate, metrics, retrieve, score_features
+from zscir.retrieval import (
+    compare,
+    compose_prompt,
+    difference,
+    evaluate,
+    metrics,
+    retrieve,
+    score_features,
+    search,
+)
 from zscir.retrieval.comparison import average
 from zscir.retrieval.features import gallery_features
 from zscir.retrieval.queries import query_features
@@ -196,6 +205,60 @@ def test_top_k_equals_a_stable_sort(k):
     assert metrics.top_k(scores, k).tolist() == wanted
     with pytest.raises(ValueError, match="k=0"):
         metrics.top_k(scores, 0)
+
+
+def all_cosines(queries, gallery, excluded):
+    scores = (queries @ gallery.T).astype(np.float32)
+    hidden = np.flatnonzero(excluded >= 0)
+    scores[hidden, excluded[hidden]] = -np.inf
+    return scores
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize(("k", "kept"), [(1, 2**23), (7, 2**23), (7, 40), (500, 2**23)])
+def test_search_finds_what_sorting_all_finds(monkeypatch, kind, k, kept):
+    """In chunks of the gallery and blocks of queries, with equal and nearly equal images, of any length."""
+    monkeypatch.setattr(search, "ROWS", 64)
+    monkeypatch.setattr(search, "QUERIES", 5)
+    monkeypatch.setattr(search, "KEPT", kept)
+    rng = np.random.default_rng(k)
+    gallery = rng.normal(size=(300, 16))
+    gallery[rng.integers(300, size=90)] = gallery[7]  # one picture many times
+    gallery[200:240] = gallery[40:80] * (1 + 1e-6 * rng.normal(size=(40, 16)))
+    gallery *= 10.0 ** rng.integers(-2, 3, size=(300, 1))
+    queries = np.concatenate([gallery[[7, 7, 45]], rng.normal(size=(9, 16))])
+    gallery, excluded = gallery.astype(kind), np.where(np.arange(12) % 2, -1, np.arange(12) * 20 + 7)
+    rows = metrics.UnitRows(gallery, range(300), "gallery_features")
+    unit = metrics.unit_rows(queries, range(12), "query_features")
+    wanted = all_cosines(unit, rows[:], excluded)
+    found = list(search.nearest(unit, rows, k, excluded))
+    assert len(found) == 12
+    for (best, scores), row in zip(found, wanted, strict=True):
+        assert best.tolist() == metrics.top_k(row, k).tolist() and np.array_equal(scores, row[best])
+
+
+def test_search_with_lengths_beyond_single_precision():
+    rng = np.random.default_rng(0)
+    gallery = rng.normal(size=(50, 8)).astype(np.float32)
+    tiny = gallery * np.float32(1e-35)
+    unit = metrics.unit_rows(rng.normal(size=(3, 8)), range(3), "query_features")
+    nobody = np.full(3, -1)
+    both = (metrics.UnitRows(rows, range(50), "gallery_features") for rows in (gallery, tiny))
+    for (best, _), (again, _) in zip(*(search.nearest(unit, rows, 5, nobody) for rows in both), strict=True):
+        assert best.tolist() == again.tolist()
+
+
+def test_search_and_ranks_hold_no_copy_of_the_gallery():
+    gallery = np.random.default_rng(0).normal(size=(100_000, 256)).astype(np.float32)
+    queries, none = gallery[:40].astype(np.float64), np.full(40, -1)
+    queries /= np.linalg.norm(queries, axis=1, keepdims=True)
+    tracemalloc.start()
+    rows = metrics.UnitRows(gallery, range(100_000), "gallery_features")
+    assert [best[0] for best, _ in search.nearest(queries, rows, 10, none)] == list(range(40))
+    ranks = metrics.rank_targets(queries, rows, np.arange(40)[:, None], none, np.empty((40, 0), np.int64))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (ranks.targets == 0).all() and peak < 2.2 * metrics.CHUNK_BYTES < 8 * gallery.size
 
 
 # --- statistics -----------------------------------------------------------------------------------

@@ -88,15 +88,55 @@ def test_train_and_score(small, capsys):
     assert "recall@1 " in capsys.readouterr().out
 
 
+#: What the processes of torchrun import first: shards of four pairs, a line for each that is written, and the
+#: second process kills itself before its third, the first time that it is started.
+DEADLY = """
+import os, signal
+if "RANK" in os.environ:
+    from zscir.pairs import features
+    from zscir.storage.shards import Layer
+    features.SHARD, write, mine = 4, Layer.write, []
+
+    def noted(layer, index, columns):
+        mine.append(index)
+        if (os.environ["RANK"], os.environ["TORCHELASTIC_RESTART_COUNT"], len(mine)) == ("1", "0", 3):
+            os.kill(os.getpid(), signal.SIGKILL)
+        write(layer, index, columns)
+        with open(os.environ["NOTES"], "a") as notes:
+            notes.write(f"{os.environ['RANK']} {layer.kind} {index}\\n")
+
+    Layer.write = noted
+"""
+
+
 @pytest.mark.slow
-def test_several_processes(small):
+def test_several_processes_of_which_one_is_killed(small, tmp_path, monkeypatch):
+    """Each makes shards, nothing is lost or made twice, and the results are the bytes of one process."""
     (words,) = commands("torchrun")
-    words = small(words)
+    words, notes = small(words), tmp_path / "notes"
+    (tmp_path / "sitecustomize.py").write_text(DEADLY, "utf-8")
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", *words[1:]]
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPO)}
-    done = subprocess.run(launch, capture_output=True, text=True, env=env, cwd=REPO, timeout=300)
+    env = {"OMP_NUM_THREADS": "1", "PYTHONPATH": f"{tmp_path}{os.pathsep}{REPO}", "NOTES": str(notes)}
+    done = subprocess.run(
+        launch, capture_output=True, text=True, env={**os.environ, **env}, cwd=REPO, timeout=300
+    )
     assert done.returncode == 0, done.stderr[-3000:]
+    assert "SIGKILL" in done.stderr or "Signal 9" in done.stderr
     assert done.stdout.count("the network: ") == 1
+    ranks, parts = zip(*(line.split(" ", 1) for line in notes.read_text("utf-8").splitlines()), strict=True)
+    assert set(ranks) == {"0", "1"} and len(set(parts)) == len(parts)
+    several = files_of(tmp_path / "artifacts")
+    monkeypatch.setenv("ZSCIR_ARTIFACTS", str(tmp_path / "one"))
+    monkeypatch.setattr("zscir.pairs.features.SHARD", 4)
+    assert cli.main(words[words.index("zscir") + 1 :]) == 0
+    assert several == files_of(tmp_path / "one") and len(several) == 4 * 6
+
+
+def files_of(artifacts):
+    """Bytes of what masked pairs are made of."""
+    kinds = ("nouns", "image-features", "cams", "masked-features")
+    files = {path for kind in kinds for path in (artifacts / kind).rglob("*") if path.is_file()}
+    return {path.relative_to(artifacts): path.read_bytes() for path in files}
 
 
 def test_published_networks_are_scored(small, tmp_path, capsys):

@@ -19,6 +19,7 @@ from zscir.inversion import TrainConfig, fit, load_inversion
 from zscir.inversion.config import PRESETS
 from zscir.inversion.processes import Processes
 from zscir.pairs import Masking, build_masked_pairs, load_pairs
+from zscir.pairs.cluster import fill_on_workers
 from zscir.retrieval.galleries import image_files
 from zscir.retrieval.protocols import method_name
 from zscir.retrieval.submission import require_server
@@ -48,6 +49,7 @@ def pairs(
     masking: Annotated[Masking | None, FIELDS] = None,
     n_process: int = 1,
     max_skipped: float = 0.2,
+    scheduler: str | None = None,
 ) -> None:
     """Make masked pairs, and write them as a dataset.
 
@@ -58,13 +60,21 @@ def pairs(
         backbone: pocket, a folder, or an open_clip architecture
         n_process: worker processes of spaCy
         max_skipped: share of the pairs that may be left out
+        scheduler: address of a Dask cluster that does the work
     """
-    check_new_folder(out)
-    network, found = load_backbone(backbone, pretrained, quick_gelu=quick_gelu), load_pairs(source, limit)
+    processes = Processes()
+    if processes.first:
+        check_new_folder(out)
+    network = load_backbone(backbone, pretrained, processes.device, quick_gelu=quick_gelu)
+    masking, found = masking or Masking(), load_pairs(source, limit)
     work = {"n_process": n_process, "max_skipped": max_skipped}
-    masked = build_masked_pairs(network, found, masking or Masking(), **work)
-    print("\n".join(f"{name}: {value}" for name, value in masked.report.items()))
-    print(f"the masked pairs: {masked.save(out)}")
+    if scheduler is not None:
+        sources = {"pairs": (source, limit), "backbone": (backbone, pretrained, quick_gelu)}
+        fill_on_workers(scheduler, network, found, masking, **sources, **work)
+    masked = build_masked_pairs(network, found, masking, **work, progress=processes.first)
+    if processes.first:
+        print("\n".join(f"{name}: {value}" for name, value in masked.report.items()))
+        print(f"the masked pairs: {masked.save(out)}")
 
 
 def train(

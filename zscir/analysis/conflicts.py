@@ -11,7 +11,7 @@ import pandas as pd
 
 from zscir.analysis.failures import first_answers
 from zscir.benchmarks import Benchmark
-from zscir.retrieval.metrics import similarity_chunks, unit_rows
+from zscir.retrieval.metrics import scores_at, similarity_blocks, unit_rows
 
 
 def query_conflict(benchmark: Benchmark, text: object, gallery: object) -> np.ndarray:
@@ -80,10 +80,8 @@ def share_below(queries: np.ndarray, gallery: np.ndarray, wanted: np.ndarray) ->
     >>> share_below(np.eye(2), np.array([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]]), np.array([1, 1]))
     array([50., 50.])
     """
-    shares = np.empty(len(queries))  # equal ones count half
     nobody = np.full(len(queries), -1)
-    for rows, scores in similarity_chunks(queries, gallery, nobody):
-        own = np.take_along_axis(scores, wanted[rows][:, None], axis=1)
-        below, equal = (scores < own).sum(axis=1), (scores == own).sum(axis=1) - 1
-        shares[rows] = 100 * (below + equal / 2) / max(1, scores.shape[1] - 1)
-    return shares
+    own, below = scores_at(queries, gallery, wanted[:, None], nobody), np.zeros(len(queries))
+    for rows, _, scores in similarity_blocks(queries, gallery, nobody):  # equal ones count half
+        below[rows] += (scores < own[rows]).sum(axis=1) + (scores == own[rows]).sum(axis=1) / 2
+    return 100 * (below - 0.5) / max(1, len(gallery) - 1)

@@ -16,8 +16,9 @@ from scipy import stats
 
 from zscir.benchmarks import Benchmark
 from zscir.pocket.scenes import Scene
-from zscir.retrieval.metrics import similarity_chunks, top_k, unit_rows
+from zscir.retrieval.metrics import unit_rows
 from zscir.retrieval.ranking import excluded_rows, feature_rows, require_targets
+from zscir.retrieval.search import nearest
 from zscir.storage.checks import chosen
 
 #: What a picture shows, in the order in which a mistake is named.
@@ -109,8 +110,8 @@ def first_answers(benchmark: Benchmark, query_features: object, gallery_features
         ValueError: shapes or rows that `score_features` refuses.
     """
     queries, gallery = feature_rows(benchmark, query_features, gallery_features)
-    chunks = similarity_chunks(queries, gallery, excluded_rows(benchmark))
-    return [benchmark.gallery[best] for _, scores in chunks for row in scores for best in top_k(row, 1)]
+    found = nearest(queries, gallery, 1, excluded_rows(benchmark))
+    return [benchmark.gallery[best] for rows, _ in found for best in rows]
 
 
 def likeness(benchmark: Benchmark, reference_features: object, gallery_features: object) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,8 +16,8 @@ from zscir.pairs import Pairs, build_masked_pairs, image_features
 from zscir.pairs.features import readable_rows, stored
 from zscir.pairs.hidden_nouns import hidden_nouns
 from zscir.regions import encode_regions, encode_with_cams
-from zscir.storage import artifact
-from zscir.storage.shards import new_array
+from zscir.storage.dealing import Dealt
+from zscir.storage.shards import Layer
 
 #: Share of the image's area that ``online`` crops to, open_clip's own for training.
 CROP = (0.9, 1.0)
@@ -104,13 +103,12 @@ def _language_data(config: TrainConfig, backbone: Backbone, pairs: Pairs, progre
     _require_masked(config, pairs, len(hidden.rows), report)
     whole = [pairs.captions[row] for row in hidden.rows]
 
-    def write(folder: Path) -> None:
-        store = new_array(folder / "features.npy", (len(whole), backbone.dim))
-        for first in range(0, len(whole), TEXT_BATCH):
-            store[first : first + TEXT_BATCH] = backbone.encode_texts(whole[first : first + TEXT_BATCH]).cpu()
-        store.flush()
-
-    folder = artifact("caption-features", hidden.key, write)
+    layer, firsts = Layer("caption-features", hidden.key, TEXT_BATCH), range(0, len(whole), TEXT_BATCH)
+    with Dealt([layer], len(firsts)) as dealt:
+        for index in dealt:
+            texts = whole[firsts[index] : firsts[index] + TEXT_BATCH]
+            layer.write(index, {"features": backbone.encode_texts(texts).cpu().numpy()})
+    folder = layer.finish(len(firsts))
     features, every = stored(folder / "features.npy"), torch.arange(len(whole))
     return TrainData(len(every), features, features, backbone.tokenize(hidden.captions), every, report)
 

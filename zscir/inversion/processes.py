@@ -6,12 +6,10 @@ Every process holds phi, and knows every feature of the batch; what is shared ou
 text tower. The rows of a batch are dealt out in order, as evenly as they go: of 5 rows, two processes take 3
 and 2. No row is dropped or repeated. The text features are gathered, each process computes the loss of the
 whole batch, and the gradients of the parts are added up: the training is that of one process, up to rounding.
+The masked pairs are made by all of them, too: `zscir.storage.dealing`.
 """
 
 import os
-from collections.abc import Callable
-from contextlib import nullcontext
-from datetime import timedelta
 from typing import Any
 
 import torch
@@ -37,8 +35,7 @@ class Processes:
         if self.count > 1:
             import accelerate
 
-            patient = accelerate.InitProcessGroupKwargs(timeout=timedelta(days=7))  # while pairs are masked
-            self._state = accelerate.Accelerator(cpu=not torch.cuda.is_available(), kwargs_handlers=[patient])
+            self._state = accelerate.Accelerator(cpu=not torch.cuda.is_available())
             self._utils = accelerate.utils
             self.count, self.index = self._state.num_processes, self._state.process_index
             self.device = str(self._state.device)
@@ -70,11 +67,6 @@ class Processes:
         """Each gradient becomes the sum of all processes' gradients."""
         for parameter in parameters if self.count > 1 else ():
             parameter.grad.copy_(self._utils.reduce(parameter.grad, reduction="sum"))
-
-    def first_then_all(self, work: Callable[[], Any]) -> Any:
-        """The result of ``work``, which the first process does before the others (who find it stored)."""
-        with self._state.main_process_first() if self.count > 1 else nullcontext():
-            return work()
 
     def wait(self) -> None:
         """Until all processes are here."""

@@ -109,9 +109,7 @@ def _with_steps(config: TrainConfig, pairs: Pairs, processes: Processes) -> Trai
 def _train(run: Run, resume: bool | str | Path) -> State:
     """The whole training, from the last checkpoint on where there is one."""
     config, processes = run.config, run.processes
-    data = processes.first_then_all(
-        lambda: load_data(config, run.backbone, run.pairs, processes, run.progress)
-    )
+    data = load_data(config, run.backbone, run.pairs, processes, run.progress)
     if data.count < config.batch:
         raise ValueError(
             f"batch is {config.batch}, but of pairs {run.pairs.name!r} only {data.count} can be drawn; "

@@ -16,6 +16,7 @@ killed goes on where it was, and its features are the same to the byte.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache
 
@@ -43,6 +44,7 @@ from zscir.pairs.masking import Masking
 from zscir.pairs.sources import Pairs
 from zscir.regions import encode_regions, encode_with_cams, noun_cams
 from zscir.storage.checks import check, number, whole
+from zscir.storage.dealing import Share
 from zscir.storage.shards import Columns, Layer
 
 
@@ -98,24 +100,43 @@ def masked_pairs_at(
     at = {tau: replace(masking, tau=tau) for tau in taus}
     if not at:
         raise ValueError("taus is empty; legal: at least one threshold")
+    work = {"n_process": n_process, "max_skipped": max_skipped, "progress": progress}
+    hidden, layers = fill_layers(backbone, pairs, list(at.values()), **work)
+    features = features_layer(backbone, pairs)
+    found = {tau: _put_together(pairs, hidden, features, layers.get(own)) for tau, own in at.items()}
+    for masked in found.values():
+        check_skipped(pairs, masked.skipped, max_skipped)
+    return found
+
+
+def fill_layers(
+    backbone: Backbone,
+    pairs: Pairs,
+    at: Sequence[Masking],
+    *,
+    n_process: int,
+    share: Share | None = None,
+    **work: object,
+) -> tuple[HiddenNouns, dict[Masking, Layer]]:
+    """Make what masked pairs consist of: the hidden nouns, and the features of masked images at each masking.
+
+    Arguments and errors are those of `masked_pairs_at`. ``at`` are maskings that differ in tau alone. With a
+    ``share``, only its shards of the images are made, and not joined (`zscir.storage.dealing`).
+    """
+    masking = at[0]
     masking.check_for(backbone, pairs)
-    hidden = hidden_nouns(backbone, pairs, masking, n_process=n_process, progress=progress)
-    check_skipped(pairs, _left_out(pairs, hidden), max_skipped)
+    hidden = hidden_nouns(backbone, pairs, masking, n_process=n_process, progress=work["progress"])
+    check_skipped(pairs, _left_out(pairs, hidden), work["max_skipped"])
     maps = Layer("cams", {**hidden.key, **masking.cams(backbone)}, SHARD)
-    work = {"max_skipped": max_skipped, "progress": progress}
     if masking.strategy == "most-visible":  # by the maps of all nouns, so these come first
         _fill(backbone, pairs, hidden, maps, {}, **work)
         hidden = _most_visible(hidden, maps, masking.cams(backbone))
     from_maps = masking.mask_source in ("cam", "random")
     key, layers = hidden.key | (masking.cams(backbone) if from_maps else {}), {}
     if masking.mask_source != "none":
-        layers = {own: Layer("masked-features", {**key, **own.key}, SHARD) for own in at.values()}
-    _fill(backbone, pairs, hidden, maps if from_maps else None, layers, **work)
-    features = features_layer(backbone, pairs)
-    found = {tau: _put_together(pairs, hidden, features, layers.get(own)) for tau, own in at.items()}
-    for masked in found.values():
-        check_skipped(pairs, masked.skipped, max_skipped)
-    return found
+        layers = {own: Layer("masked-features", {**key, **own.key}, SHARD) for own in at}
+    _fill(backbone, pairs, hidden, maps if from_maps else None, layers, share=share, **work)
+    return hidden, layers
 
 
 def _fill(
@@ -124,8 +145,8 @@ def _fill(
     """Shard by shard: images -> features -> maps of the nouns -> for each masking: mask -> features -> store.
 
     What is stored already is not made again. ``hidden`` are the nouns of the masked images; a layer of maps
-    that is not whole yet has the same. ``masked`` has a layer for each masking; ``work`` is ``max_skipped``
-    and ``progress``.
+    that is not whole yet has the same. ``masked`` has a layer for each masking; ``work`` is ``max_skipped``,
+    ``progress`` and ``share``.
     """
     features, texts = features_layer(backbone, pairs), cache(lambda: noun_texts(backbone, hidden))
     layers = [features, *([] if maps is None else [maps]), *masked.values()]
@@ -191,10 +212,12 @@ def _regions(
         places = [place for place in places if hidden.rows[place] in readable]
         own = {place: _true_map(backbone, pairs, hidden, place) for place in places}
         return {place: region for place, region in own.items() if region is not None}
-    if maps.is_whole:
+    cams = None
+    if not maps.is_whole:
+        with suppress(FileNotFoundError):  # another process has joined it meanwhile
+            cams = maps.read(shard.index)["cams"]
+    if cams is None:
         cams = np.load(maps.folder / "cams.npy", mmap_mode="r")[hidden.places[places.start : places.stop]]
-    else:
-        cams = maps.read(shard.index)["cams"]
     cams = torch.from_numpy(cams.astype(np.float32))
     return {place: cam for place, cam in zip(places, cams, strict=True) if hidden.rows[place] in readable}
 

@@ -6,9 +6,10 @@ features = image_features(backbone, load_pairs("pocket-small"))     # [P, D]
 import json
 import os
 import sys
+from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from tqdm import tqdm
 
 from zscir.backbone import Backbone
 from zscir.pairs.sources import Pairs
-from zscir.storage.locks import lock
+from zscir.storage.dealing import Dealt, Share
 from zscir.storage.pictures import take_remarks
 from zscir.storage.shards import Columns, Layer
 
@@ -62,7 +63,8 @@ def image_features(backbone: Backbone, pairs: Pairs, *, progress: bool = True) -
         ValueError: more than `MAX_SKIPPED` of the images cannot be read; they are counted, the first named.
     """
     layer = features_layer(backbone, pairs)
-    with unfinished_shards(backbone, pairs, [layer], "images", MAX_SKIPPED, progress) as shards:
+    work = {"max_skipped": MAX_SKIPPED, "progress": progress}
+    with unfinished_shards(backbone, pairs, [layer], "images", **work) as shards:
         for shard in shards:
             layer.write(shard.index, features_of(backbone, shard))
     return stored(layer.folder / "features.npy")
@@ -103,28 +105,34 @@ def unreadable_images(layer: Layer, notes: str = "unreadable") -> list[tuple[int
 
 @contextmanager
 def unfinished_shards(
-    backbone: Backbone, pairs: Pairs, layers: Sequence[Layer], label: str, max_skipped: float, progress: bool
+    backbone: Backbone,
+    pairs: Pairs,
+    layers: Sequence[Layer],
+    label: str,
+    *,
+    max_skipped: float,
+    progress: bool,
+    share: Share | None = None,
 ) -> Iterator[Iterator[Shard]]:
     """The shards that some of the layers lack, each image read once; the block writes their parts.
 
-    After the block the parts are joined. Of several processes that want one of the layers, one makes it and
-    the others wait.
+    Several processes that want one of the layers deal them out (`zscir.storage.dealing`). After the block the
+    parts are joined, but not those of a ``share``, which is made alone.
 
     Raises:
         ValueError: more than ``max_skipped`` of the images cannot be read (found as early as it is sure).
     """
-    with ExitStack() as stack:
-        for parts in sorted({layer.parts for layer in layers if not layer.is_whole}):  # all in one order
-            stack.enter_context(lock(parts))
-        missing = [layer for layer in layers if not layer.is_whole]
-        cut = [range(first, min(first + SHARD, len(pairs))) for first in range(0, len(pairs), SHARD)]
-        wanted = [index for index in range(len(cut)) if not all(layer.has(index) for layer in missing)]
-        shards = _shards(backbone, pairs, [(index, cut[index]) for index in wanted], max_skipped)
-        stack.enter_context(closing(shards))
+    count = shard_count(pairs)
+    with (
+        Dealt(layers, count, share) as dealt,
+        closing(_shards(backbone, pairs, dealt, max_skipped)) as shards,
+    ):
         shown = {"disable": not (progress and sys.stdout.isatty()), "file": sys.stdout}
-        yield iter(tqdm(shards, label, len(wanted), unit="image", unit_scale=SHARD, **shown))
-        for layer in missing:
-            layer.finish(len(cut))
+        yield iter(tqdm(shards, label, len(dealt.own), unit="image", unit_scale=SHARD * dealt.of, **shown))
+    if share is not None:
+        return
+    for layer in dealt.layers:
+        layer.finish(count)
     for layer in layers:
         if layer.kind == "image-features":
             check_skipped(pairs, {"unreadable": unreadable_images(layer)}, max_skipped)
@@ -143,9 +151,12 @@ def check_skipped(pairs: Pairs, skipped: dict[str, Sequence[tuple[int, str]]], m
     )
 
 
-def _shards(
-    backbone: Backbone, pairs: Pairs, wanted: Sequence[tuple[int, range]], max_skipped: float
-) -> Iterator[Shard]:
+def shard_count(pairs: Pairs) -> int:
+    """Into how many shards the pairs are cut."""
+    return -(-len(pairs) // SHARD)
+
+
+def _shards(backbone: Backbone, pairs: Pairs, dealt: Dealt, max_skipped: float) -> Iterator[Shard]:
     """The shards, the images of the next one being read while one is worked on."""
 
     def pixels_of(row: int) -> tuple[Tensor | None, str]:
@@ -156,20 +167,30 @@ def _shards(
         except OSError as error:
             return None, str(error)
 
+    def oldest() -> Iterator[Shard]:
+        """The shard that was taken first; when the caller is done with it, others may see it."""
+        index, rows, futures = ahead.popleft()
+        shard = _shard(backbone, index, rows, [future.result() for future in futures])
+        trouble.extend(shard.trouble.items())
+        check_skipped(pairs, {"unreadable": trouble}, max_skipped)
+        yield shard
+        dealt.release(index)
+
     trouble: list[tuple[int, str]] = []
+    ahead: deque[tuple] = deque()
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        ahead: list[list[Future]] = []
         try:
-            for place, (index, rows) in enumerate(wanted):
-                for _, later in wanted[place + len(ahead) : place + 2]:
-                    ahead.append([pool.submit(pixels_of, row) for row in later])
-                shard = _shard(backbone, index, rows, [future.result() for future in ahead.pop(0)])
-                trouble += shard.trouble.items()
-                check_skipped(pairs, {"unreadable": trouble}, max_skipped)
-                yield shard
+            for wait in (False, True):  # first what is free, then what others began
+                for index in dealt.take(wait):
+                    rows = range(index * SHARD, min((index + 1) * SHARD, len(pairs)))
+                    ahead.append((index, rows, [pool.submit(pixels_of, row) for row in rows]))
+                    if wait or len(ahead) == 2:
+                        yield from oldest()
+                while ahead:
+                    yield from oldest()
         finally:
             take_remarks()  # they are in the shards
-            for future in (future for futures in ahead for future in futures):
+            for future in (future for _, _, futures in ahead for future in futures):
                 future.cancel()
 
 

@@ -3,7 +3,6 @@
 import json
 from bisect import bisect_left
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from zscir.pairs.masking import Masking
 from zscir.pairs.sources import Pairs
 from zscir.regions.maps import CONTRAST_NOUNS, TEMPLATE
 from zscir.storage import artifact
-from zscir.storage.locks import lock
+from zscir.storage.dealing import Dealt
 from zscir.storage.shards import Columns, Layer
 
 #: Captions a shard of the text work.
@@ -65,13 +64,12 @@ def hidden_nouns(
     key |= {"seed": masking.drawn_by} if strategy == "random" else {}
     layer = Layer("nouns", key, TEXT_SHARD)
     firsts = range(0, len(pairs), TEXT_SHARD)
-    with lock(layer.parts) if not layer.is_whole else nullcontext():
-        for index, first in enumerate(firsts):
-            if not layer.has(index):
-                captions = pairs.captions[first : first + TEXT_SHARD]
-                found = find_nouns(captions, n_process=n_process, progress=progress)
-                layer.write(index, _columns(backbone, captions, found, first, key))
-        folder = layer.finish(len(firsts))
+    with Dealt([layer], len(firsts)) as dealt:
+        for index in dealt:
+            captions = pairs.captions[firsts[index] : firsts[index] + TEXT_SHARD]
+            found = find_nouns(captions, n_process=n_process, progress=progress)
+            layer.write(index, _columns(backbone, captions, found, firsts[index], key))
+    folder = layer.finish(len(firsts))
     names = ("rows", "nouns", "lemmas", "captions", "without_noun", "beyond_context")
     columns = {name: json.loads((folder / f"{name}.json").read_text("utf-8")) for name in names}
     return HiddenNouns(key, **columns, places=range(len(columns["rows"])))

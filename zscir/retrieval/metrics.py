@@ -44,8 +44,10 @@ class Ranks:
     within: np.ndarray
 
 
-def unit_rows(features: object, names: Sequence[str], role: str) -> np.ndarray:
-    """Features as float64 rows of length 1, checked.
+class UnitRows:
+    """A matrix of features as rows of length 1, made where they are used: no second matrix is held.
+
+    ``rows[part]`` are float64 [n, D], for a slice or for row numbers.
 
     Args:
         features: torch tensor or array [len(names), D]; any length of rows but zero.
@@ -55,49 +57,82 @@ def unit_rows(features: object, names: Sequence[str], role: str) -> np.ndarray:
     Raises:
         ValueError: a wrong shape, or a row that is not finite or zero (it is named).
     """
-    if hasattr(features, "detach"):
-        features = features.detach().cpu()
-        features = features.float() if features.dtype.itemsize < 4 else features  # NumPy has no bfloat16
-        features = features.numpy()
-    rows = np.array(features, dtype=np.float64)
-    if rows.ndim != 2 or len(rows) != len(names):
-        shape = list(rows.shape)
-        raise ValueError(
-            f"{role} must be a matrix of {len(names):,} rows (one each, in order), got shape {shape}"
-        )
-    with np.errstate(over="ignore", invalid="ignore"):
-        lengths = np.sqrt(np.einsum("nd,nd->n", rows, rows))  # [N]
-    bad = np.flatnonzero(~np.isfinite(lengths) | (lengths == 0))
-    if len(bad):
-        raise ValueError(f"{role} has {len(bad):,} rows that are zero or not finite, first {names[bad[0]]!r}")
-    rows /= lengths[:, None]
-    return rows
+
+    def __init__(self, features: object, names: Sequence[str], role: str):
+        if hasattr(features, "detach"):
+            features = features.detach().cpu()
+            features = features.float() if features.dtype.itemsize < 4 else features  # NumPy has no bfloat16
+            features = features.numpy()
+        matrix = np.asarray(features)
+        self._matrix = matrix if matrix.dtype.kind == "f" else np.asarray(matrix, dtype=np.float64)
+        self.shape = matrix.shape
+        if matrix.ndim != 2 or len(matrix) != len(names):
+            raise ValueError(
+                f"{role} must be a matrix of {len(names):,} rows (one each, in order), got shape "
+                f"{list(matrix.shape)}"
+            )
+        self._lengths = np.empty(len(matrix))
+        for part in _parts(len(matrix), matrix.shape[1]):
+            rows = self._matrix[part].astype(np.float64)
+            with np.errstate(over="ignore", invalid="ignore"):
+                self._lengths[part] = np.sqrt(np.einsum("nd,nd->n", rows, rows))
+        bad = np.flatnonzero(~np.isfinite(self._lengths) | (self._lengths == 0))
+        if len(bad):
+            which = f"first {names[bad[0]]!r}"
+            raise ValueError(f"{role} has {len(bad):,} rows that are zero or not finite, {which}")
+        usual = self._matrix.dtype == np.float32 and np.all(np.abs(np.log10(self._lengths)) < 30)
+        self._inverse = (1 / self._lengths[:, None]).astype(np.float32) if usual else None
+
+    def __len__(self) -> int:
+        return len(self._matrix)
+
+    def __getitem__(self, part: slice | np.ndarray) -> np.ndarray:
+        rows = np.array(self._matrix[part], dtype=np.float64)
+        rows /= self._lengths[part, None]
+        return rows
+
+    def single(self, part: slice) -> np.ndarray:
+        """The same rows in float32, each number off by no more than three roundings: [n, D]."""
+        if self._inverse is None:
+            return self[part].astype(np.float32)
+        return self._matrix[part] * self._inverse[part]
 
 
-def similarity_chunks(
-    queries: np.ndarray, gallery: np.ndarray, excluded: np.ndarray, device: str | None = None
-) -> Iterator[tuple[slice, np.ndarray]]:
-    """Score rows a chunk at a time: (rows of the queries, float32 [rows, N]).
+def unit_rows(features: object, names: Sequence[str], role: str) -> np.ndarray:
+    """All rows of `UnitRows`: float64 [N, D]."""
+    return UnitRows(features, names, role)[:]
+
+
+def similarity_blocks(
+    queries: np.ndarray, gallery: UnitRows | np.ndarray, excluded: np.ndarray, device: str | None = None
+) -> Iterator[tuple[slice, slice, np.ndarray]]:
+    """All scores, a block at a time: (rows of queries, rows of the gallery, float32 scores of these).
 
     Args:
         queries: float64 [Q, D], rows of length 1.
-        gallery: float64 [N, D], rows of length 1.
+        gallery: [N, D], float64 rows of length 1.
         excluded: int [Q], the gallery row that a query must not find (score -inf), or -1.
         device: where the products are computed, such as "cuda"; None for NumPy on the CPU.
-
-    Raises:
-        ValueError: the widths of queries and gallery differ.
     """
+    for part in _parts(len(gallery), gallery.shape[1]):
+        product = _product(gallery[part], device)
+        for rows in _parts(len(queries), part.stop - part.start):
+            scores = product(queries[rows])
+            hidden = np.flatnonzero((excluded[rows] >= part.start) & (excluded[rows] < part.stop))
+            scores[hidden, excluded[rows][hidden] - part.start] = -np.inf
+            yield rows, part, scores
+
+
+def check_widths(queries: np.ndarray, gallery: UnitRows | np.ndarray) -> None:
+    """Raise ValueError where the widths of queries and gallery differ."""
     if queries.shape[1] != gallery.shape[1]:
         raise ValueError(f"query features are {queries.shape[1]} wide, gallery features {gallery.shape[1]}")
-    step = max(1, CHUNK_BYTES // (8 * max(1, len(gallery))))
-    product = _product(gallery, device)
-    for start in range(0, len(queries), step):
-        rows = slice(start, min(start + step, len(queries)))
-        scores = product(queries[rows])  # [rows, N]
-        hidden = np.flatnonzero(excluded[rows] >= 0)
-        scores[hidden, excluded[rows][hidden]] = -np.inf
-        yield rows, scores
+
+
+def _parts(count: int, width: int) -> list[slice]:
+    """Neighbouring rows, as many as have `CHUNK_BYTES` in float64."""
+    step = max(1, CHUNK_BYTES // (8 * max(1, width)))
+    return [slice(start, min(start + step, count)) for start in range(0, count, step)]
 
 
 def _product(gallery: np.ndarray, device: str | None) -> Callable[[np.ndarray], np.ndarray]:
@@ -110,9 +145,24 @@ def _product(gallery: np.ndarray, device: str | None) -> Callable[[np.ndarray], 
     return lambda rows: (torch.from_numpy(rows).to(device) @ there.T).float().cpu().numpy()
 
 
+def scores_at(
+    queries: np.ndarray, gallery: UnitRows | np.ndarray, columns: np.ndarray, excluded: np.ndarray
+) -> np.ndarray:
+    """Scores of queries at gallery rows of their own [Q, T]: float32, NaN (equal to nothing) for -1."""
+    check_widths(queries, gallery)
+    scores = np.empty(columns.shape, dtype=np.float32)
+    for rows in _parts(len(queries), columns.shape[1] * queries.shape[1]):
+        own = gallery[np.maximum(columns[rows], 0).ravel()]
+        own = own.reshape(*columns[rows].shape, queries.shape[1])  # [rows, T, D]
+        scores[rows] = (own @ queries[rows, :, None])[..., 0]
+    scores[columns == excluded[:, None]] = -np.inf
+    scores[columns < 0] = np.nan
+    return scores
+
+
 def rank_targets(
     queries: np.ndarray,
-    gallery: np.ndarray,
+    gallery: UnitRows | np.ndarray,
     targets: np.ndarray,
     excluded: np.ndarray,
     members: np.ndarray,
@@ -125,30 +175,34 @@ def rank_targets(
 
     Args:
         queries: float64 [Q, D], rows of length 1.
-        gallery: float64 [N, D], rows of length 1.
+        gallery: [N, D], float64 rows of length 1.
         targets: int [Q, T], gallery rows; the first is a target, later ones may be -1.
         excluded: int [Q], gallery row left out of a query's ranking, or -1.
         members: int [Q, M], gallery rows of a query's subset (the target among them), or -1.
-        device: as in `similarity_chunks`.
+        device: as in `similarity_blocks`.
     """
-    ranks = np.full(targets.shape, -1, dtype=np.int64)
-    subset = np.full(len(targets), -1, dtype=np.int64)
-    close, within = np.zeros((2, 2, len(targets)), dtype=bool)  # each: tied, near
-    for rows, scores in similarity_chunks(queries, gallery, excluded, device):
-        own = _taken(scores, targets[rows])  # [rows, T]
+    own = scores_at(queries, gallery, targets, excluded)
+    ranks, close = np.zeros(targets.shape, dtype=np.int64), np.zeros((2, *targets.shape), dtype=np.int64)
+    for rows, part, scores in similarity_blocks(queries, gallery, excluded, device):
+        positions = np.arange(part.start, part.stop)
         for column in range(targets.shape[1]):
             has = np.flatnonzero(targets[rows, column] >= 0)
-            wanted, score = targets[rows, column][has, None], own[has, column, None]
+            at = rows.start + has
             block = scores if len(has) == len(scores) else scores[has]
-            ranks[rows.start + has, column] = images_ahead(block, np.arange(len(gallery)), wanted, score)
-            close[:, rows.start + has] |= _close(block, score) > _close(own[has], score)
-        grouped = np.flatnonzero((members[rows] >= 0).any(axis=1))
-        inside = members[rows][grouped]  # [grouped, M]
-        wanted, score = targets[rows][grouped, :1], own[grouped, :1]
-        inside_scores = _taken(scores[grouped], inside)
-        subset[rows.start + grouped] = images_ahead(inside_scores, inside, wanted, score)
-        within[:, rows.start + grouped] = _close(inside_scores, score) > 1
-    return Ranks(ranks, subset, *close, within)
+            wanted, score = targets[at, column, None], own[at, column, None]
+            ranks[at, column] += images_ahead(block, positions, wanted, score)
+            close[:, at, column] += _close(block, score)
+    for column in range(targets.shape[1]):
+        close[:, :, column] -= _close(own, own[:, column, None])
+    ranks[targets < 0] = -1
+    subset, within = np.full(len(targets), -1, dtype=np.int64), np.zeros((2, len(targets)), dtype=bool)
+    grouped = np.flatnonzero((members >= 0).any(axis=1))
+    if len(grouped):
+        inside = scores_at(queries[grouped], gallery, members[grouped], excluded[grouped])
+        wanted, score = targets[grouped, :1], own[grouped, :1]
+        subset[grouped] = images_ahead(inside, members[grouped], wanted, score)
+        within[:, grouped] = _close(inside, score) > 1
+    return Ranks(ranks, subset, *(close > 0).any(axis=2), within)
 
 
 def images_ahead(
@@ -165,12 +219,6 @@ def images_ahead(
     higher = (scores > score + NEAR).sum(axis=1)
     earlier = (scores >= score - NEAR) & (scores <= score + NEAR) & (positions < wanted)
     return higher + earlier.sum(axis=1)
-
-
-def _taken(scores: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Scores at the given gallery rows, NaN (equal to nothing) where the row is -1."""
-    taken = np.take_along_axis(scores, np.maximum(columns, 0), axis=1)
-    return np.where(columns >= 0, taken, np.float32(np.nan))
 
 
 def _close(scores: np.ndarray, score: np.ndarray) -> np.ndarray:

@@ -15,14 +15,15 @@ import numpy as np
 from zscir.benchmarks import Benchmark
 from zscir.retrieval.metrics import (
     Ranks,
-    images_ahead,
+    UnitRows,
     metric_values,
     rank_targets,
-    similarity_chunks,
+    scores_at,
     top_k,
     unit_rows,
 )
 from zscir.retrieval.scores import Scores
+from zscir.retrieval.search import nearest
 
 
 class Retrieved(NamedTuple):
@@ -108,23 +109,26 @@ def retrieve(
         raise ValueError(f"query_index={query_index} is not one of 0 to {len(benchmark.queries) - 1}")
     queries, gallery = feature_rows(benchmark, query_features, gallery_features)
     row = slice(query_index, query_index + 1)
-    _, scores = next(similarity_chunks(queries[row], gallery, excluded_rows(benchmark)[row]))
-    query, found = benchmark.queries[query_index], scores[0]
+    query, own, excluded = benchmark.queries[query_index], queries[row], excluded_rows(benchmark)[row]
+    members = np.unique(gallery_rows(benchmark, [query.subset]))[None]
     if benchmark.ranked == "subset":
-        found[np.setdiff1d(np.arange(len(found)), gallery_rows(benchmark, [query.subset])[0])] = -np.inf
-    best = top_k(found, k)
+        scores = scores_at(own, gallery, members, excluded)[0]
+        best = top_k(scores, k)
+        found, scores = members[0, best], scores[best]
+    else:
+        found, scores = next(nearest(own, gallery, k, excluded))
     rank = 0
     if query.targets:
-        own = benchmark.row[query.targets[0]]
-        rank = 1 + int(images_ahead(found[None], np.arange(len(found)), [[own]], found[[[own]]])[0])
-    return Retrieved([benchmark.gallery[i] for i in best], found[best], rank)
+        ranks = rank_targets(own, gallery, gallery_rows(benchmark, [query.targets]), excluded, members)
+        rank = 1 + int((ranks.subset if benchmark.ranked == "subset" else ranks.targets[:, 0])[0])
+    return Retrieved([benchmark.gallery[i] for i in found], scores, rank)
 
 
-def feature_rows(benchmark: Benchmark, queries: object, gallery: object) -> tuple[np.ndarray, np.ndarray]:
-    """Both matrices as float64 rows of length 1, checked against the benchmark."""
+def feature_rows(benchmark: Benchmark, queries: object, gallery: object) -> tuple[np.ndarray, UnitRows]:
+    """Both matrices as float64 rows of length 1, checked against the benchmark; the gallery's when used."""
     return (
         unit_rows(queries, [query.id for query in benchmark.queries], "query_features"),
-        unit_rows(gallery, benchmark.gallery, "gallery_features"),
+        UnitRows(gallery, benchmark.gallery, "gallery_features"),
     )
 
 

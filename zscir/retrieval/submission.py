@@ -18,8 +18,9 @@ from zscir.benchmarks import Benchmark, Query
 from zscir.benchmarks.circo import QUERIES
 from zscir.benchmarks.cirr import PUBLISHED
 from zscir.benchmarks.files import Problems, read_json, repeated
-from zscir.retrieval.metrics import similarity_chunks, top_k
+from zscir.retrieval.metrics import scores_at, top_k
 from zscir.retrieval.ranking import excluded_rows, feature_rows, gallery_rows
+from zscir.retrieval.search import nearest
 from zscir.storage.whole import written_whole
 
 SERVER_LIMIT_BYTES = 5_000_000
@@ -81,12 +82,13 @@ def _contents(benchmark: Benchmark, queries: np.ndarray, gallery: np.ndarray) ->
     """Name of a file -> what the server reads in it."""
     lists: dict[str, dict] = {metric: {} for metric in LENGTHS}
     members = gallery_rows(benchmark, [query.subset for query in benchmark.queries])
-    for rows, scores in similarity_chunks(queries, gallery, excluded_rows(benchmark)):
-        for query, row, own in zip(benchmark.queries[rows], scores, members[rows], strict=True):
-            within = np.sort(own)
-            best = top_k(row, LENGTHS["recall"]), within[top_k(row[within], LENGTHS["recall_subset"])]
-            for metric, images in zip(LENGTHS, best, strict=True):
-                lists[metric][query.id] = [benchmark.gallery[image] for image in images]
+    members = np.sort(members, axis=1)
+    inside = scores_at(queries, gallery, members, excluded_rows(benchmark))
+    found = nearest(queries, gallery, LENGTHS["recall"], excluded_rows(benchmark))
+    for query, (best, _), own, scores in zip(benchmark.queries, found, members, inside, strict=True):
+        within = own[top_k(scores, LENGTHS["recall_subset"])]
+        for metric, images in zip(LENGTHS, (best, within), strict=True):
+            lists[metric][query.id] = [benchmark.gallery[image] for image in images]
     if benchmark.name == "circo":
         return {f"circo_{benchmark.split}": {k: list(map(int, ids)) for k, ids in lists["recall"].items()}}
     head = {"version": VERSION}

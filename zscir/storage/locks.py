@@ -11,15 +11,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 #: What a file system answers that has no locks, and one that takes the threads of two processes for a circle.
 _WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EDEADLK)
 
 
 @contextmanager
-def lock(path: Path) -> Iterator[None]:
+def lock(path: Path, wait: bool = True) -> Iterator[bool]:
     """Wait until nobody else is in a block of this path, here or on a machine with the same disk.
+
+    Without ``wait`` the block runs at once; what it gets says whether nobody else is in one.
 
     The lock is a file in ``.locks``, beside the folder that holds ``path``. It is there only as long as the
     block runs; of a process that is killed the file stays, but the system takes the lock back. Where the file
@@ -29,13 +31,16 @@ def lock(path: Path) -> Iterator[None]:
     place = path.parent.with_name(".locks") / f"{path.parent.name}-{path.name}"
     place.parent.mkdir(parents=True, exist_ok=True)
     file_lock = FileLock(place, fallback_to_soft=False)  # a soft lock would outlive a killed process
+    alone = True
     try:
-        file_lock.acquire()
+        file_lock.acquire(blocking=wait)
+    except Timeout:
+        alone = False
     except OSError as error:
         if error.errno not in _WITHOUT_LOCKS:
             raise
     try:
-        yield
+        yield alone
     finally:
         if file_lock.is_locked:
             with suppress(OSError):  # Windows removes no open file

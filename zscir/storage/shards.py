@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from zscir.storage.artifacts import artifact, damage, fingerprint, is_whole, set_aside
+from zscir.storage.locks import lock
 from zscir.storage.paths import artifacts_root
 from zscir.storage.whole import written_whole
 
@@ -50,17 +51,17 @@ class Layer:
         return is_whole(self.folder)
 
     def has(self, index: int) -> bool:
-        """Whether part ``index`` is done (or all is). What is damaged is set aside.
-
-        Call it where no other process makes this layer.
-        """
+        """Whether part ``index`` is done (or all is). What is damaged is set aside."""
         if self.is_whole:
             return True
-        set_aside(self.folder, damage(self.folder))
+        if self.folder.exists():
+            with lock(self.folder):  # another process may be about to replace it
+                if not self.is_whole:
+                    set_aside(self.folder, damage(self.folder))
         part = self._part(index)
         if part.is_file() and (trouble := _damage_of_part(part)):
             set_aside(part, trouble)
-        return part.is_file()
+        return part.is_file() or self.is_whole  # joined meanwhile by another process
 
     def write(self, index: int, columns: Columns) -> None:
         """Store part ``index``, whole or not at all."""
