@@ -150,6 +150,7 @@ def kill_one(cluster, artifacts, seen):
     seen |= {part: part.stat().st_mtime_ns for part in parts}
 
 
+@pytest.mark.posix
 @pytest.mark.slow
 def test_workers_of_a_cluster_make_masked_pairs_and_one_is_killed(
     colour_pairs, make_tiny_config, tmp_path, monkeypatch, capsys

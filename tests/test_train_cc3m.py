@@ -109,6 +109,7 @@ if "RANK" in os.environ:
 """
 
 
+@pytest.mark.posix
 @pytest.mark.slow
 def test_several_processes_of_which_one_is_killed(small, tmp_path, monkeypatch):
     """Each makes shards, nothing is lost or made twice, and the results are the bytes of one process."""
