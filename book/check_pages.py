@@ -4,10 +4,10 @@
     python book/check_pages.py FOLDER --static   # without one
 
 Without a browser: no page loads anything from another host, every picture says in words what it shows,
-every link inside the book has its target. With Chromium and Playwright (``pip install -e .[check]``) axe-core
-looks at every page, light and dark, wide and as on a phone. What it calls serious or critical is an error; so
-is a page wider than its window, a formula that was not drawn, what a script asked another host for, and
-whatever the browser's console calls an error.
+every link inside the book has its target, no sentence was left over by a template. With Chromium and
+Playwright (``pip install -e .[check]``) axe-core looks at every page, light and dark, wide and as on a phone.
+What it calls serious or critical is an error; so is a page wider than its window, a formula that was not
+drawn, what a script asked another host for, and whatever the browser's console calls an error.
 """
 
 from __future__ import annotations
@@ -69,6 +69,63 @@ class Page(HTMLParser):
             self.pictures.append((given.get("src", ""), given.get("alt")))
 
 
+#: What a sentence says when it was made to fit any result: both sides of it, an empty list, no number.
+LEFTOVERS = re.compile(
+    r"\bor none\b|\(most often: |\bor not at all\b|\b(?:or|nor) (?:a )?(?:gain|loss|worse|lower)\b|"
+    r"\bwhatever (?:it|this|that|they|the \w+) (?:shows?|says?|finds?|turns? out)\b|"
+    r"\bwhich (?:of them|of the two|method|one) is better depends\b|"
+    r"(?-i:(?<![\w.])nan\b)|\{glue|[:;,(] ?[.;](?= |$)|, ,",
+    re.I,
+)
+
+
+class Prose(HTMLParser):
+    """The sentences of a page, a text a block; code and formulas are left out.
+
+    Attributes:
+        blocks: texts of paragraphs, items, definitions, captions.
+    """
+
+    def __init__(self, html: str):
+        super().__init__()
+        self.blocks: list[str] = []
+        self._open = self._skip = 0
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Begin a block, or what is not read."""
+        math = "math" in (dict(attrs).get("class") or "").split()
+        if self._skip or tag in ("pre", "code", "script", "style", "nav") or math:
+            self._skip += tag not in ("br", "img", "input", "hr", "link", "meta", "wbr")
+            self.blocks += [] if not self._open or self._skip != 1 else [self.blocks.pop() + "·"]
+        elif tag in ("p", "li", "dd", "figcaption"):
+            self._open += 1
+            self.blocks.append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        """End a block, or what is not read."""
+        if self._skip:
+            self._skip -= 1
+        elif tag in ("p", "li", "dd", "figcaption"):
+            self._open = max(0, self._open - 1)
+
+    def handle_data(self, data: str) -> None:
+        """Note text of the block that is open."""
+        if self._open and not self._skip:
+            self.blocks[-1] += data
+
+
+def leftovers(html: str) -> list[str]:
+    """Sentences of a page that a template left: those that `LEFTOVERS` finds, with what stands around it.
+
+    >>> leftovers("<p>So <code>f()</code> gains a point, or none.</p>")
+    ['· gains a point, or none.']
+    """
+    texts = (" ".join(block.split()) for block in Prose(html).blocks)
+    found = ((text, LEFTOVERS.search(text)) for text in texts)
+    return [text[max(0, hit.start() - 60) : hit.end() + 30] for text, hit in found if hit]
+
+
 def pages_of(folder: Path) -> list[str]:
     """The pages below a folder, as relative addresses; files of the theme are none."""
     names = (path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*.html")))
@@ -89,6 +146,10 @@ def static_findings(folder: Path) -> list[str]:
             for url in page.links
             if not _leads(folder, name, url, pages)
         ]
+    for name in pages:
+        if not name.startswith(("_modules/", "api.", "genindex", "search")):
+            html = (folder / name).read_text(encoding="utf-8")
+            found += [f"{name}: a sentence of a template: {text}" for text in leftovers(html)]
     for path in sorted(folder.rglob("*.css")):
         urls = _FOREIGN_IN_CSS.findall(path.read_text(encoding="utf-8"))
         found += [f"{path.relative_to(folder)}: loads {url}" for url in urls]

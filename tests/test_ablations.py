@@ -11,7 +11,7 @@ import pytest
 from zscir.analysis.ablation_tables import effects, read_table, recorded, shared_seeds, spreads, study_rows
 from zscir.analysis.ablations import BASE, METRICS, STUDIES, points, run_point, train_config
 from zscir.figures.ablations import effects_figure, study_curves, study_dots
-from zscir.figures.tables import best_sentence, difference_sentence
+from zscir.figures.tables import difference_sentence
 from zscir.inversion import TrainConfig
 from zscir.pairs import load_pairs
 from zscir.pairs.recaptions import best_others, retrieved_captions, wrong_captions
@@ -148,21 +148,25 @@ def test_figures_show_every_seed_and_the_means(table):
     assert line.get_ydata()[0] == curve.loc[curve["label"] == 0.05, "recall@1"].mean()
 
 
+def test_a_label_without_a_metric_has_no_dot_and_four_panels_stand_two_by_two(table):
+    table = table.assign(**dict.fromkeys(("recall@5", "recall_subset@1", "recall@10"), table["recall@1"]))
+    rows = study_rows(table, "claim")
+    rows.loc[rows["label"] == "Pic2Word", "recall@5"] = np.nan
+    lines = [len(axis.lines) for axis in study_dots(rows, ["recall@1", "recall@5"]).axes]
+    assert lines[0] - lines[1] == 3, "its seeds, its mean and its interval"
+    metrics = ["recall@1", "recall@5", "recall_subset@1", "recall@10"]
+    figure = study_curves({"a": study_rows(table, "tau")}, metrics, "τ")
+    assert figure.axes[0].get_subplotspec().get_gridspec().get_geometry() == (2, 2)
+
+
 def test_effects_leave_the_base_out_and_name_the_rest(table):
     claim = study_rows(table, "claim")
     base = claim[claim["label"] == "masked pairs"]
     found = effects({"training": claim}, base, "recall@1").set_index("label")
     assert "masked pairs" not in found.index and found.loc["Pic2Word", "gain"] == 3
-    figure = effects_figure(found.reset_index(), "recall@1", "the base")
+    figure = effects_figure(found.reset_index().assign(measure="recall@1"), "the base")
     texts = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert texts == ["training", "Pic2Word", "true masks", "random masks", "unmasked image"]
-
-
-def test_the_best_is_named_with_how_sure_it_is():
-    rows = pd.DataFrame({"label": ["a", "a", "b", "b"], "seed": [0, 1, 0, 1], "r": [9.0, 9.1, 4.0, 4.0]})
-    assert "more than the seed explains" in best_sentence(rows, "r", "R", "x")
-    assert "nothing to compare" in best_sentence(rows[:2], "r", "R", "x")
-    assert "not held against another seed" in best_sentence(rows[rows["seed"] == 0], "r", "R", "x")
 
 
 def test_few_seeds_borrow_the_spread_of_all_points():
@@ -190,8 +194,6 @@ def test_a_known_spread_gives_single_seeds_an_interval(table):
     assert gain.value == 3 and gain.high - 3 == pytest.approx(math.sqrt(2) * (wide.high - 3))
     assert "(a single seed, 95 % interval +1.6 to +4.4)" in difference_sentence(gain, "A", "B", "Recall@1")
     rows = pd.concat([base, other])
-    assert "not held against another seed" in best_sentence(rows, "recall@1", "Recall@1", "preset")
-    assert "more than the seed explains" in best_sentence(rows, "recall@1", "Recall@1", "preset", known)
     bounds = effects({"training": rows}, base, "recall@1", known)[["low", "high"]]
     assert bounds.to_numpy() == pytest.approx(np.array([[gain.low, gain.high]]))
     figure = study_curves({"a": study_rows(table, "tau")}, ["recall@1"], "τ", spreads={"recall@1": known})

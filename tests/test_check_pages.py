@@ -88,6 +88,29 @@ def test_what_a_style_sheet_loads_is_found(pages):
     assert check_pages.static_findings(folder) == ["a.css: loads https://fonts.example.org/f.css"]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a smaller gain than on <a href='#'>CIRR</a>, or none, would be no surprise",
+        "<b>0 of 206</b> masks miss (most often: <b>none</b>)",
+        "Whatever it shows, the lesson is the same",
+        "4 different winners: which method is better depends on what is asked",
+        "The mean is <span>nan</span> points",
+        "Useless are: <span></span>.",
+        "{glue:text}`a` points",
+    ],
+)
+def test_a_sentence_that_a_template_left_is_found(pages, text):
+    folder = pages(index=("", f"<ul><li><p>All is well.</p></li><li><p>{text}</p></li></ul>"))
+    (found,) = check_pages.static_findings(folder)
+    assert found.startswith("index.html: a sentence of a template: ")
+
+
+def test_what_a_person_writes_is_no_leftover(pages):
+    said = "None is new, Nan Ding and others; <code>f()</code>, <code>nan</code>. <pre>or none</pre> So: no."
+    assert check_pages.static_findings(pages(index=("", f"<p>{said}</p><p>dropped: none; x</p>"))) == []
+
+
 def test_the_script_says_what_it_found(pages, capsys):
     folder = pages(index=("", "<a href='gone.html'>x</a>"))
     assert check_pages.main([str(folder), "--static"]) == 1

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from zscir import build_masked_pairs, load_benchmark, load_pairs, make_pocket
-from zscir.analysis.ablation_tables import recorded
+from zscir.analysis.ablation_tables import recorded, shared_seeds, spreads, study_rows
 from zscir.analysis.claims import (
     ARMS,
     CHOSEN,
@@ -27,7 +27,7 @@ from zscir.pairs.masked_pairs import MaskedPairs
 from zscir.pocket import control
 from zscir.pocket.scenes import Scene, held_out
 from zscir.retrieval import evaluate, gallery_features, score_features
-from zscir.retrieval.statistics import crossed_gain, holm
+from zscir.retrieval.statistics import crossed_gain, holm, paired_gain
 from zscir.storage import paths
 from zscir.storage.paths import REPO
 
@@ -232,6 +232,66 @@ def test_the_prose_says_how_the_captions_differ():
     ours, theirs = said["pocket CIRR"], said["real CIRR"]
     assert theirs["words"] - ours["words"] > 3 and theirs["nouns"] > ours["nouns"]
     assert ours["share with a negation"] > 2 * theirs["share with a negation"]
+
+
+def test_no_row_of_test_is_best_in_all_measures():
+    record, _ = recorded_claims()
+    test = record[record["stage"] == "test"]
+    means = test.groupby("arm")[[*MEASURES, *(f"late {one}" for one in MEASURES)]].mean()
+    means.loc["late"] = [*means.loc["Pic2Word"].iloc[4:], *[0.0] * 4]
+    assert means[list(MEASURES)].idxmax().tolist() == [CHOSEN, CHOSEN, "late", "late"]
+
+
+#: What the prose of chapter 7 says of the studies on val: a sign a measure, 0 where the interval holds zero.
+SAID_OF_STUDIES = {
+    ("claim", "masked pairs"): {
+        "Pic2Word": "++++",
+        "true masks": "--+0",
+        "random masks": "00-0",
+        "unmasked image": "----",
+    },
+    ("claim", "random masks"): {"true masks": "--+0"},
+    ("tau", "masked pairs"): dict.fromkeys((0.05, 0.1, 0.2, 0.4, 0.5, 0.7), "0000") | {0.9: "--00"},
+    ("lam", "Pic2Word"): {0.1: "00-0", 0.25: "-0-0", 0.5: "---0", 0.75: "---0", 1.0: "----"},
+    ("lam, with adjectives", "Pic2Word"): {0.1: "++--", 0.25: "++--", 0.5: "+0--", 0.75: "0---"},
+    ("keep", "masked pairs"): {"rest": "----"},
+    ("fill", "masked pairs"): {"black": "--00", "blur": "----", "noise": "--0+", "drop": "0000"},
+    ("noun", "masked pairs"): dict.fromkeys(("first", "head", "most visible"), "0000")
+    | {"random, with its adjectives": "++-0"},
+    ("cam", "masked pairs"): {"Grad-CAM": "0000", "LayerCAM": "0000"},
+    ("network", "masked pairs"): {"two-layer": "0000", "pic2word": "0000"},
+    ("loss", "masked pairs"): {"cosine": "--+0", "mse": "--+0"},
+    ("wrong captions", "masked pairs"): dict.fromkeys((0.1, 0.25, 0.5), "----"),
+    ("captions", "masked pairs"): {"retrieved": "00-0"},
+    ("pairs", "pairs, Pic2Word"): {500: "---0", 8000: "---0"},
+    ("steps", "steps, Pic2Word"): {60: "---0", 1000: "---0"},
+    ("steps, with adjectives", "steps, Pic2Word"): {60: "0+00", 1000: "++--"},
+}
+
+
+def test_the_prose_says_what_the_studies_say():
+    """Where this fails, the record has changed: rewrite what chapter 7 concludes."""
+    record, _ = recorded()
+    spread, study = spreads(record), {}
+
+    def rows(name: str, label: object) -> pd.DataFrame:
+        own = study.setdefault(name, shared_seeds(study_rows(record, name)))
+        return own[own["label"] == label]
+
+    def signs(ours: pd.DataFrame, theirs: pd.DataFrame, measures: tuple = MEASURES) -> str:
+        gains = [paired_gain(ours, theirs, one, spread=spread[one]) for one in measures]
+        return "".join("-+"[gain.value > 0] if gain.excludes_zero else "0" for gain in gains)
+
+    for (name, against), said in SAID_OF_STUDIES.items():
+        of_length = against in study or against.endswith(", Pic2Word")
+        for label, sign in said.items():
+            theirs = rows(against, label) if of_length else rows("claim", against)
+            assert signs(rows(name, label), theirs) == sign, (name, label)
+    ours, theirs = rows("claim", "masked pairs"), rows("claim", "Pic2Word")
+    conflicts = ("recall@1 little conflict", "recall@1 much conflict")
+    assert signs(ours, theirs, conflicts) == "--"
+    none, same = (one.set_index("seed")[list(MEASURES)] for one in (rows("lam", 0.0), theirs))
+    assert len(none) >= 2 and none.equals(same.loc[none.index]), "λ = 0 is Pic2Word"
 
 
 def test_the_plan_is_older_than_the_record():

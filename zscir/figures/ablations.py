@@ -37,7 +37,7 @@ def study_dots(
 
     Args:
         rows: a row a training: columns ``label``, ``seed`` and the metrics, from ``study_rows``.
-        metrics: columns in percent, one a panel.
+        metrics: columns in percent, one a panel; a label that has none of it (NaN) gets no dot.
         spreads: as in `study_curves`.
     """
     labels = list(dict.fromkeys(rows["label"]))
@@ -45,13 +45,15 @@ def study_dots(
     for axis, metric in zip(axes.flat, metrics, strict=True):
         for place, label in enumerate(labels):
             colour, marker = method_style("Pic2Word" if label == "Pic2Word" else "masked pairs")
-            values = rows.loc[rows["label"] == label, metric]
+            values = rows.loc[rows["label"] == label, metric].dropna()
+            if not len(values):
+                continue
             mean, low, high, n = t_interval(values, (spreads or {}).get(metric))
             heights = place + np.linspace(-_JITTER, _JITTER, n) if n > 1 else [place]
             axis.plot(values, heights, "o", color=colour, alpha=0.45, markersize=3.5)
             dot_on_interval(axis, mean, (low, high), place, colour, marker)
         label_rows(axis, labels)
-        axis.set(title=metric_name(metric), xlabel="%")
+        axis.set(title=metric_name(metric).replace(" ", "\n"), xlabel="%")
     return figure
 
 
@@ -65,6 +67,8 @@ def study_curves(
 ) -> Figure:
     """A panel a metric against a number: means on a line, in the band of their 95 % intervals; seeds as dots.
 
+    Four panels stand two by two.
+
     Args:
         curves: name -> a row a training, the number in the column ``label``, from ``study_rows``.
         metrics: columns in percent, one a panel.
@@ -74,7 +78,10 @@ def study_curves(
         spreads: metric -> spread of one training, as `zscir.retrieval.statistics.pooled_spread` gives it;
             a point's own without.
     """
-    figure, axes = new_figure(1, len(metrics), height=3.2 + (_LEGEND if references else 0))
+    columns = len(metrics) if len(metrics) < 4 else 2
+    rows = math.ceil(len(metrics) / columns)
+    height = 2.85 * rows + 0.35 + (_LEGEND if references else 0)
+    figure, axes = new_figure(rows, columns, height=height)
     for axis, metric in zip(axes.flat, metrics, strict=True):
         _draw_references(axis, references, metric)
         for number, (name, rows) in enumerate(curves.items()):
@@ -84,7 +91,7 @@ def study_curves(
         axis.set_xscale("log" if logarithmic else "linear")
         axis.set_xticks(places, _spaced(places, logarithmic), fontsize=8)
         axis.minorticks_off()
-        axis.set(title=metric_name(metric), xlabel=axis_name, ylabel="%" if axis is axes[0, 0] else "")
+        axis.set(title=metric_name(metric), xlabel=axis_name, ylabel="%" if axis in axes[:, 0] else "")
     legend_above(figure, columns=4)
     return figure
 
@@ -116,30 +123,36 @@ def _effect_style(gain: float, decided: bool) -> tuple[str, str]:
     return (PALETTE[2], ">") if gain > 0 else (PALETTE[7], "<")
 
 
-def effects_figure(table: pd.DataFrame, metric: str, base: str) -> Figure:
+def effects_figure(table: pd.DataFrame, base: str) -> Figure:
     """All choices in one picture: points gained on the base with 95 % intervals over seeds, study by study.
 
     Args:
-        table: from `zscir.analysis.ablation_tables.effects`.
-        metric: what the axis is called by.
+        table: from `zscir.analysis.ablation_tables.effects`, with a column ``measure``: a panel each.
         base: name of what all are held against.
     """
-    figure, axes = new_figure(1, 1, height=1.0 + 0.24 * (len(table) + table["study"].nunique()))
-    axis, place, ticks = axes[0, 0], 0.0, []
-    for study, rows in table.groupby("study", sort=False):
-        ticks.append((place, f"{study}", "bold"))
-        for row in rows.itertuples():
+    measures, choices = table["measure"].unique(), table[["study", "label"]].drop_duplicates()
+    height = 1.2 + 0.24 * (len(choices) + choices["study"].nunique())
+    figure, axes = new_figure(1, len(measures), height=height, sharey=True)
+    places, ticks, place = {}, [], 0.0
+    for study, rows in choices.groupby("study", sort=False):
+        ticks.append((place, study, "bold"))
+        for label in rows["label"]:
             place += 1
-            colour, marker = _effect_style(row.gain, row.low > 0 or row.high < 0)
-            dot_on_interval(axis, row.gain, (row.low, row.high), place, colour, marker)
-            ticks.append((place, row.label, "normal"))
+            places[study, label] = place
+            ticks.append((place, label, "normal"))
         place += 1.2
-    axis.axvline(0, color="black", linewidth=1)
-    axis.set_yticks([at for at, _, _ in ticks], [text for _, text, _ in ticks])
-    for label, (_, _, weight) in zip(axis.get_yticklabels(), ticks, strict=True):
+    for axis, measure in zip(axes.flat, measures, strict=True):
+        for row in table[table["measure"] == measure].itertuples():
+            colour, marker = _effect_style(row.gain, row.low > 0 or row.high < 0)
+            dot_on_interval(axis, row.gain, (row.low, row.high), places[row.study, row.label], colour, marker)
+        axis.axvline(0, color="black", linewidth=1)
+        axis.set_title(metric_name(measure).replace(" ", "\n"))
+        axis.grid(False, axis="y")
+    axis.set(ylim=(place - 0.6, -0.7))
+    axes[0, 0].set_yticks([at for at, _, _ in ticks], [text for _, text, _ in ticks])
+    for label, (_, _, weight) in zip(axes[0, 0].get_yticklabels(), ticks, strict=True):
         label.set_fontweight(weight)
-    axis.set(ylim=(place - 0.6, -0.7), xlabel=f"{metric_name(metric)}: points gained on {base}")
-    axis.grid(False, axis="y")
+    figure.supxlabel(f"points gained on {base}", fontsize=9.5)
     return figure
 
 

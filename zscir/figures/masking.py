@@ -172,7 +172,7 @@ def quality_curves(tables: Mapping[str, pd.DataFrame], tau: float, own: str) -> 
     line is the chapter's τ. Tables whose name begins with "true" (ceiling) or "random" (floor) are
     dark and grey.
     """
-    figure, ((left, right),) = new_figure(1, 2, height=3.2)
+    figure, ((left, right),) = new_figure(1, 2, height=3.7)
     colours = iter(PALETTE)
     for name, table in tables.items():
         bound = _BOUNDS.get(name.partition(" ")[0])
@@ -186,7 +186,7 @@ def quality_curves(tables: Mapping[str, pd.DataFrame], tau: float, own: str) -> 
     for axis in (left, right):
         axis.set(xlabel="τ", xlim=(0, 1), ylim=(0, 1))
         axis.axvline(tau, color="0.35", linewidth=1, linestyle="--")
-        axis.legend(fontsize=7.5, loc="upper right", frameon=True, edgecolor="none", framealpha=0.8)
+        axis.legend(fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, columnspacing=1.2)
     return figure
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 from zscir.retrieval import Scores
 from zscir.retrieval.comparison import protocol_note
 from zscir.retrieval.scores import Table
-from zscir.retrieval.statistics import Difference, Interval, Spread, paired_gain
+from zscir.retrieval.statistics import Difference, Interval
 
 NBSP = "\u00a0"  # a space at which no line is broken
 
@@ -79,24 +79,3 @@ def difference_sentence(gain: Difference | Interval, first: str, second: str, me
     undecided = f"includes zero, so these {trials} do not decide which is better"
     verdict = "excludes zero" if gain.excludes_zero else undecided
     return f"{words} ({', '.join(filter(None, (counted, bounds)))}): the interval {verdict}."
-
-
-def best_sentence(rows: pd.DataFrame, metric: str, name: str, what: str, spread: Spread | None = None) -> str:
-    """Which label has the highest mean, and whether the second is beaten for sure, in Markdown.
-
-    >>> rows = {"label": ["a", "a", "b", "b"], "seed": [0, 1, 0, 1], "recall@1": [5.0, 6.0, 4.0, 5.2]}
-    >>> best_sentence(pd.DataFrame(rows), "recall@1", "Recall@1", "fill")
-    'Mean Recall@1 is highest with fill *a* (5.5 %); *b* comes next, 0.9 points below, which is within what
-    the seed may do.'
-    """
-    means = rows.groupby("label", sort=False)[metric].mean().sort_values(ascending=False)
-    first, *others = means.index
-    named = [f"{label:g}" if isinstance(label, float) else str(label) for label in means.index]
-    words = f"Mean {name} is highest with {what} *{named[0]}* ({means.iloc[0]:.1f} %)"
-    if not others:
-        return f"{words}; there is nothing to compare it with."
-    two = (rows[rows["label"] == label] for label in (first, others[0]))
-    gain = paired_gain(*two, metric, spread=spread)
-    verdict = "more than the seed explains" if gain.excludes_zero else "within what the seed may do"
-    verdict = "not held against another seed" if math.isnan(gain.low) else verdict
-    return f"{words}; *{named[1]}* comes next, {gain.value:.1f} points below, which is {verdict}."
