@@ -16,6 +16,7 @@ from zscir.storage.paths import REPO
 
 RECORD = json.loads((REPO / "benchmarks" / "results" / "chapters.json").read_text("utf-8"))
 BUILT = REPO / "book" / "notebooks"
+RISING = ("image", "text", "image + text", "masked pairs", "Pic2Word", "slerp", "target's caption")
 GARMENTS = ("dress", "shirt", "toptee")
 NETWORKS = ("Pic2Word", "masked pairs")
 BARE = ("image", "text", "slerp")
@@ -67,6 +68,9 @@ SAID = {
         "slerp: ahead in Recall@50": lambda v: above(v, "slerp recall@50"),
         "Recall@50 is near its ceiling": lambda v: v["recall@50 text"] > 90 > v["recall@10 text"] + 10,
         "protocols move it more than methods": lambda v: v["spread less gain"] > 0,
+        "from the image to the ceiling": lambda v: (
+            sorted(RISING, key=lambda name: v[f"recall@10 {name}"]) == list(RISING)
+        ),
         "the union is easier": lambda v: v["union"] > 0,
         "another joining and prompt are worth something": lambda v: v["LinCIR less Pic2Word"] > 0.05,
         "padding is worth nothing": lambda v: abs(v["SEARLE less LinCIR"]) < 0.05,
