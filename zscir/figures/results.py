@@ -109,8 +109,9 @@ def recall_intervals(
             if gain in near:
                 dot_on_interval(below, gain.difference, gain[1:3], row, *method_style(name, row))
             else:
-                place = {"ha": "right", "x": reach} if gain.difference > 0 else {"ha": "left", "x": -reach}
-                below.text(y=row, s=f"{gain.difference:+.0f}", va="center", fontsize=8.5, **place)
+                side = "right" if gain.difference > 0 else "left"
+                place = 0.97 * math.copysign(reach, gain.difference)
+                below.text(place, row, f"{gain.difference:+.0f}", ha=side, va="center", fontsize=8.5)
         below.axvline(0, color="black", linewidth=1)
         label_rows(below, others)
         below.set(xlim=(-reach, reach))
