@@ -78,7 +78,8 @@ def thumbnail(image: Image.Image, side: int = 72) -> str:
     out = io.BytesIO()
     ImageOps.contain(image.convert("RGB"), (2 * side, 2 * side)).save(out, "PNG", optimize=True)
     coded = base64.b64encode(out.getvalue()).decode()
-    return f'<img alt="picture" width="{side}" src="data:image/png;base64,{coded}">'
+    style = f"width:{side}px;min-width:{side}px;padding:0"  # also where the table is wider than the window
+    return f'<img alt="picture" style="{style}" src="data:image/png;base64,{coded}">'
 
 
 def recall_intervals(
