@@ -78,7 +78,8 @@ def thumbnail(image: Image.Image, side: int = 72) -> str:
     out = io.BytesIO()
     ImageOps.contain(image.convert("RGB"), (2 * side, 2 * side)).save(out, "PNG", optimize=True)
     coded = base64.b64encode(out.getvalue()).decode()
-    return f'<img alt="picture" width="{side}" src="data:image/png;base64,{coded}">'
+    style = f"width:{side}px;min-width:{side}px;padding:0"  # also where the table is wider than the window
+    return f'<img alt="picture" style="{style}" src="data:image/png;base64,{coded}">'
 
 
 def recall_intervals(
@@ -109,8 +110,9 @@ def recall_intervals(
             if gain in near:
                 dot_on_interval(below, gain.difference, gain[1:3], row, *method_style(name, row))
             else:
-                place = {"ha": "right", "x": reach} if gain.difference > 0 else {"ha": "left", "x": -reach}
-                below.text(y=row, s=f"{gain.difference:+.0f}", va="center", fontsize=8.5, **place)
+                side = "right" if gain.difference > 0 else "left"
+                place = 0.97 * math.copysign(reach, gain.difference)
+                below.text(place, row, f"{gain.difference:+.0f}", ha=side, va="center", fontsize=8.5)
         below.axvline(0, color="black", linewidth=1)
         label_rows(below, others)
         below.set(xlim=(-reach, reach))
