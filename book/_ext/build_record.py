@@ -1,5 +1,7 @@
 """Sphinx extension: ``{build-record}`` with the name of a table: what made this build."""
 
+import csv
+from collections import Counter
 from pathlib import Path
 
 from docutils import nodes
@@ -18,6 +20,15 @@ def checkout_of(source: Path) -> Path:
     raise ExtensionError(f"no _config.yml above {source}")
 
 
+def faults_markdown(matrix: Path) -> str:
+    """What each fault leads to in each stage, as the tests read it; how often which, and the table."""
+    with matrix.open(encoding="utf-8", newline="") as stream:
+        head, *rows = csv.reader(stream)
+    outcomes = Counter(outcome for _, *row in rows for outcome in row)
+    counts = ", ".join(f"{count} *{outcome}*" for outcome, count in outcomes.most_common())
+    return f"Of {outcomes.total()} pairs of a stage and a fault: {counts}.\n\n{record.table([head, *rows])}"
+
+
 class BuildRecord(SphinxDirective):
     """One of the tables, or the sentence on needs."""
 
@@ -33,6 +44,7 @@ class BuildRecord(SphinxDirective):
             "chapters": lambda: record.chapters_markdown(notebooks),
             "needs": lambda: record.needs_markdown(notebooks),
             "fresh-clone": lambda: record.fresh_clone_markdown(benchmarks / "results" / "book.json"),
+            "faults": lambda: faults_markdown(root / "tests" / "faults" / "matrix.csv"),
             "results": lambda: record.results_markdown(benchmarks / "results", benchmarks / "README.md"),
         }
         if wanted not in tables:

@@ -18,7 +18,7 @@ from zscir.pairs.features import readable_rows, stored
 from zscir.pairs.hidden_nouns import hidden_nouns
 from zscir.regions import encode_regions, encode_with_cams
 from zscir.storage import artifact
-from zscir.storage.shards import new_array
+from zscir.storage.shards import write_rows
 
 #: Share of the image's area that ``online`` crops to, open_clip's own for training.
 CROP = (0.9, 1.0)
@@ -105,10 +105,9 @@ def _language_data(config: TrainConfig, backbone: Backbone, pairs: Pairs, progre
     whole = [pairs.captions[row] for row in hidden.rows]
 
     def write(folder: Path) -> None:
-        store = new_array(folder / "features.npy", (len(whole), backbone.dim))
-        for first in range(0, len(whole), TEXT_BATCH):
-            store[first : first + TEXT_BATCH] = backbone.encode_texts(whole[first : first + TEXT_BATCH]).cpu()
-        store.flush()
+        texts = (whole[first : first + TEXT_BATCH] for first in range(0, len(whole), TEXT_BATCH))
+        features = (backbone.encode_texts(some).cpu().numpy() for some in texts)
+        write_rows(folder / "features.npy", len(whole), features)
 
     folder = artifact("caption-features", hidden.key, write)
     features, every = stored(folder / "features.npy"), torch.arange(len(whole))

@@ -14,7 +14,6 @@ All of them were trained on CLIP's features as they come, not of length 1: ``uni
 ``zscir.retrieval`` gives them such features.
 """
 
-import pickle
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from zscir.inversion.network import InversionNetwork
+from zscir.storage.artifacts import archive_damage
 from zscir.storage.contents import content_hash
 
 #: Layout -> key of the weights in the file, pattern of its linear layers' names, other settings.
@@ -55,12 +55,16 @@ def read_published(path: Path) -> tuple[InversionNetwork, Published]:
         raise FileNotFoundError(f"{path} does not exist")
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
+    except Exception as error:  # damaged bytes can raise anything
         reason = str(error).strip().splitlines()
         raise ValueError(
             f"{path} cannot be read as a file of weights (damaged, or it holds more than tensors): "
             f"{reason[0] if reason else type(error).__name__}"
         ) from error
+    with path.open("rb") as stream:
+        archive = stream.read(2) == b"PK"  # before PyTorch 1.6 files were none, without checksums
+    if archive and (trouble := archive_damage(path)):
+        raise ValueError(f"{path} is damaged: {trouble}; fetch it again")
     keys = list(found) if isinstance(found, dict) else [type(found).__name__]
     for layout, (key, pattern, settings) in LAYOUTS.items():
         if key in keys and isinstance(found[key], dict):

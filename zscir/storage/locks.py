@@ -18,12 +18,13 @@ _WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EDEADLK)
 
 
 @contextmanager
-def lock(path: Path) -> Iterator[None]:
+def lock(path: Path) -> Iterator[bool]:
     """Wait until nobody else is in a block of this path, here or on a machine with the same disk.
 
     The lock is a file in ``.locks``, beside the folder that holds ``path``. It is there only as long as the
     block runs; of a process that is killed the file stays, but the system takes the lock back. Where the file
-    system has no locks nobody waits; storing whole (`zscir.storage.artifact`) is safe all the same.
+    system has no locks nobody waits, and the block gets False; storing whole (`zscir.storage.artifact`) is
+    safe all the same.
     """
     path = Path(path)
     place = path.parent.with_name(".locks") / f"{path.parent.name}-{path.name}"
@@ -35,7 +36,7 @@ def lock(path: Path) -> Iterator[None]:
         if error.errno not in _WITHOUT_LOCKS:
             raise
     try:
-        yield
+        yield file_lock.is_locked
     finally:
         if file_lock.is_locked:
             with suppress(OSError):  # Windows removes no open file
