@@ -7,12 +7,14 @@ import pytest
 import torch
 from live_pages import firefox
 from PIL import Image
+from tiny_backbones import build_tiny_backbone, tiny_config
 
 from zscir.backbone import Backbone
-from zscir.backbone.clip import make_backbone
-from zscir.backbone.weights import build_model
 from zscir.book.browser import chromium
 from zscir.storage.provenance import THREADS, thread_share
+
+#: The matrix of faults disturbs children of the tests' own process, which Windows has not.
+collect_ignore = [] if hasattr(os, "fork") else ["faults"]
 
 
 def pytest_configure() -> None:
@@ -27,32 +29,6 @@ def pytest_runtest_setup(item) -> None:
     """What is marked ``posix`` is skipped on Windows; `test_portable.py` finds what has to be marked."""
     if os.name != "posix" and item.get_closest_marker("posix"):
         pytest.skip("needs signals, links, scripts of the shell, or make")
-
-
-def tiny_config(vision: dict | None = None, text: dict | None = None, **model) -> dict:
-    """Config of a CLIP small enough for a test: 32 px in 8 px patches, width 64, 24 tokens."""
-    return {
-        "model_cfg": {
-            "embed_dim": 32,
-            "vision_cfg": {"layers": 3, "width": 64, "head_width": 16, "patch_size": 8, "image_size": 32}
-            | (vision or {}),
-            "text_cfg": {"context_length": 24, "width": 48, "heads": 4, "layers": 2, "vocab_size": 49408}
-            | (text or {}),
-            **model,
-        },
-        "preprocess_cfg": {"mean": [0.5, 0.4, 0.3], "std": [0.2, 0.3, 0.25]},
-    }
-
-
-def build_tiny_backbone(
-    vision: dict | None = None, text: dict | None = None, *, seed: int = 0, precision: str = "fp32", **model
-) -> Backbone:
-    """A random `Backbone` on the CPU; the arguments change the tiny configuration."""
-    config = tiny_config(vision, text, **model)
-    network = build_model(config["model_cfg"], seed=seed)
-    with torch.no_grad():  # spread the word embeddings, which start nearly equal, so that texts differ
-        getattr(network, "text", network).token_embedding.weight.mul_(20)
-    return make_backbone("tiny", network, config, device="cpu", precision=precision)
 
 
 @pytest.fixture(scope="session")

@@ -82,6 +82,12 @@ def test_the_step_of_the_paper_keeps_the_bar(path):
     assert record["largest difference of gradients / largest gradient"] < 1e-3
 
 
+@pytest.mark.parametrize("path", sorted((FOLDER / "results").glob("checksums.json")), ids=lambda p: p.stem)
+def test_checksums_cost_at_most_two_percent_of_a_chapter(path):
+    chapters = json.loads(path.read_text("utf-8"))["chapters"]
+    assert chapters and all(0 < chapter["share"] <= 0.02 for chapter in chapters)
+
+
 def test_book_sums_up_the_records_of_the_chapters(monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(str(FOLDER))
     monkeypatch.delitem(sys.modules, "book", raising=False)

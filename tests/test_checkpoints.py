@@ -118,8 +118,8 @@ def test_damage_is_told_and_names_the_file(stored, tiny_backbone, colour_pairs, 
             work()
 
 
-def test_an_earlier_checkpoint_takes_over_when_the_damaged_one_is_removed(
-    stored, tiny_backbone, colour_pairs, artifacts
+def test_an_earlier_checkpoint_takes_over_when_the_last_is_damaged(
+    stored, tiny_backbone, colour_pairs, artifacts, capsys
 ):
     run, folder = stored
     wanted = (run.path / "phi.safetensors").read_bytes()
@@ -127,9 +127,10 @@ def test_an_earlier_checkpoint_takes_over_when_the_damaged_one_is_removed(
     last = checkpoints(folder)[-1]
     last.write_bytes(b"")
     with pytest.raises(ValueError, match="remove .*step-00000017.ckpt to go on from the checkpoint before"):
-        fit(config(colour_pairs), backbone=tiny_backbone)
-    last.unlink()
+        fit(config(colour_pairs), backbone=tiny_backbone, resume=last)
     again = fit(config(colour_pairs), backbone=tiny_backbone)
+    said = capsys.readouterr().out
+    assert "step-00000017.ckpt: damaged or cut off" in said and "resumed at step 15 of 17" in said
     assert (again.path / "phi.safetensors").read_bytes() == wanted
 
 

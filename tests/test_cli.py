@@ -72,6 +72,11 @@ def test_sweep_hands_on_what_is_fixed_what_varies_and_who_works(monkeypatch, cap
         (ValueError("tau must be\n in [0, 1]"), 2, "zscir: tau must be in [0, 1]\n"),
         (FileNotFoundError("no such folder"), 2, "zscir: no such folder\n"),
         (BookError("chapter x failed\n    1 / 0"), 1, "zscir: chapter x failed\n    1 / 0\n"),
+        (
+            KeyboardInterrupt(),
+            130,
+            "zscir: interrupted; what was finished is stored, the same command goes on\n",
+        ),
         (SweepError("2 of 3 points failed:\n  tau 2"), 1, "zscir: 2 of 3 points failed:\n  tau 2\n"),
     ],
 )

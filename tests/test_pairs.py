@@ -541,7 +541,8 @@ def test_parquet_and_streams(tmp_path, monkeypatch, artifacts):
     assert len(list(artifacts.glob("streams/*/*.tar"))) == 3
 
 
-def test_a_broken_stream_goes_on_where_it_was(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("damaged", "first"), [(None, 4), ("00001.tar", 2), ("seals.json", 0)])
+def test_a_broken_stream_goes_on_where_it_was(tmp_path, monkeypatch, artifacts, damaged, first):
     from zscir.pairs import webdataset
 
     write_parquet(tmp_path / "set" / "train.parquet", 7)
@@ -556,6 +557,11 @@ def test_a_broken_stream_goes_on_where_it_was(tmp_path, monkeypatch):
     with monkeypatch.context() as patch, pytest.raises(ConnectionError):
         patch.setattr(webdataset, "_write_tar", fail_at_the_third)
         load_pairs(f"stream:{tmp_path / 'set'}")
+    if damaged:
+        (part,) = artifacts.glob(f"streams/.parts-*/{damaged}")
+        data = part.read_bytes()
+        part.write_bytes(data[:-9] + bytes([data[-9] ^ 1]) + data[-8:])
     monkeypatch.setattr(webdataset, "_stream", lambda name, skip: skipped.append(skip) or read(name, skip))
-    assert load_pairs(f"stream:{tmp_path / 'set'}").captions == [caption(row) for row in range(7)]
-    assert skipped == [4]
+    pairs = load_pairs(f"stream:{tmp_path / 'set'}")
+    assert pairs.captions == [caption(row) for row in range(7)] and skipped == [first]
+    assert pairs.images[3].tobytes() == draw(3).tobytes()

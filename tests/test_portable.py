@@ -26,6 +26,7 @@ IN_TESTS = r"\.symlink_to\b|'#!/bin/"
 ASKED = r"hasattr\(|os\.name|sys\.platform|mark\.posix"
 FOLDERS = ("zscir", "book", "benchmarks", "pretraining", "tests")
 FILES = sorted(path for folder in FOLDERS for path in (REPO / folder).rglob("*.py"))
+FILES = [path for path in FILES if path.parent.name != "faults"]  # which conftest.py leaves out on Windows
 
 
 def inner_code(text):

@@ -10,7 +10,7 @@ import signal
 import sys
 
 import torch
-from conftest import build_tiny_backbone
+from tiny_backbones import build_tiny_backbone
 
 from zscir.inversion import training
 

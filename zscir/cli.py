@@ -67,7 +67,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the words after ``zscir``; by default those of the process.
 
     Returns:
-        Exit status: 0, or 1 for a failed chapter, page, sweep or training, or 2 for a mistake of the caller.
+        Exit status: 0, or 1 for a failed chapter, page, sweep or training, 2 for a mistake of the caller, 130
+        when it was interrupted.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     if argv is None:
@@ -81,6 +82,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise ValueError(f"which command? zscir {' '.join([*words, '--help'])} names them")
         command(*given.args, **given.kwargs)
         sys.stdout.flush()
+    except KeyboardInterrupt:
+        print("zscir: interrupted; what was finished is stored, the same command goes on", file=sys.stderr)
+        return 130  # what shells expect
     except BrokenPipeError:  # who reads has seen enough, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (CycloptsError, ValueError, OSError) as error:

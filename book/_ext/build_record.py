@@ -7,6 +7,7 @@ recorded results of ``benchmarks/``.
 import csv
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -190,6 +191,15 @@ def _recorded_machine(machine: Mapping[str, Any] | str) -> str:
     return ", ".join(part for part in parts if part)
 
 
+def faults_markdown(matrix: Path) -> str:
+    """What each fault leads to in each stage, as the tests read it; how often which, and the table."""
+    with matrix.open(encoding="utf-8", newline="") as stream:
+        head, *rows = csv.reader(stream)
+    outcomes = Counter(outcome for _, *row in rows for outcome in row)
+    counts = ", ".join(f"{count} *{outcome}*" for outcome, count in outcomes.most_common())
+    return f"Of {outcomes.total()} pairs of a stage and a fault: {counts}.\n\n{table([head, *rows])}"
+
+
 class BuildRecord(SphinxDirective):
     """One of the tables, or the sentence on needs."""
 
@@ -205,6 +215,7 @@ class BuildRecord(SphinxDirective):
             "chapters": lambda: chapters_markdown(notebooks),
             "needs": lambda: needs_markdown(notebooks),
             "fresh-clone": lambda: fresh_clone_markdown(benchmarks / "results" / "book.json"),
+            "faults": lambda: faults_markdown(root / "tests" / "faults" / "matrix.csv"),
             "results": lambda: results_markdown(benchmarks / "results", benchmarks / "README.md"),
         }
         if wanted not in tables:

@@ -21,6 +21,7 @@ from open_clip.model import convert_to_custom_text_state_dict, resize_pos_embed,
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from zscir.storage.artifacts import archive_damage
 from zscir.storage.whole import written_whole
 
 CONFIG_FILE = "open_clip_config.json"
@@ -89,12 +90,13 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], bool, str]:
     for start, what in _NO_WEIGHTS.items():
         if head.removeprefix(b"\xef\xbb\xbf").lstrip().lower().startswith(start) and (start or not head):
             raise ValueError(f"{path} is {what}, not weights")
-    archive = is_torchscript(path)
-    if archive and _runs_code(path):
-        raise ValueError(f"{path} holds code that runs when it is loaded, save its state dict alone")
     try:
+        archive = is_torchscript(path)
+        runs = archive and _runs_code(path)
         with warnings.catch_warnings(action="ignore"), torch.serialization.safe_globals([argparse.Namespace]):
-            if head[8:9] == b"{":  # after the length of its header
+            if runs:
+                content = None
+            elif head[8:9] == b"{":  # after the length of its header
                 content = load_file(path)
             elif archive:
                 content = torch.jit.load(path, map_location="cpu").state_dict()
@@ -105,6 +107,10 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], bool, str]:
         more = re.search(r"GLOBAL (\S+)", str(error))
         why = f": it holds code ({more[1]}), save its state dict alone" if more else ""
         raise ValueError(f"{path} is cut short, or no weights file ({type(error).__name__}){why}") from None
+    if runs:
+        raise ValueError(f"{path} holds code that runs when it is loaded, save its state dict alone")
+    if head[:2] == b"PK" and (trouble := archive_damage(path)):
+        raise ValueError(f"{path} is damaged: {trouble}; fetch it again")
     found = list(_states(content, ""))
     if not found:
         entries = list(content)[:8] if isinstance(content, Mapping) else type(content).__name__

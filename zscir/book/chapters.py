@@ -35,6 +35,7 @@ from papermill.exceptions import PapermillExecutionError
 from zscir.book.record import PROBE, chapter_record, cleaned, sign
 from zscir.book.remarks import remarks_line, take_remarks
 from zscir.storage import fingerprint
+from zscir.storage.artifacts import json_seal, set_aside
 from zscir.storage.contents import files_below, stamp_of
 from zscir.storage.paths import REPO, artifacts_hint, artifacts_root
 from zscir.storage.provenance import DISTRIBUTIONS, commit_of, variables, versions
@@ -139,6 +140,8 @@ def run_chapter(
         if not (strict and told["record"].get("remarks")):
             return target
     check_writable(target.parent)
+    if not told_by(target):
+        set_aside(target, "damaged, or changed after it was stored")
     target.unlink(missing_ok=True)
     begun, clock = (commit_of(root), datetime.now(UTC)), time.perf_counter()
     notebook, kernel, remarks = _execute(root, source, chosen, strict)
@@ -257,9 +260,11 @@ def _stamp(root: Path, source: Path, chosen: dict[str, Any]) -> str:
 
 
 def told_by(target: Path) -> dict[str, Any]:
-    """What an executed copy says of itself; nothing if there is none, or it was not written by us."""
+    """What an executed copy says of itself; nothing if there is none, or it is not as we wrote it."""
     try:
-        return json.loads(target.read_text(encoding="utf-8"))["metadata"]["zscir"] if target.is_file() else {}
+        content = json.loads(target.read_text(encoding="utf-8")) if target.is_file() else {}
+        seal = content["metadata"]["zscir"].pop("crc32")
+        return content["metadata"]["zscir"] if seal == json_seal(content) else {}
     except (ValueError, KeyError, TypeError):
         return {}
 
@@ -326,7 +331,8 @@ def _execute(
 
 
 def _store(notebook: nbformat.NotebookNode, target: Path) -> Path:
-    """Write the notebook, whole; its path."""
+    """Write the notebook, whole, with a checksum of all of it; its path."""
+    notebook.metadata["zscir"]["crc32"] = json_seal(json.loads(nbformat.writes(notebook)))
     with written_whole(target) as scratch:
         nbformat.write(notebook, scratch)
     return target

@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from contextlib import chdir
 from pathlib import Path
 from queue import SimpleQueue
+from tempfile import TemporaryDirectory
 from threading import Thread
 from typing import Any
 
@@ -34,8 +35,10 @@ from zscir.book.chapters import (
     run_chapter,
     run_checks,
     source_of,
+    told_by,
 )
 from zscir.storage.checks import check, whole_from
+from zscir.storage.locks import lock
 from zscir.storage.provenance import cores
 
 __all__ = ["PROFILES", "BookError", "build", "chapters", "declared_parameters", "run_chapter"]
@@ -86,14 +89,15 @@ def build(
         target = edition / "book" / "notebooks" / f"{name}.ipynb"
         _run_aloud(name, shares[name], profile, target, root, force, strict=not parameters)
 
-    try:
-        _side_by_side(run, names, min(jobs, len(names)), root)
-        _drop_orphans(root, edition)
-        _fill_book(root, edition / "book")
-        render(root, edition)
-    except BaseException:
-        shutil.rmtree(pages, ignore_errors=True)
-        raise
+    with lock(edition / "_build" / "book" / "pages"):  # of two builds at once the second finds all unchanged
+        try:
+            _side_by_side(run, names, min(jobs, len(names)), root)
+            _drop_orphans(root, edition)
+            _fill_book(root, edition / "book")
+            render(root, edition)
+        except BaseException:
+            shutil.rmtree(pages, ignore_errors=True)
+            raise
     return pages / "index.html"
 
 
@@ -154,8 +158,9 @@ def _drop_orphans(root: Path, edition: Path) -> None:
     for copy in folder.glob("*.ipynb"):
         if copy.stem not in names:
             copy.unlink()
-    if missing := [name for name in names if not (folder / f"{name}.ipynb").is_file()]:
-        raise BookError(f"chapters without an executed copy: {', '.join(missing)}; build without `only`")
+    if missing := [name for name in names if not told_by(folder / f"{name}.ipynb")]:
+        listed = f"{', '.join(missing)} (none or damaged)"
+        raise BookError(f"chapters without an executed copy: {listed}; build without `only`")
 
 
 def _fill_book(root: Path, book: Path) -> None:
@@ -174,7 +179,7 @@ def _fill_book(root: Path, book: Path) -> None:
 
 
 def render(root: Path, edition: Path, builder: str = "html") -> Path:
-    """Render one edition with Jupyter Book, from scratch, warnings as errors.
+    """Render one edition with Jupyter Book, from scratch, warnings as errors; whole or not at all.
 
     Args:
         root: the checkout.
@@ -194,10 +199,17 @@ def render(root: Path, edition: Path, builder: str = "html") -> Path:
         "build",
         str(edition / "book"),
     ]
-    command += ["--config", str(root / "_config.yml"), "--path-output", str(edition)]
+    command += ["--config", str(root / "_config.yml")]
     command += ["--all", "-W", "-n", "--keep-going", "--builder", builder]
-    with environment():
+    place = edition / "_build" / builder
+    for left in place.parent.glob(f".{builder}-*"):  # by a build that was killed
+        shutil.rmtree(left)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with environment(), TemporaryDirectory(dir=place.parent, prefix=f".{builder}-") as scratch:
+        command += ["--path-output", scratch]
         status = subprocess.run(command, cwd=root, stdin=subprocess.DEVNULL, check=False).returncode
-    if status != 0:
-        raise BookError(f"jupyter-book ended with exit status {status}; its messages are above")
-    return edition / "_build" / builder / "index.html"
+        if status != 0:
+            raise BookError(f"jupyter-book ended with exit status {status}; its messages are above")
+        shutil.rmtree(place, ignore_errors=True)
+        Path(scratch, "_build", builder).rename(place)
+    return place / "index.html"

@@ -10,7 +10,6 @@ state that sampler, scheduler and generators have.
 import copy
 import json
 import shutil
-import zipfile
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +24,7 @@ from zscir.inversion.config import TrainConfig, key_fields
 from zscir.inversion.network import InversionNetwork
 from zscir.inversion.processes import Processes
 from zscir.pairs import Pairs
+from zscir.storage.artifacts import archive_damage, set_aside
 from zscir.storage.paths import artifacts_root
 from zscir.storage.provenance import git_commit, versions
 from zscir.storage.whole import flush_to_disk, written_whole
@@ -128,12 +128,7 @@ def load_checkpoint(path: str | Path) -> tuple[dict[str, Any], dict]:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: it holds no checkpoint")
     zip_entries(path)  # refuses what would grow
-    try:
-        with zipfile.ZipFile(path) as archive:
-            whole = archive.testzip() is None  # torch compares no checksum
-    except Exception:  # damaged bytes can raise anything
-        whole = False
-    if not whole:
+    if archive_damage(path):
         raise ValueError(
             f"{path} is damaged or cut off: its checksums are not those of its content; remove {path} to go "
             "on from the checkpoint before it"
@@ -143,21 +138,24 @@ def load_checkpoint(path: str | Path) -> tuple[dict[str, Any], dict]:
         return parts, json.loads(parts.pop("record"))
     except Exception as error:  # torch's own advice is to believe the file
         raise ValueError(
-            f"{path} is no checkpoint of a training, or holds code ({type(error).__name__})"
+            f"{path} is damaged, no checkpoint of a training, or holds code ({type(error).__name__}); remove "
+            f"{path} to go on from the checkpoint before it"
         ) from None
 
 
 def resume_state(run: Run, state: State, resume: bool | str | Path) -> None:
     """Put the state where a checkpoint left it, if one is wanted and there.
 
+    Of its own checkpoints those that are damaged are set aside; it goes on from the one before.
+
     Raises:
-        ValueError: the checkpoint is damaged, or of another training.
+        ValueError: the checkpoint that was asked for is damaged, or of another training.
     """
     if resume is False:
         if run.processes.first:
             shutil.rmtree(run.folder, ignore_errors=True)
         return
-    found = checkpoints(run.folder)[-1:] if resume is True else [Path(resume)]
+    found = [Path(resume)] if resume is not True else _last_whole(run.folder) if run.processes.first else []
     for path in run.processes.agree(found):
         parts, record = load_checkpoint(path)
         _require_same(path, record, run)
@@ -167,6 +165,17 @@ def resume_state(run: Run, state: State, resume: bool | str | Path) -> None:
         state.recent = [losses.to(run.backbone.device) for losses in parts["recent"]]
         if run.progress:
             print(f"resumed at step {state.step} of {run.config.steps} ({path.name})", flush=True)
+
+
+def _last_whole(folder: Path) -> list[Path]:
+    """The last checkpoint that is not damaged, alone, or nothing; later ones are set aside."""
+    for path in reversed(checkpoints(folder)):
+        try:
+            load_checkpoint(path)
+            return [path]
+        except ValueError as error:
+            set_aside(path, f"damaged or cut off ({error.__cause__})")
+    return []
 
 
 def _require_same(path: Path, record: dict, run: Run) -> None:

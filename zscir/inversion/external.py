@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from zscir.backbone.weights import zip_entries
 from zscir.inversion.network import InversionNetwork
+from zscir.storage.artifacts import archive_damage
 from zscir.storage.contents import content_hash
 
 #: Layout -> key of the weights in the file, pattern of its linear layers' names, other settings.
@@ -62,6 +63,10 @@ def read_published(path: Path) -> tuple[InversionNetwork, Published]:
             f"{path} cannot be read as a file of weights (damaged, or it holds more than tensors): "
             f"{reason[0] if reason else type(error).__name__}"
         ) from error
+    with path.open("rb") as stream:
+        archive = stream.read(2) == b"PK"  # before PyTorch 1.6 files were none, without checksums
+    if archive and (trouble := archive_damage(path)):
+        raise ValueError(f"{path} is damaged: {trouble}; fetch it again")
     keys = list(found) if isinstance(found, dict) else [type(found).__name__]
     for layout, (key, pattern, settings) in LAYOUTS.items():
         if key in keys and _are_tensors(found[key]):

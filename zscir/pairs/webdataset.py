@@ -15,11 +15,12 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, takewhile
 from pathlib import Path
 
 from zscir.pairs.texts import decoded
 from zscir.storage import artifact, fingerprint
+from zscir.storage.artifacts import read_sealed, seal_of, write_sealed
 from zscir.storage.contents import FilePart, content_hashes, files_below, stamp_of
 from zscir.storage.paths import artifacts_root
 from zscir.storage.pictures import PHOTOS, picture_suffixes
@@ -29,6 +30,8 @@ IMAGE_COLUMNS = ("image", "jpg", "png", "webp")
 CAPTION_COLUMNS = ("caption", "text", "txt")
 #: Samples a tar.
 TAR_SIZE = 1024
+#: Checksums of the tars that a stream was written to so far.
+_SEALS = "seals.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,18 +191,31 @@ def spooled(name: str, limit: int | None) -> Path:
 
     def build(folder: Path) -> None:
         parts.mkdir(parents=True, exist_ok=True)
-        done = len(list(parts.glob("*.tar")))
-        wanted = None if limit is None else max(0, limit - done * TAR_SIZE)
-        stream = islice(_stream(name, done * TAR_SIZE), wanted)
+        seals = _whole_tars(parts)
+        done = len(seals) * TAR_SIZE
+        wanted = None if limit is None else max(0, limit - done)
+        stream = islice(_stream(name, done), wanted)
         while samples := list(islice(stream, TAR_SIZE)):
-            _write_tar(parts / f"{done:05}.tar", done * TAR_SIZE, samples)
-            done += 1
-        for tar in parts.glob("*.tar"):
-            os.link(tar, folder / tar.name)
+            tar = parts / f"{len(seals):05}.tar"
+            _write_tar(tar, len(seals) * TAR_SIZE, samples)
+            seals[tar.name] = seal_of(tar)
+            with written_whole(parts / _SEALS) as scratch:
+                write_sealed(scratch, seals)
+        for tar in seals:
+            os.link(parts / tar, folder / tar)
 
     folder = artifact("streams", key, build)
     shutil.rmtree(parts, ignore_errors=True)
     return folder
+
+
+def _whole_tars(parts: Path) -> dict[str, str]:
+    """Seals of the tars that a killed run left, by name, up to the first that is not as it was written."""
+    try:
+        seals = read_sealed(parts / _SEALS)
+    except (FileNotFoundError, ValueError, TypeError):
+        return {}
+    return dict(takewhile(lambda one: seal_of(parts / one[0]) == one[1], seals.items()))
 
 
 def _stream(name: str, skip: int) -> Iterator[tuple[bytes | None, str | None]]:

@@ -25,7 +25,8 @@ def lock(path: Path, wait: bool = True) -> Iterator[bool]:
 
     The lock is a file in ``.locks``, beside the folder that holds ``path``. It is there only as long as the
     block runs; of a process that is killed the file stays, but the system takes the lock back. Where the file
-    system has no locks nobody waits; storing whole (`zscir.storage.artifact`) is safe all the same.
+    system has no locks nobody waits, and the block gets False; storing whole (`zscir.storage.artifact`) is
+    safe all the same.
     """
     path = Path(path)
     place = path.parent.with_name(".locks") / f"{path.parent.name}-{path.name}"

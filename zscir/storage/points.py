@@ -1,10 +1,11 @@
 """A task at many points: the grid, the work, the table. What a sweep keeps on disk:
 
-    points/0f3c….json   {"point": …, "result": …, "seconds": …}, written when the point is finished
+    points/0f3c….json   {"point": …, "result": …, "seconds": …, "crc32": …}, when the point is finished
     table.csv           one row a point; there only when all points of the last call are finished
     provenance.json     the task, and for each run of it versions, commit, machines and date
 
-All of it is written by the process that runs the sweep, each file whole or not at all.
+All of it is written by the process that runs the sweep, each file whole or not at all, with a CRC-32 of what
+it holds. A second process that runs the same sweep waits for the first.
 """
 
 import datetime
@@ -12,15 +13,16 @@ import functools
 import itertools
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from zscir.storage.artifacts import fingerprint
+from zscir.storage.artifacts import fingerprint, read_sealed, write_sealed
 from zscir.storage.checks import check, optional, whole_from
+from zscir.storage.locks import lock
 from zscir.storage.outcomes import Outcome, Point, SweepError, Task
 from zscir.storage.provenance import cores, git_commit, versions
 from zscir.storage.whole import check_writable, written_whole
@@ -103,31 +105,39 @@ def run_points(
 
     points = _checked(points)
     count = _worker_count(workers, scheduler, len(points))
-    payload, store = packed(task), Store(Path(folder), task)
-    rows, failed = store.read(points), {}
-    missing = {number: point for number, point in enumerate(points) if number not in rows}
+    payload, folder = packed(task), Path(folder)
     say = functools.partial(print, file=sys.stderr, flush=True) if progress else lambda text: None
-    try:
+    with lock(folder / POINTS / "all"):
+        store = Store(folder, task)
+        rows = store.read(points)
+        missing = {number: point for number, point in enumerate(points) if number not in rows}
         with closing(outcomes(payload, missing, count, scheduler, say)) as arriving:
-            for number, found in arriving:
-                if found.error:
-                    failed[number] = found.error
-                else:
-                    rows[number] = store.add(points[number], found)
-                say(_progress_line(points, number, found, len(rows) + len(failed)))
-                if found.hopeless:
-                    break
+            _work_off(points, rows, store, arriving, say)
+        table = pd.DataFrame([rows[number] for number in range(len(points))])
+        table["seconds"] = table.pop("seconds")  # the last column, whatever the results
+        with written_whole(folder / TABLE) as scratch:
+            table.to_csv(scratch, index=False)
+    return table
+
+
+def _work_off(points: list[Point], rows: dict, store: "Store", arriving: Iterable, say: Callable) -> None:
+    """Keep what arrives, (number, outcome) by (number, outcome). Raises SweepError when something failed."""
+    failed: dict[int, str] = {}
+    try:
+        for number, found in arriving:
+            if found.error:
+                failed[number] = found.error
+            else:
+                rows[number] = store.add(points[number], found)
+            say(_progress_line(points, number, found, len(rows) + len(failed)))
+            if found.hopeless:
+                break
     except SweepError as error:
         if failed:
             raise SweepError(f"{error}\n{_failures(points, failed, len(rows), store.folder)}") from None
         raise
     if failed:
         raise SweepError(_failures(points, failed, len(rows), store.folder))
-    table = pd.DataFrame([rows[number] for number in range(len(points))])
-    table["seconds"] = table.pop("seconds")  # the last column, whatever the results
-    with written_whole(store.folder / TABLE) as scratch:
-        table.to_csv(scratch, index=False)
-    return table
 
 
 def label(point: Point) -> str:
@@ -200,7 +210,7 @@ class Store:
 
     def _earlier_runs(self, place: Path) -> list[dict]:
         try:
-            earlier = json.loads(place.read_text(encoding="utf-8"))
+            earlier = read_sealed(place)
             theirs, runs = earlier["task"], list(earlier["runs"])
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{place} is damaged or cut off: {error!r}; name another folder") from error
@@ -222,7 +232,7 @@ class Store:
         for number, point in enumerate(points):
             place = self._place(point)
             try:
-                stored = json.loads(place.read_text(encoding="utf-8"))
+                stored = read_sealed(place)
                 if fingerprint(stored["point"]) != place.stem:
                     raise ValueError("it holds another point than its name says")
                 rows[number] = {**point, **stored["result"], "seconds": stored["seconds"]}
@@ -247,7 +257,7 @@ class Store:
         stored = {"point": point, "result": done.result, "seconds": done.seconds}
         for place, content in ((self.folder / PROVENANCE, self.record), (self._place(point), stored)):
             with written_whole(place) as scratch:
-                scratch.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+                write_sealed(scratch, content)
         return {**point, **done.result, "seconds": done.seconds}
 
     def _place(self, point: Point) -> Path:

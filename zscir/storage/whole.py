@@ -4,6 +4,7 @@ with written_whole(path) as scratch:
     scratch.write_text(text, encoding="utf-8")
 """
 
+import errno
 import os
 import shutil
 import tempfile
@@ -12,6 +13,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+#: Bytes below which a disk counts as full: no block is left that a writer could have used.
+_FULL = 2**16
+
 
 @contextmanager
 def written_whole(path: str | Path) -> Iterator[Path]:
@@ -19,11 +23,15 @@ def written_whole(path: str | Path) -> Iterator[Path]:
 
     What it holds is on the disk before it gets its name. When the block raises, it is removed and an older
     ``path`` stays as it was. The folder is created when it is missing.
+
+    Raises:
+        OSError: the disk is full; whatever the writer in the block made of it, the error names ``path``.
     """
     scratch = _beside(Path(path))
     try:
-        yield scratch
-        flush_to_disk(scratch)
+        with _full_disk_named(Path(path)):
+            yield scratch
+            flush_to_disk(scratch)
         os.replace(scratch, path)
     finally:
         scratch.unlink(missing_ok=True)
@@ -40,13 +48,14 @@ def whole_folder(path: str | Path, keep: Callable[[Path], bool] = lambda path: F
         keep: whether an older one, perhaps of another process that was faster, is to stay instead.
 
     Raises:
-        OSError: the older folder could not be removed.
+        OSError: the disk is full, as in `written_whole`, or the older folder could not be removed.
     """
     path = Path(path)
     scratch = _beside(path)
     scratch.mkdir()
     try:
-        yield scratch
+        with _full_disk_named(path):
+            yield scratch
         if path.exists() and not keep(path):
             shutil.rmtree(path)
         try:
@@ -91,6 +100,24 @@ def flush_to_disk(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+@contextmanager
+def _full_disk_named(path: Path) -> Iterator[None]:
+    """An error in the block that comes of a full disk becomes the system's own, with ``path``.
+
+    torch, safetensors and NumPy write with code of their own, and their errors do not say why it failed.
+    """
+    try:
+        yield
+    except ValueError:
+        raise
+    except Exception as error:
+        named = getattr(error, "filename", None) is not None
+        full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
+        if named or not full and shutil.disk_usage(path.parent).free >= _FULL:
+            raise
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
 
 
 def _beside(path: Path) -> Path:
