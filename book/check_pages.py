@@ -71,7 +71,7 @@ class Page(HTMLParser):
 
 #: What a sentence says when it was made to fit any result: both sides of it, an empty list, no number.
 LEFTOVERS = re.compile(
-    r"\bor none\b|\(most often: |\bor not at all\b|\b(?:or|nor) (?:a )?(?:gain|loss|worse|lower)\b|"
+    r"\bor none\b|\(most often: |\bor not at all\b|"
     r"\bwhatever (?:it|this|that|they|the \w+) (?:shows?|says?|finds?|turns? out)\b|"
     r"\bwhich (?:of them|of the two|method|one) is better depends\b|"
     r"(?-i:(?<![\w.])nan\b)|\{glue|[:;,(] ?[.;](?= |$)|, ,",

@@ -5,6 +5,7 @@ The rows hold words and verdicts; every number comes from `zscir.analysis` (the 
 `zscir.retrieval.published`.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -17,7 +18,7 @@ from sphinx.util.docutils import SphinxDirective
 
 from zscir.analysis import claims as plan
 from zscir.analysis.ablation_tables import recorded, shared_seeds, spreads, study_rows
-from zscir.retrieval.published import published
+from zscir.retrieval.published import published, published_sources
 from zscir.retrieval.statistics import crossed_gain, paired_gain
 
 #: Groups of rows, and how the summary calls them.
@@ -30,10 +31,10 @@ GROUPS = {
 #: Verdict -> colour of its box (a class of admonitions).
 VERDICTS = {
     "held": "tip",
-    "held in part": "hint",
+    "held in part": "attention",
     "did not hold": "danger",
     "undecided": "note",
-    "cannot be tested here": "seealso",
+    "cannot be tested here": "untested",
 }
 NAMES = {
     "recall@1": "Recall@1",
@@ -138,6 +139,7 @@ def paper_markdown(said: Mapping | Sequence[Mapping]) -> str:
         names = [name for name in table.index if name == one["method"]] or list(table.index)
         for name in names:
             known = {k: v for k, v in table.loc[name].items() if "R@" in k and v and k[:2] in ("R@", "me")}
+            name = re.sub(r"as (\w) prints it", lambda m: f"as {published_sources()[m[1]]} print it", name)
             parts.append(f"{name}: *{', '.join(f'{k} {v}' for k, v in known.items())}*")
     return "; ".join(parts)
 
@@ -165,7 +167,7 @@ In the book
 
 def summary_markdown(rows: Mapping[str, Sequence[Mapping]]) -> str:
     """All rows in one table: what is asked, and the verdict."""
-    lines = ["| | | verdict |", "| --- | --- | --- |"]
+    lines = ["| | what is tested | verdict |", "| --- | --- | --- |"]
     for group, kind in GROUPS.items():
         for row in rows[group]:
             lines.append(f"| {kind} | {{ref}}`{row['claim']} <report-{row['id']}>` | {row['verdict']} |")
