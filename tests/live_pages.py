@@ -87,6 +87,22 @@ def woken(page):
     return page
 
 
+def shows(page, selector, text):
+    """Wait until an element shows a text: what a key does may come after the key. All its text."""
+    page.wait_for_function(
+        "([where, text]) => document.querySelector(where).innerText.includes(text)", arg=[selector, text]
+    )
+    return page.inner_text(selector)
+
+
+def tab(page):
+    """Press Tab and wait until the focus has moved; tag and type of what has it."""
+    page.evaluate("window.focused = document.activeElement")
+    page.keyboard.press("Tab")
+    page.wait_for_function("document.activeElement !== window.focused")
+    return page.evaluate("`${document.activeElement.tagName} ${document.activeElement.type ?? ''}`")
+
+
 def barriers(page):
     """What axe-core finds, a line each."""
     from axe_playwright_python.sync_playwright import Axe

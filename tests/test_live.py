@@ -8,7 +8,7 @@ import sys
 
 import numpy as np
 import pytest
-from live_pages import barriers, in_browsers, opened, woken, write_page
+from live_pages import barriers, in_browsers, opened, shows, tab, woken, write_page
 
 from zscir import keep_mask, load_backbone, load_pairs
 from zscir.analysis.drawn_objects import drawn_objects
@@ -104,6 +104,7 @@ def test_tau_gives_the_masks_of_the_library_to_the_pixel(browser, scenes, tmp_pa
         woken(page).get_by_label("Keep").select_option(keep)
         for tau in (0, 0.27, 1):
             page.get_by_label("τ as a number").fill(str(tau))
+            shows(page, ".live-numbers", f"at τ = {tau:.2f}:")
             mask = keep_mask(maps[place], tau, keep)
             shown = page.evaluate("[...document.querySelector('.zscir-live').figure.mask]")
             assert np.array_equal(np.reshape(shown, mask.shape), mask.numpy())
@@ -130,20 +131,16 @@ def test_the_keyboard_alone_moves_tau(browser, scenes, tmp_path):
         page.keyboard.press("Tab")
         page.keyboard.press("Enter")
         page.wait_for_selector(".live-awake")
-        reached = []
-        for _ in range(6):
-            reached.append(page.evaluate("document.activeElement.type"))
-            page.keyboard.press("Tab")
-        assert reached == ["radio", *["select-one"] * 3, "range", "number"]
-        page.keyboard.press("Shift+Tab")
-        page.keyboard.press("Shift+Tab")
+        assert page.evaluate("document.activeElement.type") == "radio"
+        assert [tab(page) for _ in range(4)] == ["SELECT select-one"] * 3 + ["INPUT range"]
         page.keyboard.press("ArrowRight")
-        assert "τ = 0.31:" in page.inner_text(".live-numbers")
+        shows(page, ".live-numbers", "τ = 0.31:")
         page.keyboard.press("End")
-        assert "τ = 1.00:" in page.inner_text(".live-numbers")
+        shows(page, ".live-numbers", "τ = 1.00:")
+        assert tab(page) == "INPUT number"
         page.focus("input[type=radio]")
         page.keyboard.press("ArrowRight")
-        assert figure.settings["captions"][1] in page.inner_text(".live-caption")
+        shows(page, ".live-caption", figure.settings["captions"][1])
 
 
 @in_browsers

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from live_pages import barriers, in_browsers, needs_browser, opened, woken, write_page
+from live_pages import barriers, in_browsers, needs_browser, opened, shows, tab, woken, write_page
 
 from zscir import Query, load_backbone, load_benchmark, retrieve
 from zscir.figures import live
@@ -30,6 +30,8 @@ FOUND = """([first, last]) => {
       ids: rows.map(row => settings.ids[row]) }));
   });
 }"""
+
+ASKED = "caption => document.querySelector('.zscir-live').figure.asked === caption"
 
 
 @pytest.fixture(scope="module")
@@ -98,12 +100,11 @@ def test_a_word_that_the_tower_never_met_is_named_and_nothing_is_asked(browser, 
         assert page.locator(".live-results li").count() == 48 and page.is_visible(".live-results")
         page.get_by_label("Relative caption").fill("a purple Zeppelin, yes")
         page.keyboard.press("Enter")
-        said = page.inner_text(".live-query [role=status]")
-        assert said.startswith("Not asked: no caption of this build has ") and "“zeppelin”" in said
-        assert page.is_hidden(".live-results")
+        said = shows(page, ".live-query [role=status]", "Not asked: no caption of this build has ")
+        assert "“zeppelin”" in said and page.is_hidden(".live-results")
         page.get_by_label("Relative caption").fill("  ")
         page.get_by_role("button", name="Ask", exact=True).click()
-        assert page.inner_text(".live-query [role=status]").startswith("Type a relative caption")
+        shows(page, ".live-query [role=status]", "Type a relative caption")
 
 
 @in_browsers
@@ -119,11 +120,12 @@ def test_a_query_of_the_benchmark_shows_its_target_and_one_of_the_readers_does_n
         assert page.locator(".live-target").count() == sum(rank <= 8 for rank in ranks.values())
         page.get_by_label("Relative caption").fill("a dog")
         page.keyboard.press("Enter")
+        page.wait_for_function(ASKED, arg="a dog")
         assert page.locator(".live-target").count() == 0
         answer = page.locator("[data-method=text] li button").first
         name = answer.get_attribute("aria-label").removeprefix("1: ")
         answer.click()
-        assert page.inner_text(".live-reference") == name, "an answer becomes the reference"
+        shows(page, ".live-reference", name)  # an answer becomes the reference
 
 
 @in_browsers
@@ -134,6 +136,7 @@ def test_the_line_of_python_gives_the_same_answers(browser, world, address):
         woken(page)
         page.get_by_label("Relative caption").fill("add a larger blue candle")
         page.keyboard.press("Enter")
+        page.wait_for_function(ASKED, arg="add a larger blue candle")
         page.get_by_label("text’s share").fill("0.35")
         found = page.evaluate(
             "document.querySelector('.zscir-live').figure.found.map(({ name, rows }) => [name, rows])"
@@ -156,20 +159,17 @@ def test_the_keyboard_alone_asks(browser, world, address):
         page.keyboard.press("Enter")
         page.wait_for_selector(".live-awake")
         assert page.evaluate("document.activeElement === document.querySelector('input[type=text]')")
-        tags = set()
-        for _ in range(75):
-            page.keyboard.press("Tab")
-            tags.add(
-                page.evaluate("`${document.activeElement.tagName} ${document.activeElement.type ?? ''}`")
-            )
+        tags = {tab(page) for _ in range(45)}
         assert {"BUTTON submit", "BUTTON button", "SELECT select-one", "INPUT radio", "INPUT range"} <= tags
         page.focus("input[type=radio]:checked")
         before = page.inner_text(".live-reference")
         page.keyboard.press("ArrowRight")
-        assert page.inner_text(".live-reference") != before
+        page.wait_for_function(
+            "before => document.querySelector('.live-reference').innerText !== before", arg=before
+        )
         page.focus("input[type=range]")
         page.keyboard.press("Home")
-        assert page.get_attribute("input[type=range]", "aria-valuetext") == "0.00 text"
+        page.wait_for_selector("input[type=range][aria-valuetext='0.00 text']")
         found = page.evaluate("document.querySelector('.zscir-live').figure.found.map(({ rows }) => rows)")
         assert found[3] == found[0], "slerp without text is the image"
 

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from live_pages import barriers, in_browsers, opened, woken, write_page
+from live_pages import barriers, in_browsers, opened, shows, tab, woken, write_page
 
 from zscir import load_backbone, load_benchmark, make_pocket
 from zscir.analysis.ablation_tables import recorded, shared_seeds, spreads, study_rows
@@ -92,11 +92,11 @@ def test_the_keyboard_alone_chooses_a_picture_and_a_noun(browser, words, word_pa
         page.keyboard.press("Enter")
         page.wait_for_selector(".live-awake")
         page.keyboard.press("ArrowRight")
-        assert page.inner_text(".live-caption") == words.figure.settings["pictures"][1]
-        page.keyboard.press("Tab")
+        shows(page, ".live-caption", words.figure.settings["pictures"][1])
+        assert tab(page) == "SELECT select-one"
         page.keyboard.press("ArrowDown")
         noun = words.figure.settings["nouns"][1][0]
-        assert f"Masked for “{noun}”" in page.inner_text("[role=status]:not(.live-said)")
+        shows(page, "[role=status]:not(.live-said)", f"Masked for “{noun}”")
 
 
 @pytest.fixture(scope="module")
@@ -146,15 +146,17 @@ def test_pointer_and_focus_tell_the_settings(browser, record, record_page):
         page.get_by_label("Study", exact=True).select_option("fill")
         page.get_by_label("Metric", exact=True).focus()
         for label in STUDIES["fill"]:
-            page.keyboard.press("Tab")
+            tab(page)
             own = rows[rows["label"] == label]
-            told = page.inner_text(".live-told")
-            assert told.startswith(f"{label}: {own['recall@1'].mean():.1f} % [") and f"fill {label};" in told
+            told = shows(page, ".live-told", f"{label}: ")
+            assert (
+                told.startswith(f"{label}: {own['recall@1'].mean():.1f} %, 95 ") and f"fill {label};" in told
+            )
             assert all(f"seed {one.seed}: " in told for one in own.itertuples())
             named = [name for name in BASE if own[name].iloc[0] != "" and name != "fill"]
             assert all(f" {name} " in told for name in named)
         page.locator(".live-record g").first.hover()
-        assert page.inner_text(".live-told").startswith("mean: ")
+        shows(page, ".live-told", "mean: ")
 
 
 @in_browsers

@@ -157,7 +157,7 @@ zscirLive.ask = async figure => {
       ? `Composed prompt: “${engine.prompt(caption)}”, * is the reference's pseudo-word` : "";
     clear();
     results.hidden = true;
-    figure.found = [];
+    Object.assign(figure, { asked: caption, found: [] });
     if (!caption || unknown.length) {
       const words = unknown.map(word => `“${word}”`).join(", ");
       said.textContent = words ? `Not asked: no caption of this build has ${words}, so the tower has not met it.`

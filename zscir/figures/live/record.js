@@ -25,10 +25,10 @@ zscirLive.record = figure => {
     const each = seeds.map((seed, place) => `seed ${seed}: ${values[place].toFixed(1)}`).join(", ");
     said.replaceChildren(
       element("p", {}, element("strong", {}, zscirLive.labelOf(label)),
-        `: ${mean.toFixed(1)} % [${low.toFixed(1)}, ${high.toFixed(1)}]; ${each}`),
+        `: ${mean.toFixed(1)} %, 95 % interval ${low.toFixed(1)} to ${high.toFixed(1)}; ${each}`),
       element("p", {}, "Settings: ", element("strong", {}, changed.map(name => write(name, own[name])).join(", ")),
         changed.length ? "; " : "", rest.map(([name, value]) => write(name, value)).join(", "),
-        seconds === null ? "." : `; ${seconds} s.`));
+        seconds === null ? "." : `; ${seconds} s of training.`));
   };
 
   const show = () => {
@@ -67,7 +67,7 @@ zscirLive.dots = (points, metric, title, tell) => {
     const jitter = place => y + (values.length > 1 ? 8 * (place / (values.length - 1) - 0.5) : 0);
     const label = `${words}: ${mean.toFixed(1)} %, ${values.length} seeds`, on = () => tell(point);
     return element("g", { tabindex: 0, role: "img", "aria-label": label, onfocus: on, onpointerenter: on },
-      element("rect", { x: 0, y: y - rowHeight / 2, width: 340, height: rowHeight }),
+      element("rect", { x: 1, y: y - rowHeight / 2, width: 338, height: rowHeight }),
       text(left - 8, y + 3, words, "end"),
       ...values.map((value, place) => element("circle", { class: "seed", cx: across(value), cy: jitter(place), r: 2.2 })),
       element("line", { class: "interval", x1: across(ends[0]), x2: across(ends[1]), y1: y, y2: y }),
