@@ -90,8 +90,8 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], bool, str]:
     for start, what in _NO_WEIGHTS.items():
         if head.removeprefix(b"\xef\xbb\xbf").lstrip().lower().startswith(start) and (start or not head):
             raise ValueError(f"{path} is {what}, not weights")
+    archive = is_torchscript(path)
     try:
-        archive = is_torchscript(path)
         runs = archive and _runs_code(path)
         with warnings.catch_warnings(action="ignore"), torch.serialization.safe_globals([argparse.Namespace]):
             if runs:

@@ -20,7 +20,7 @@ from typing import Any
 
 import nbformat
 
-from zscir.book.remarks import remarks_line
+from zscir.book.remarks import code_span, remarks_line
 from zscir.storage.provenance import versions
 
 #: Code of the last cell that the runner adds, reads and removes again.
@@ -132,17 +132,6 @@ def values_line(values: Mapping[str, Any]) -> str:
     "`tau=0.3`, `world='small'`"
     """
     return ", ".join(code_span(f"{key}={value!r}") for key, value in values.items())
-
-
-def code_span(text: str) -> str:
-    """A text in a cell of a Markdown table, as it is: no word of it becomes markup.
-
-    >>> code_span("`<b>`|")
-    '`` `<b>`\\\\| ``'
-    """
-    runs = re.findall("`+", text)
-    fence, space = "`" * (1 + max(map(len, runs), default=0)), " " if runs else ""
-    return f"{fence}{space}{text}{space}{fence}".replace("|", r"\|")
 
 
 def gigabytes(count: int | None) -> str:

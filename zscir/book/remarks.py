@@ -41,3 +41,14 @@ def remarks_line(record: Mapping[str, Any], most: int = 5) -> str:
     named += [f"and {len(order) - most} others"] if len(order) > most else []
     count = sum(found.values())
     return f"{count} remark{'s' if count > 1 else ''} on stderr: {'; '.join(named)}"
+
+
+def code_span(text: str) -> str:
+    """A text in a cell of a Markdown table, as it is: no word of it becomes markup.
+
+    >>> code_span("`<b>`|")
+    '`` `<b>`\\\\| ``'
+    """
+    runs = re.findall("`+", text)
+    fence, space = "`" * (1 + max(map(len, runs), default=0)), " " if runs else ""
+    return f"{fence}{space}{text}{space}{fence}".replace("|", r"\|")

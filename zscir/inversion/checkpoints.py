@@ -138,7 +138,7 @@ def load_checkpoint(path: str | Path) -> tuple[dict[str, Any], dict]:
         return parts, json.loads(parts.pop("record"))
     except Exception as error:  # torch's own advice is to believe the file
         raise ValueError(
-            f"{path} is damaged, no checkpoint of a training, or holds code ({type(error).__name__}); remove "
+            f"{path} is no checkpoint of a training, holds code, or is damaged ({type(error).__name__}); remove "
             f"{path} to go on from the checkpoint before it"
         ) from None
 
