@@ -1,5 +1,6 @@
 """Sphinx extension: ``{build-record}`` with the name of a table: what made this build."""
 
+import json
 from pathlib import Path
 
 from docutils import nodes
@@ -18,6 +19,33 @@ def checkout_of(source: Path) -> Path:
     raise ExtensionError(f"no _config.yml above {source}")
 
 
+#: Pairs of CC3M that a copy of 2021 holds (https://huggingface.co/datasets/pixparse/cc3m-wds).
+CC3M = 2_905_954
+
+
+def hours_markdown(results: Path) -> str:
+    """What masked pairs of CC3M would take, from the records that are there."""
+    dry, gpu, said = results / "dry_run.json", results / "gpu.json", []
+    if dry.is_file():
+        run = json.loads(dry.read_text("utf-8"))
+        held, broken = record.gigabytes(run["undisturbed"]["peak bytes"]), sum(run["broken"].values())
+        said.append(
+            f"{run['samples']:,} samples in tars, {broken:,} of them broken in {len(run['broken'])} ways, "
+            f"became masked pairs with the pocket backbone; the process held {held}, and gave the same bytes "
+            f"when it was killed twice. {_hours(run, run['images per second'])}"
+        )
+    if gpu.is_file():
+        run = json.loads(gpu.read_text("utf-8"))
+        said.append(_hours(run, run["masking"]["images per second"]))
+    return "\n\n".join(said) or "There is no record yet: `benchmarks/dry_run.py` and `gpu.py` make them."
+
+
+def _hours(run: dict, rate: float) -> str:
+    """The machine of a record, its images a second, and how long CC3M would take at this rate."""
+    where = f"{run['date']}, {record.machine_line(run['machine'])}"
+    return f"Recorded: {rate:,.0f} images a second ({where}); {CC3M:,} take {CC3M / rate / 3600:,.1f} hours."
+
+
 class BuildRecord(SphinxDirective):
     """One of the tables, or the sentence on needs."""
 
@@ -33,6 +61,7 @@ class BuildRecord(SphinxDirective):
             "chapters": lambda: record.chapters_markdown(notebooks),
             "needs": lambda: record.needs_markdown(notebooks),
             "fresh-clone": lambda: record.fresh_clone_markdown(benchmarks / "results" / "book.json"),
+            "hours": lambda: hours_markdown(benchmarks / "results"),
             "results": lambda: record.results_markdown(benchmarks / "results", benchmarks / "README.md"),
         }
         if wanted not in tables:
