@@ -179,6 +179,7 @@ def main() -> None:
         return
     if args.search:
         record = {
+            "what": "exact search in a gallery of a million features, beside the flat index of faiss",
             "date": records.today(),
             "machine": machine() | {"threads": thread_share(1), "instruction_set": "AVX2"},
             "versions": versions(("numpy", "faiss-cpu", "zscir")),

@@ -2,11 +2,14 @@
 
 import json
 import re
+import shutil
 import sys
 
+import numpy as np
 import pytest
 
 from zscir.backbone.weights import build_model, save_backbone
+from zscir.pairs import build_masked_pairs, load_pairs
 from zscir.storage.paths import REPO
 
 sys.path.insert(0, str(REPO / "book" / "_ext"))
@@ -124,3 +127,67 @@ def test_the_readme_quotes_the_record_of_a_fresh_clone():
         assert quoted and int(quoted[1]) == round(minutes)
     else:
         assert quoted is None
+
+
+def test_all_that_can_be_wrong_with_a_sample_is_counted(tmp_path, monkeypatch, tiny_backbone):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    monkeypatch.setenv("ZSCIR_ARTIFACTS", str(tmp_path / "artifacts"))
+    monkeypatch.delitem(sys.modules, "dry_run", raising=False)
+    dry_run = __import__("dry_run")
+    monkeypatch.setattr(dry_run, "BROKEN", 6)
+    monkeypatch.setattr(dry_run, "TAR", 60)
+    rng, count = np.random.default_rng(0), 6 * len(dry_run.FAULTS) + 5
+    pool = [(rng.integers(0, 255, (40, 40, 3), dtype=np.uint8), f"a {noun}") for noun in ("dog", "red boat")]
+    (tmp_path / "tars").mkdir()
+    drawn = dry_run.write_tars(tmp_path / "tars", count, pool)
+    assert set(drawn) == set(dry_run.FAULTS) and len(list((tmp_path / "tars").glob("*.tar"))) == 2
+    report = build_masked_pairs(tiny_backbone, load_pairs(tmp_path / "tars")).report
+    wanted = dry_run.expected(count, drawn)
+    assert {name: report.get(name) for name in wanted} == wanted
+    (one,) = (tmp_path / "artifacts" / "nouns").iterdir()
+    other = tmp_path / "other" / "nouns" / one.name
+    shutil.copytree(one, other)
+    monkeypatch.setattr(dry_run, "KINDS", ("nouns",))
+    assert dry_run.differences(tmp_path / "artifacts", tmp_path / "other") == []
+    (other / "rows.json").write_text("[]", "utf-8")
+    (other / "more").touch()
+    assert len(dry_run.differences(tmp_path / "artifacts", tmp_path / "other")) == 2
+
+
+def test_search_finds_what_its_peer_finds(monkeypatch):
+    pytest.importorskip("faiss")
+    monkeypatch.syspath_prepend(str(FOLDER))
+    monkeypatch.delitem(sys.modules, "retrieval", raising=False)
+    retrieval = __import__("retrieval")
+    queries, gallery = (retrieval.features(rows, rows) for rows in (20, 3000))
+    gallery /= np.linalg.norm(gallery, axis=1, keepdims=True)
+    queries /= np.linalg.norm(queries, axis=1, keepdims=True)
+    (found, scores), (ours, own) = (search(queries, gallery, 5) for search in retrieval.SIDES.values())
+    assert np.array_equal(found, ours) and np.allclose(scores, own, atol=2e-6, rtol=0)
+
+
+def test_the_records_of_size_keep_the_bar():
+    dry, search = (FOLDER / "results" / f"{name}.json" for name in ("dry_run", "search"))
+    if dry.is_file():
+        run = json.loads(dry.read_text("utf-8"))
+        held = run["undisturbed"]
+        assert held["peak bytes"] <= 3 * 2**30 and run["files that differ"] == 0
+        assert held["most bytes in the last quarter"] < 1.1 * held["most bytes in the second quarter"]
+    if search.is_file():
+        run = json.loads(search.read_text("utf-8"))["search"]
+        assert run["faiss / zscir, seconds"] >= 1 and run["faiss / zscir, peak bytes"] >= 1
+        assert run["of these with cosines further apart than counts as equal (twice 1e-6)"] == 0
+
+
+def test_hours_are_those_of_the_records(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(REPO / "book" / "_ext"))
+    hours = __import__("build_record").hours_markdown
+    assert "no record yet" in hours(tmp_path)
+    machine = {"processor": "P", "instruction_set": "AVX2", "cores": 2, "threads": 2, "gpu": None}
+    run = {"date": "2026-01-02", "machine": machine, "samples": 99, "broken": {"a": 2, "b": 1}}
+    run |= {"images per second": 100.0, "undisturbed": {"peak bytes": 2_000_000_000}}
+    (tmp_path / "dry_run.json").write_text(json.dumps(run), "utf-8")
+    (tmp_path / "gpu.json").write_text(json.dumps(run | {"masking": {"images per second": 1000.0}}), "utf-8")
+    said = hours(tmp_path)
+    assert "99 samples in tars, 3 of them broken in 2 ways" in said and "at most 2.0 GB" in said
+    assert "2,905,954 take 8.1 hours" in said and "2,905,954 take 0.8 hours" in said

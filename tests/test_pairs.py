@@ -565,3 +565,100 @@ def test_a_broken_stream_goes_on_where_it_was(tmp_path, monkeypatch, artifacts, 
     pairs = load_pairs(f"stream:{tmp_path / 'set'}")
     assert pairs.captions == [caption(row) for row in range(7)] and skipped == [first]
     assert pairs.images[3].tobytes() == draw(3).tobytes()
+
+
+# ------------------------------------------------------------------------------------------------ URLs
+
+
+@pytest.fixture
+def memory():
+    """fsspec's file system in memory, empty."""
+    import fsspec
+
+    system = fsspec.filesystem("memory")
+    for path in system.find("/"):
+        system.rm(path)
+    return system
+
+
+def test_pairs_at_a_url_are_those_of_the_files(tmp_path, memory, artifacts):
+    write_tar(tmp_path / "00.tar", range(4))
+    write_tar(tmp_path / "01.tar", range(4, 7))
+    write_folder(tmp_path / "t")
+    for url, pattern in (("/tars", "*.tar"), ("/mine", "t/*")):
+        for file in tmp_path.glob(pattern):
+            memory.pipe(f"{url}/{file.name}", file.read_bytes())
+    whole, table = load_pairs(tmp_path / "0*.tar"), load_pairs(tmp_path / "t")
+    for url in ("memory://tars", "memory://tars/0*.tar", f"file://{tmp_path}/0*.tar"):
+        found = load_pairs(url)
+        assert found.fingerprint == whole.fingerprint and found.name == url
+    assert load_pairs("memory://mine").fingerprint == table.fingerprint
+    assert load_pairs("memory://mine").images[3].tobytes() == table.images[3].tobytes()
+    assert load_pairs("memory://tars/01.tar").captions == whole.captions[4:]
+    assert load_pairs("stream:memory://tars/*.tar", limit=5).captions == whole.captions[:5]
+    copies = len(list((artifacts / "copies").glob("[!.]*")))
+    memory.pipe("/tars/01.tar", (tmp_path / "00.tar").read_bytes())
+    assert load_pairs("memory://tars/01.tar").captions == whole.captions[:4]  # copied anew
+    assert len(list((artifacts / "copies").iterdir())) == copies + 1
+
+
+def test_a_killed_copy_goes_on_where_it_was(tmp_path, memory, monkeypatch):
+    for number in range(3):
+        write_tar(tmp_path / f"{number}.tar", [number])
+        memory.pipe(f"/tars/{number}.tar", (tmp_path / f"{number}.tar").read_bytes())
+    got, get_file = [], type(memory).get_file
+
+    def broken(system, file, *args, **options):
+        got.append(file)
+        if len(got) == 3:
+            raise ConnectionError("the line is cut")
+        return get_file(system, file, *args, **options)
+
+    monkeypatch.setattr(type(memory), "get_file", broken)
+    with pytest.raises(ConnectionError):
+        load_pairs("memory://tars")
+    assert load_pairs("memory://tars").captions == [caption(row) for row in range(3)]
+    assert got == ["/tars/0.tar", "/tars/1.tar", "/tars/2.tar", "/tars/2.tar"]
+
+
+def test_masked_pairs_are_written_to_a_url(tiny_backbone, pairs, memory, tmp_path, monkeypatch):
+    from datasets import load_from_disk
+
+    masked = build_masked_pairs(tiny_backbone, pairs)
+    assert masked.save("memory://masked/out") == "memory://masked/out"
+    table, local = load_from_disk("memory://masked/out"), load_from_disk(str(masked.save(tmp_path / "out")))
+    assert table.to_dict() == local.to_dict()
+    assert json.loads(memory.cat("/masked/out/report.json"))["masked"] == 12
+    with pytest.raises(FileExistsError, match="memory://masked/out is not empty; name a new folder"):
+        masked.save("memory://masked/out")
+
+    def full(system, local, path, **options):
+        memory.pipe(path, b"half")
+        raise OSError("no space there")
+
+    monkeypatch.setattr(type(memory), "put_file", full)
+    with pytest.raises(OSError, match="no space there"):
+        masked.save("memory://masked/other")
+    assert not memory.exists("/masked/other")
+
+
+def test_urls_that_are_not_supported_are_told(memory, monkeypatch):
+    from zscir.benchmarks import load_benchmark
+    from zscir.retrieval.galleries import image_files
+    from zscir.storage.paths import artifacts_root
+    from zscir.storage.whole import check_writable
+
+    with pytest.raises(ValueError, match="nonsense://x cannot be opened: Protocol not known: nonsense"):
+        load_pairs("nonsense://x")
+    with pytest.raises(FileNotFoundError, match="memory://empty: nothing lies there"):
+        load_pairs("memory://empty")
+    only = r"a URL; legal: a path of this machine \(only image-caption pairs are "
+    with pytest.raises(ValueError, match=f"root is 's3://cirr', {only}"):
+        load_benchmark("cirr", "s3://cirr")
+    with pytest.raises(ValueError, match=f"gallery is 's3://photos', {only}"):
+        image_files("s3://photos")
+    with pytest.raises(ValueError, match=f"output is 's3://out', {only}"):
+        check_writable("s3://out")
+    monkeypatch.setenv("ZSCIR_ARTIFACTS", "s3://artifacts")
+    with pytest.raises(ValueError, match=f"ZSCIR_ARTIFACTS is 's3://artifacts', {only}"):
+        artifacts_root()

@@ -80,6 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         command, given = parse(words)
         if command.__name__ == "help_print" and not {"--help", "-h"} & set(words):
             raise ValueError(f"which command? zscir {' '.join([*words, '--help'])} names them")
+        artifacts_root()  # one that is not legal is told before any work
         command(*given.args, **given.kwargs)
         sys.stdout.flush()
     except KeyboardInterrupt:

@@ -24,7 +24,8 @@ from zscir.retrieval.galleries import image_files
 from zscir.retrieval.protocols import method_name
 from zscir.retrieval.submission import require_server
 from zscir.storage.checks import check, whole_from
-from zscir.storage.paths import printable
+from zscir.storage.paths import is_url, printable
+from zscir.storage.urls import check_new_url
 from zscir.storage.whole import check_new_folder, check_writable
 
 #: Options that papers report the mean over; all values are scored unless one is named.
@@ -55,7 +56,7 @@ def pairs(
 
     Args:
         source: image-caption pairs, as load_pairs takes them
-        out: a new folder for the dataset
+        out: a new folder for the dataset, or a URL such as s3://bucket/folder
         limit: only so many pairs
         backbone: pocket, a folder, or an open_clip architecture
         n_process: worker processes of spaCy
@@ -64,7 +65,7 @@ def pairs(
     """
     processes = Processes()
     if processes.first:
-        check_new_folder(out)
+        (check_new_url if is_url(out) else check_new_folder)(out)
     network = load_backbone(backbone, pretrained, processes.device, quick_gelu=quick_gelu)
     masking, found = masking or Masking(), load_pairs(source, limit)
     work = {"n_process": n_process, "max_skipped": max_skipped}

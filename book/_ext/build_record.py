@@ -200,6 +200,33 @@ def faults_markdown(matrix: Path) -> str:
     return f"Of {outcomes.total()} pairs of a stage and a fault: {counts}.\n\n{table([head, *rows])}"
 
 
+#: Pairs of CC3M that a copy of 2021 holds (https://huggingface.co/datasets/pixparse/cc3m-wds).
+CC3M = 2_905_954
+
+
+def hours_markdown(results: Path) -> str:
+    """What masked pairs of CC3M would take, from the records that are there."""
+    dry, gpu, said = results / "dry_run.json", results / "gpu.json", []
+    if dry.is_file():
+        run = json.loads(dry.read_text("utf-8"))
+        held, broken = gigabytes(run["undisturbed"]["peak bytes"]), sum(run["broken"].values())
+        said.append(
+            f"{run['samples']:,} samples in tars, {broken:,} of them broken in {len(run['broken'])} ways, "
+            f"became masked pairs with the pocket backbone; the process held {held}, and gave the same bytes "
+            f"when it was killed twice. {_hours(run, run['images per second'])}"
+        )
+    if gpu.is_file():
+        run = json.loads(gpu.read_text("utf-8"))
+        said.append(_hours(run, run["masking"]["images per second"]))
+    return "\n\n".join(said) or "There is no record yet: `benchmarks/dry_run.py` and `gpu.py` make them."
+
+
+def _hours(run: dict, rate: float) -> str:
+    """The machine of a record, its images a second, and how long CC3M would take at this rate."""
+    where = f"{run['date']}, {machine_line(run['machine'])}"
+    return f"Recorded: {rate:,.0f} images a second ({where}); {CC3M:,} take {CC3M / rate / 3600:,.1f} hours."
+
+
 class BuildRecord(SphinxDirective):
     """One of the tables, or the sentence on needs."""
 
@@ -216,6 +243,7 @@ class BuildRecord(SphinxDirective):
             "needs": lambda: needs_markdown(notebooks),
             "fresh-clone": lambda: fresh_clone_markdown(benchmarks / "results" / "book.json"),
             "faults": lambda: faults_markdown(root / "tests" / "faults" / "matrix.csv"),
+            "hours": lambda: hours_markdown(benchmarks / "results"),
             "results": lambda: results_markdown(benchmarks / "results", benchmarks / "README.md"),
         }
         if wanted not in tables:

@@ -15,6 +15,7 @@ from zscir.benchmarks.base import Benchmark, Query, Reader, check_consistency, c
 from zscir.benchmarks.files import Problems, outside_of
 from zscir.benchmarks.images import Region
 from zscir.storage.checks import check, chosen, one_of
+from zscir.storage.paths import local_path
 
 __all__ = ["READERS", "Benchmark", "Query", "Region", "benchmark_root", "check_options", "load_benchmark"]
 
@@ -132,7 +133,7 @@ def _folder(name: str, root: str | Path) -> Path:
         from zscir.pocket import make_pocket
 
         return Path(make_pocket(size).root(name))
-    folder = Path(root).expanduser()
+    folder = local_path(root, "root")
     if not folder.is_dir():
         raise FileNotFoundError(f"root={str(root)!r}: there is no such folder")
     return folder

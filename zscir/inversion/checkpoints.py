@@ -138,8 +138,8 @@ def load_checkpoint(path: str | Path) -> tuple[dict[str, Any], dict]:
         return parts, json.loads(parts.pop("record"))
     except Exception as error:  # torch's own advice is to believe the file
         raise ValueError(
-            f"{path} is no checkpoint of a training, holds code, or is damaged ({type(error).__name__}); remove "
-            f"{path} to go on from the checkpoint before it"
+            f"{path} is no checkpoint of a training, holds code, or is damaged ({type(error).__name__}); "
+            f"remove {path} to go on from the checkpoint before it"
         ) from None
 
 

@@ -7,6 +7,8 @@ from tempfile import TemporaryDirectory
 
 from torch import Tensor
 
+from zscir.storage.paths import artifacts_root, is_url
+from zscir.storage.urls import put_folder
 from zscir.storage.whole import check_new_folder, whole_folder
 
 #: Pairs written at once.
@@ -42,8 +44,10 @@ class MaskedPairs:
     kept_area: Tensor
     skipped: dict[str, list[tuple[int, str]]] = field(default_factory=dict, repr=False)
 
-    def save(self, folder: str | Path) -> Path:
+    def save(self, folder: str | Path) -> str | Path:
         """Write a ``datasets.Dataset`` (``datasets.load_from_disk`` reads it), with ``report.json`` in it.
+
+        ``folder`` may be a URL that fsspec knows; the report is then written last.
 
         Columns: ``row``, ``image_feature`` and ``masked_image_feature`` [D], ``masked_caption``, ``noun``,
         ``kept_area``. The report lists what was left out, with its reason. Whole or not at all.
@@ -54,6 +58,10 @@ class MaskedPairs:
         from datasets import Dataset, Features, List, Value
         from datasets.arrow_writer import ArrowWriter
 
+        if is_url(folder):
+            with TemporaryDirectory(dir=artifacts_root()) as scratch:
+                put_folder(self.save(Path(scratch, "dataset")), folder, last="report.json")
+            return folder
         folder = check_new_folder(folder)
         feature = List(Value("float32"), length=self.image_features.shape[1])
         columns = {

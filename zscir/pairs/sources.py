@@ -9,6 +9,8 @@
     load_pairs("data/saved")                    what `datasets` wrote with save_to_disk, or .parquet files
     load_pairs("owner/name")                    a `datasets` id, its train split
     load_pairs("stream:owner/name", limit=N)    the same, but no more of it is fetched than N pairs need
+    load_pairs("s3://bucket/cc3m")              any of these files at a URL that fsspec knows: copied first
+    load_pairs("stream:s3://bucket/cc3m/*.tar", limit=N)    tars or .parquet there, no more than N pairs need
 
 What lies at a path is seen from the files themselves.
 """
@@ -31,8 +33,9 @@ from zscir.pairs.webdataset import TarMember, cell_bytes, pair_columns, reading,
 from zscir.storage import fingerprint
 from zscir.storage.checks import check, is_text, optional, whole_from
 from zscir.storage.contents import FilePart, content_hash, content_hashes, stamp_of
-from zscir.storage.paths import artifacts_root
+from zscir.storage.paths import artifacts_root, is_url
 from zscir.storage.pictures import open_picture, picture_suffixes
+from zscir.storage.urls import fetched
 
 #: Before a `datasets` id: read it as a stream, no further than ``limit``.
 STREAM = "stream:"
@@ -137,10 +140,12 @@ def load_pairs(source: str | Path, limit: int | None = None) -> Pairs:
     suffix = path.suffix.lower()
     if text.startswith("pocket-"):
         return _from_pocket(text, limit)
-    if suffix == ".tar" or (path.is_dir() and _files(path, ".tar")):
-        return _from_tars(path, limit)
+    if is_url(text):
+        return replace(load_pairs(fetched(text), limit), name=text)
     if text.startswith(STREAM) and text != STREAM:
         return _from_tars(spooled(text.removeprefix(STREAM), limit), limit)
+    if suffix == ".tar" or (path.is_dir() and _files(path, ".tar")):
+        return _from_tars(path, limit)
     if suffix == ".parquet" or (path.is_dir() and _files(path, ".parquet")):
         return _read_dataset(_parquet, path, text, limit)
     if (path / "dataset_info.json").is_file() or (path / "dataset_dict.json").is_file():

@@ -22,7 +22,7 @@ from zscir.pairs.texts import decoded
 from zscir.storage import artifact, fingerprint
 from zscir.storage.artifacts import read_sealed, seal_of, write_sealed
 from zscir.storage.contents import FilePart, content_hashes, files_below, stamp_of
-from zscir.storage.paths import artifacts_root
+from zscir.storage.paths import artifacts_root, is_url
 from zscir.storage.pictures import PHOTOS, picture_suffixes
 from zscir.storage.whole import written_whole
 
@@ -223,7 +223,8 @@ def _stream(name: str, skip: int) -> Iterator[tuple[bytes | None, str | None]]:
     from datasets import Image, load_dataset
 
     with reading(name):
-        stream = load_dataset(name, split="train", streaming=True)
+        files = {"path": "parquet" if name.endswith(".parquet") else "webdataset", "data_files": name}
+        stream = load_dataset(**files if is_url(name) else {"path": name}, split="train", streaming=True)
         columns = stream.column_names or list(next(iter(stream), {}))
         image, caption = pair_columns(name, columns)
         stream = stream.select_columns([image, caption]).cast_column(image, Image(decode=False))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from zscir.benchmarks.images import broken_images
 from zscir.storage.contents import files_below
-from zscir.storage.paths import printable
+from zscir.storage.paths import local_path, printable
 from zscir.storage.pictures import OWN_SOFTWARE, picture_header, picture_suffixes
 
 
@@ -26,7 +26,7 @@ def image_files(gallery: str | Path | Sequence[str | Path], say: Callable[[str],
     """
     if not isinstance(gallery, (str, Path)):
         return [Path(path) for path in gallery]
-    folder = Path(gallery).expanduser()
+    folder = local_path(gallery, "gallery")
     if not str(gallery) or not folder.is_dir():
         raise FileNotFoundError(f"gallery={str(gallery)!r}: there is no such folder")
     files = [path for path in files_below(folder) if not path.name.startswith("._")]

@@ -4,6 +4,7 @@ The only module that knows a folder by name; everything else asks here.
 """
 
 import os
+import re
 from pathlib import Path
 
 _PARENT = Path(__file__).resolve().parents[2]
@@ -17,13 +18,35 @@ def artifacts_root() -> Path:
 
     The environment variable ``ZSCIR_ARTIFACTS`` wins; then ``_build/artifacts`` of the
     checkout; then ``~/.cache/zscir``. The folder need not exist yet.
+
+    Raises:
+        ValueError: the variable names a URL.
     """
     named = os.environ.get("ZSCIR_ARTIFACTS")
     if named:
-        return Path(named).expanduser().resolve()
+        return local_path(named, "ZSCIR_ARTIFACTS").resolve()
     if REPO is not None:
         return REPO / "_build" / "artifacts"
     return Path.home() / ".cache" / "zscir"
+
+
+def is_url(text: object) -> bool:
+    """Whether a text is a URL, such as ``s3://bucket/folder``."""
+    return re.match(r"[a-z][a-z0-9+.-]*://", str(text)) is not None
+
+
+def local_path(path: str | Path, name: str) -> Path:
+    """A path of this machine, with ``~`` resolved.
+
+    Raises:
+        ValueError: it is a URL; ``name`` says what the path is for.
+    """
+    if is_url(path):
+        raise ValueError(
+            f"{name} is {str(path)!r}, a URL; legal: a path of this machine (only image-caption pairs are "
+            "read from URLs, and only masked pairs written to them)"
+        )
+    return Path(path).expanduser()
 
 
 def results_folder() -> Path:

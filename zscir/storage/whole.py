@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from zscir.storage.paths import local_path
+
 #: Bytes below which a disk counts as full: no block is left that a writer could have used.
 _FULL = 2**16
 
@@ -73,7 +75,7 @@ def check_writable(folder: str | Path) -> None:
     Raises:
         OSError: it cannot be made, or written in.
     """
-    Path(folder).mkdir(parents=True, exist_ok=True)
+    local_path(folder, "output").mkdir(parents=True, exist_ok=True)
     tempfile.TemporaryFile(dir=folder).close()
 
 
@@ -84,7 +86,7 @@ def check_new_folder(folder: str | Path) -> Path:
         FileExistsError: it exists and is not empty.
         OSError: it cannot be made.
     """
-    folder = Path(folder).expanduser()
+    folder = local_path(folder, "output")
     if folder.exists() and any(folder.iterdir()):
         raise FileExistsError(f"{folder} is not empty; name a new folder")
     check_writable(folder.parent)
