@@ -25,6 +25,8 @@ def mend(app, pagename, templatename, context, doctree):
     ]
     once = {(name, code): file for name, code, file in scripts if "thebe" not in (name + code).lower()}
     context["script_files"] = list(once.values())
+    styles = context.get("css_files", ())
+    context["css_files"] = [file for file in styles if "thebe" not in str(getattr(file, "filename", file))]
 
 
 def nested(body):

@@ -83,7 +83,7 @@ def describe(app, pagename, templatename, context, doctree):
 
 def _told(paragraph):
     """Whether a paragraph stands in the page's own text, not in a box, list or table."""
-    return isinstance(paragraph.parent, nodes.section) and len(paragraph.astext()) > 40
+    return isinstance(paragraph.parent, nodes.section) and len(paragraph.astext()) > 20
 
 
 def setup(app):
