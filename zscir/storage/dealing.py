@@ -74,7 +74,7 @@ class Dealt:
             with ExitStack() as stack:
                 folders = sorted({layer.parts for layer in self.layers})  # all in one order
                 places = (folder.with_name(f"{folder.name}-{index}") for folder in folders)
-                if not all(stack.enter_context(lock(place, wait)) for place in places):
+                if any(stack.enter_context(lock(place, wait)) is False for place in places):
                     self._left.append(index)
                     continue
                 if not self._lacks(index):  # another process was faster

@@ -18,21 +18,21 @@ _WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EDEADLK)
 
 
 @contextmanager
-def lock(path: Path, wait: bool = True) -> Iterator[bool]:
+def lock(path: Path, wait: bool = True) -> Iterator[bool | None]:
     """Wait until nobody else is in a block of this path, here or on a machine with the same disk.
 
-    Without ``wait`` the block runs at once; what it gets says whether nobody else is in one.
+    Without ``wait`` the block runs at once. It gets True when nobody else is in one, False when somebody is.
 
     The lock is a file in ``.locks``, beside the folder that holds ``path``. It is there only as long as the
     block runs; of a process that is killed the file stays, but the system takes the lock back. Where the file
-    system has no locks nobody waits, and the block gets False; storing whole (`zscir.storage.artifact`) is
+    system has no locks nobody waits, and the block gets None; storing whole (`zscir.storage.artifact`) is
     safe all the same.
     """
     path = Path(path)
     place = path.parent.with_name(".locks") / f"{path.parent.name}-{path.name}"
     place.parent.mkdir(parents=True, exist_ok=True)
     file_lock = FileLock(place, fallback_to_soft=False)  # a soft lock would outlive a killed process
-    alone = True
+    alone: bool | None = True
     try:
         file_lock.acquire(blocking=wait)
     except Timeout:
@@ -40,6 +40,7 @@ def lock(path: Path, wait: bool = True) -> Iterator[bool]:
     except OSError as error:
         if error.errno not in _WITHOUT_LOCKS:
             raise
+        alone = None
     try:
         yield alone
     finally:
