@@ -5,6 +5,7 @@ import os
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 from live_pages import firefox
 from PIL import Image
 from tiny_backbones import build_tiny_backbone, tiny_config
@@ -12,6 +13,13 @@ from tiny_backbones import build_tiny_backbone, tiny_config
 from zscir.backbone import Backbone
 from zscir.book.browser import chromium
 from zscir.storage.provenance import THREADS, thread_share
+
+#: How many inputs Hypothesis makes: some in every run, many at night (``--hypothesis-profile nightly``).
+SLOW = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.data_too_large]
+COMMON = {"deadline": None, "database": None, "suppress_health_check": SLOW}
+settings.register_profile("tests", max_examples=200, derandomize=True, **COMMON)
+settings.register_profile("nightly", max_examples=10_000, print_blob=True, **COMMON)
+settings.load_profile("tests")
 
 #: The matrix of faults disturbs children of the tests' own process, which Windows has not.
 collect_ignore = [] if hasattr(os, "fork") else ["faults"]

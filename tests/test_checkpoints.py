@@ -45,6 +45,7 @@ def stored(tiny_backbone, colour_pairs, artifacts):
     return run, folder
 
 
+@pytest.mark.thorough
 @pytest.mark.posix
 @pytest.mark.slow
 def test_killed_twice_and_resumed_gives_the_same_bits(colour_pairs, tmp_path, monkeypatch, tiny_backbone):

@@ -210,6 +210,7 @@ def test_queries_outside_the_gallery_are_no_suggestions(world):
     assert len(live.ask(world.clip, lone, world.gallery, [], STILL).settings["queries"]) == 1
 
 
+@pytest.mark.thorough
 @needs_browser
 @pytest.mark.slow
 def test_the_script_measures_all_figures():

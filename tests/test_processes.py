@@ -52,6 +52,7 @@ def test_the_tower_passes_for_a_backbone(tiny_backbone):
     assert tower.logit_scale == tiny_backbone.logit_scale
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_two_processes_train_as_one(tiny_backbone, colour_pairs, tmp_path, monkeypatch):
     """With dropout, a batch of odd size, and a pair without a noun; from features and from images."""
@@ -151,6 +152,7 @@ def kill_one(cluster, artifacts, seen, over):
             return
 
 
+@pytest.mark.thorough
 @pytest.mark.posix
 @pytest.mark.slow
 def test_workers_of_a_cluster_make_masked_pairs_and_one_is_killed(

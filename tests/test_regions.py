@@ -105,6 +105,7 @@ def test_maps_are_those_of_the_reference(towers, tower, layer, method):
         assert (torch.cat(fast).amax(dim=(1, 2)) > 0.99).sum() >= 3  # something was compared
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["ViT-B-32", "ViT-L-14", "pocket"])
 def test_maps_are_those_of_the_reference_on_towers_of_real_size(name):

@@ -355,6 +355,7 @@ def test_dropped_queries_show_in_scores(tmp_path):
     assert scores.protocol["dropped"].startswith("2 of 4 queries")
 
 
+@pytest.mark.thorough
 def test_ranks_are_the_same_with_other_instructions_and_threads(tmp_path):
     avx2 = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}
     own = {name: value for name, value in os.environ.items() if name not in avx2}

@@ -110,6 +110,7 @@ if "RANK" in os.environ:
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.posix
 @pytest.mark.slow
 def test_several_processes_of_which_one_is_killed(small, tmp_path, monkeypatch):

@@ -65,7 +65,7 @@ def test_an_action_has_one_version_everywhere():
 def test_many_inputs_are_generated_at_night():
     assert set(workflow("nightly.yml")["on"]) == {"schedule", "workflow_dispatch"}
     assert steps("nightly.yml")[-1]["run"].endswith("tests/bad_inputs --hypothesis-profile nightly")
-    profiles = (REPO / "tests" / "bad_inputs" / "conftest.py").read_text("utf-8")
+    profiles = (REPO / "tests" / "conftest.py").read_text("utf-8")
     assert 'register_profile("nightly", max_examples=10_000' in profiles
 
 
