@@ -146,6 +146,7 @@ def test_one_page_keeps_the_handlers_of_other_extensions():
     assert handlers["singlehtml"] == {"tab": 1, "exercise": 3}
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 @needs_browser
 def test_a_small_book_is_printed_with_formulas_solutions_and_tabs(tmp_path):
