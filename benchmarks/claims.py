@@ -69,16 +69,25 @@ def on_val(folder: Path, workers: int | None) -> tuple[pd.DataFrame, dict]:
 
 def on_map(folder: Path, workers: int | None, out: Path) -> None:
     """The trainings of the map and its record; the predicted point comes last."""
+    tables = []
     for arrangement in (*CORNERS, *ALIKE, PREDICTED):
         points = [
             point("map", arm, seed, **{**MAP, "pairs": arrangement.name, **changes})
             for seed in SEEDS
             for arm, changes in MAP_ARMS.items()
         ]
-        table = run_points(run_point, points, folder / arrangement.name, workers=workers)
-        table.round(4).to_csv(folder / f"{arrangement.name}.csv", index=False)
-    names = sorted(folder.glob("*.csv"))
-    pd.concat(map(pd.read_csv, names), ignore_index=True).to_csv(out / "map.csv", index=False)
+        tables.append(run_points(run_point, points, folder / arrangement.name, workers=workers))
+    _store(pd.concat(tables, ignore_index=True), "map", folder / PREDICTED.name, out)
+
+
+def _store(table: pd.DataFrame, name: str, last: Path, out: Path, **found: object) -> None:
+    """Write a record: its rows, and how they were made, as the folder of the last points says."""
+    out.mkdir(parents=True, exist_ok=True)
+    table.round(4).to_csv(out / f"{name}.csv", index=False)
+    runs = json.loads((last / "provenance.json").read_text("utf-8"))["runs"]
+    record = {"date": runs[-1]["date"], "machine": runs[-1]["machines"][0], "versions": runs[-1]["versions"]}
+    record |= {**found, "trainings": int((table["seed"] >= 0).sum())}
+    write(record | {"seconds": round(float(table["seconds"].sum())), "runs": runs}, out / f"{name}.json")
 
 
 def _run(
@@ -119,13 +128,7 @@ def main() -> None:
         own = {f"hits {name}": packed(one) for name, one in hits.items()}
         rows.append({"stage": "test", "arm": arm, "seed": -1, **percentages(hits), **own})
     table = pd.concat([val, test, pd.DataFrame(rows), control], ignore_index=True)
-    args.out.mkdir(parents=True, exist_ok=True)
-    table.round(4).to_csv(args.out / "claims.csv", index=False)
-    runs = json.loads((args.folder / "test" / "provenance.json").read_text("utf-8"))["runs"]
-    record = {"date": runs[-1]["date"], "machine": runs[-1]["machines"][0], "versions": runs[-1]["versions"]}
-    record |= {"chosen on val": choice, "trainings": int((table["seed"] >= 0).sum())}
-    record |= {"seconds": round(float(table["seconds"].sum())), "runs": runs}
-    write(record, args.out / "claims.json")
+    _store(table, "claims", args.folder / "test", args.out, **{"chosen on val": choice})
 
 
 if __name__ == "__main__":

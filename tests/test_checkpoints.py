@@ -5,13 +5,14 @@ import os
 import signal
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
 import torch
 
 from zscir.inversion import TrainConfig, fit, load_inversion
-from zscir.inversion.checkpoints import checkpoints, load_checkpoint, save_checkpoint
+from zscir.inversion.checkpoints import _last_whole, checkpoints, load_checkpoint, save_checkpoint
 
 WORKER = Path(__file__).with_name("train_worker.py")
 SETTINGS = {"steps": 17, "batch": 8, "warmup": 3, "hidden": 24, "checkpoint_every": 5}
@@ -171,3 +172,13 @@ def test_json_that_is_no_object(stored):
     settings.write_text("[1]", "utf-8")
     with pytest.raises(ValueError, match="config.json is damaged: it holds no JSON object"):
         load_inversion(settings.parent)
+
+
+def test_a_checkpoint_that_is_set_aside_says_what_is_wrong_with_it(tmp_path, capsys):
+    (tmp_path / "step-00000002.ckpt").write_bytes(b"PK\3\4 cut")
+    with zipfile.ZipFile(tmp_path / "step-00000001.ckpt", "w") as archive:
+        archive.writestr("whole", "but no checkpoint")
+    assert _last_whole(tmp_path) == []
+    cut, other = capsys.readouterr().out.splitlines()
+    assert "step-00000002.ckpt: damaged or cut off (File is not a zip file); set aside as" in cut
+    assert "step-00000001.ckpt: no checkpoint that can be read; set aside as" in other

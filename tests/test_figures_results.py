@@ -18,9 +18,9 @@ from zscir.figures.results import (
     recall_intervals,
 )
 from zscir.figures.style import METHOD_STYLES, method_style
-from zscir.figures.tables import difference_sentence, difference_table, score_table
+from zscir.figures.tables import difference_table, score_table
 from zscir.retrieval import Scores, difference
-from zscir.retrieval.statistics import Difference, wilson_interval
+from zscir.retrieval.statistics import wilson_interval
 
 KINDS = ("place", "place", "place", "place", "negation", "negation")
 
@@ -151,18 +151,3 @@ def test_tables_hold_value_and_interval(scores):
     assert difference_table({"recall@1": gain}).loc["recall@1", "difference"] == "+50.0"
     floor = {"at the floor": gain._replace(p=1 / 10_001), "above": gain._replace(p=0.0002)}
     assert difference_table(floor)["p"].tolist() == ["≤ 0.0001", "0.0002"]
-
-
-@pytest.mark.parametrize(
-    ("given", "place", "verdict"),
-    [
-        (Difference(2.0, 0.5, 3.5, 0.01), "2.0 points above B", "excludes zero"),
-        (Difference(-2.0, -3.5, -0.5, 0.01), "2.0 points below B", "excludes zero"),
-        (Difference(2.0, -0.5, 4.5, 0.2), "2.0 points above B", "includes zero"),
-        (Difference(0.5, 0.0, 1.0, 0.2), "0.5 points above B", "includes zero"),
-        (Difference(0.0, 0.0, 0.0, 1.0), "is level with B", "includes zero"),
-    ],
-)
-def test_the_sentence_says_what_the_interval_says(given, place, verdict):
-    sentence = difference_sentence(given, "A", "B", "Recall@1")
-    assert place in sentence and verdict in sentence

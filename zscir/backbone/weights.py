@@ -91,12 +91,11 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], bool, str]:
         if head.removeprefix(b"\xef\xbb\xbf").lstrip().lower().startswith(start) and (start or not head):
             raise ValueError(f"{path} is {what}, not weights")
     archive = is_torchscript(path)
+    if archive and _runs_code(path):
+        raise ValueError(f"{path} holds code that runs when it is loaded, save its state dict alone")
     try:
-        runs = archive and _runs_code(path)
         with warnings.catch_warnings(action="ignore"), torch.serialization.safe_globals([argparse.Namespace]):
-            if runs:
-                content = None
-            elif head[8:9] == b"{":  # after the length of its header
+            if head[8:9] == b"{":  # after the length of its header
                 content = load_file(path)
             elif archive:
                 content = torch.jit.load(path, map_location="cpu").state_dict()
@@ -107,8 +106,6 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], bool, str]:
         more = re.search(r"GLOBAL (\S+)", str(error))
         why = f": it holds code ({more[1]}), save its state dict alone" if more else ""
         raise ValueError(f"{path} is cut short, or no weights file ({type(error).__name__}){why}") from None
-    if runs:
-        raise ValueError(f"{path} holds code that runs when it is loaded, save its state dict alone")
     if head[:2] == b"PK" and (trouble := archive_damage(path)):
         raise ValueError(f"{path} is damaged: {trouble}; fetch it again")
     found = list(_states(content, ""))
@@ -365,10 +362,13 @@ def zip_entries(path: Path) -> list[zipfile.ZipInfo]:
 
 
 def _runs_code(path: Path) -> bool:
-    """Whether loading a TorchScript archive would run code of its own."""
-    with zipfile.ZipFile(path) as archive:
-        code = [name for name in archive.namelist() if "/code/" in name and name.endswith(".py")]
-        return any(b"__setstate__" in archive.read(name) for name in code)
+    """Whether loading a TorchScript archive would run code of its own; of a damaged one, False."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            code = [name for name in archive.namelist() if "/code/" in name and name.endswith(".py")]
+            return any(b"__setstate__" in archive.read(name) for name in code)
+    except Exception:  # damaged bytes can raise anything
+        return False
 
 
 def _sha256(path: Path) -> str:

@@ -1,10 +1,8 @@
 """Results in words and tables: what chapters 5 to 7 print, true whatever the outcome is.
 
 score_table(scores, ["recall@1", "recall@5"])
-difference_sentence(difference(b, a, "recall@1"), "masked pairs", "Pic2Word", "Recall@1")
 """
 
-import math
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
@@ -12,7 +10,7 @@ import pandas as pd
 from zscir.retrieval import Scores
 from zscir.retrieval.comparison import protocol_note
 from zscir.retrieval.scores import Table
-from zscir.retrieval.statistics import Difference, Interval
+from zscir.retrieval.statistics import Difference
 
 NBSP = "\u00a0"  # a space at which no line is broken
 
@@ -49,33 +47,3 @@ def difference_table(differences: Mapping[str, Difference]) -> pd.DataFrame:
         for name, gain in differences.items()
     }
     return pd.DataFrame(rows, index=["difference", "95 % interval", "p"]).T
-
-
-def difference_sentence(gain: Difference | Interval, first: str, second: str, metric: str) -> str:
-    """What a paired difference says about two methods, or kinds of training, with its interval, in Markdown.
-
-    Args:
-        gain: over queries, as `zscir.retrieval.difference` gives it, or over seeds, as
-            `zscir.retrieval.statistics.paired_gain` does.
-        first, second: what gains, and on what.
-        metric: as the sentence should name it.
-
-    >>> difference_sentence(Difference(2.0, 0.5, 3.5, 0.01), "A", "B", "Recall@1")
-    'In Recall@1 A is 2.0 points above B (95 % interval +0.5 to +3.5): the interval excludes zero.'
-    >>> difference_sentence(Interval(-1.0, -2.5, 0.5, 5), "A", "B", "Recall@1")
-    'In Recall@1 A is 1.0 points below B (mean of 5 seeds, 95 % interval -2.5 to +0.5): the interval includes
-    zero, so these trainings do not decide which is better.'
-    >>> difference_sentence(Interval(0.4, float("nan"), float("nan"), 1), "A", "B", "Recall@1")
-    'In Recall@1 A is 0.4 points above B (a single seed: nothing is known of the spread).'
-    """
-    points, trials, counted = gain[0], "queries", ""
-    if isinstance(gain, Interval):
-        trials, counted = "trainings", "a single seed" if gain.n == 1 else f"mean of {gain.n} seeds"
-    place = f"{abs(points):.1f} points {'above' if points > 0 else 'below'}" if points else "level with"
-    words = f"In {metric} {first} is {place} {second}"
-    if math.isnan(gain.low):
-        return f"{words} ({counted}: nothing is known of the spread)."
-    bounds = f"95 % interval {gain.low:+.1f} to {gain.high:+.1f}"
-    undecided = f"includes zero, so these {trials} do not decide which is better"
-    verdict = "excludes zero" if gain.excludes_zero else undecided
-    return f"{words} ({', '.join(filter(None, (counted, bounds)))}): the interval {verdict}."

@@ -128,10 +128,10 @@ def load_checkpoint(path: str | Path) -> tuple[dict[str, Any], dict]:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: it holds no checkpoint")
     zip_entries(path)  # refuses what would grow
-    if archive_damage(path):
+    if trouble := archive_damage(path):
         raise ValueError(
-            f"{path} is damaged or cut off: its checksums are not those of its content; remove {path} to go "
-            "on from the checkpoint before it"
+            f"{path} is damaged or cut off: its checksums are not those of its content ({trouble}); remove "
+            f"{path} to go on from the checkpoint before it"
         )
     try:
         parts = torch.load(path, map_location="cpu", weights_only=True)
@@ -173,8 +173,8 @@ def _last_whole(folder: Path) -> list[Path]:
         try:
             load_checkpoint(path)
             return [path]
-        except ValueError as error:
-            set_aside(path, f"damaged or cut off ({error.__cause__})")
+        except ValueError:
+            set_aside(path, archive_damage(path) or "no checkpoint that can be read")
     return []
 
 

@@ -9,13 +9,13 @@ whole batch, and the gradients of the parts are added up: the training is that o
 The masked pairs are made by all of them, too: `zscir.storage.dealing`.
 """
 
-import os
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from zscir.backbone import Backbone
+from zscir.storage.dealing import own_share
 
 
 class Processes:
@@ -28,10 +28,7 @@ class Processes:
     """
 
     def __init__(self):
-        named = os.environ.get("WORLD_SIZE", "1")
-        if not named.isdecimal():
-            raise ValueError(f"WORLD_SIZE is {named!r}; legal: a number of processes, as torchrun sets it")
-        self.count, self.index, self.device = int(named), 0, None
+        self.count, self.index, self.device = own_share()[1], 0, None
         if self.count > 1:
             import accelerate
 

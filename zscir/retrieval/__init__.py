@@ -5,7 +5,6 @@ from zscir.retrieval.comparison import (
     compare,
     composition_gap,
     difference,
-    metric_table,
     unimodal_queries,
 )
 from zscir.retrieval.features import gallery_features

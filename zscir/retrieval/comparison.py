@@ -55,12 +55,6 @@ def compare(
     return _table(cells, named, note)
 
 
-def metric_table(scores: Mapping[str, Scores] | Sequence[Scores]) -> Table:
-    """The same rows and columns as `compare`, as bare numbers in percent; the protocol stands below."""
-    named = named_scores(scores)
-    return _table({name: own.metrics for name, own in named.items()}, named)
-
-
 def _table(cells: dict[str, dict], named: Mapping[str, Scores], note: str = "") -> Table:
     """Rows of cells, a column for each protocol key in which they contradict each other, and the note."""
     table = Table(pd.DataFrame.from_dict(cells, orient="index"))

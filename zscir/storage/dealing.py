@@ -23,8 +23,16 @@ Share = tuple[int, int]
 
 
 def own_share() -> Share:
-    """The share of this process, by the variables that torchrun and ``accelerate launch`` set."""
-    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    """The share of this process, by the variables that torchrun and ``accelerate launch`` set.
+
+    Raises:
+        ValueError: one of them is no whole number.
+    """
+    named = {name: os.environ.get(name, usual) for name, usual in (("RANK", "0"), ("WORLD_SIZE", "1"))}
+    for name, value in named.items():
+        if not value.isdecimal():
+            raise ValueError(f"{name} is {value!r}; legal: a number of processes, as torchrun sets it")
+    return int(named["RANK"]), int(named["WORLD_SIZE"])
 
 
 class Dealt:
