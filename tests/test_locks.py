@@ -8,12 +8,9 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from zscir.storage import artifact, fingerprint, locks
-from zscir.storage.dealing import Dealt
-from zscir.storage.shards import Layer
 
 BUILDER = """
 import sys, time
@@ -90,16 +87,6 @@ def test_without_locks_the_work_is_done_all_the_same(tmp_path, monkeypatch, code
     with locks.lock(tmp_path / "kind" / "thing"), locks.lock(tmp_path / "kind" / "thing") as alone:
         assert alone is None, "nothing is known of the others, so nothing of theirs may be removed"
         assert not (tmp_path / ".locks" / "kind-thing").exists()
-
-
-def test_without_locks_all_parts_are_made(tmp_path, monkeypatch):
-    monkeypatch.setenv("ZSCIR_ARTIFACTS", str(tmp_path))
-    refusing(monkeypatch, locks._WITHOUT_LOCKS[0])
-    layer = Layer("numbers", {"n": 3}, 1)
-    with Dealt([layer], 3) as dealt:
-        for index in dealt:
-            layer.write(index, {"n": np.array([index])})
-    assert np.load(layer.finish(3) / "n.npy").tolist() == [0, 1, 2]
 
 
 def test_other_troubles_of_a_lock_are_told(tmp_path, monkeypatch):
