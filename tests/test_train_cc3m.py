@@ -90,9 +90,12 @@ def test_train_and_score(small, capsys):
 
 KINDS = ("nouns", "image-features", "cams", "masked-features")
 #: What the processes of torchrun import first: shards of four pairs, a line for each that is written, and the
-#: second process kills itself before its third, the first time that it is started.
+#: second process kills itself before its third, the first time that it is started; the second time it comes
+#: late, and must not be looked for where the dead one was.
 DEADLY = """
-import os, signal
+import os, signal, time
+if os.environ.get("RANK") == os.environ.get("TORCHELASTIC_RESTART_COUNT") == "1":
+    time.sleep(3)
 if "RANK" in os.environ:
     from zscir.pairs import features
     from zscir.storage.shards import Layer

@@ -9,6 +9,7 @@ whole batch, and the gradients of the parts are added up: the training is that o
 The masked pairs are made by all of them, too: `zscir.storage.dealing`.
 """
 
+import os
 from typing import Any
 
 import torch
@@ -32,6 +33,8 @@ class Processes:
         if self.count > 1:
             import accelerate
 
+            if not torch.distributed.is_initialized():
+                _meet()
             self._state = accelerate.Accelerator(cpu=not torch.cuda.is_available())
             self._utils = accelerate.utils
             self.count, self.index = self._state.num_processes, self._state.process_index
@@ -73,6 +76,17 @@ class Processes:
     def agree(self, value: Any) -> Any:
         """The first process's value, in all."""
         return value if self.count == 1 else self._utils.broadcast_object_list([value], from_process=0)[0]
+
+
+def _meet() -> None:
+    """The processes find each other through a store of addresses.
+
+    The store of torchrun outlives its restarts; each start has a part of its own, or it calls on the dead.
+    """
+    store, rank, count = next(torch.distributed.rendezvous("env://"))
+    store = torch.distributed.PrefixStore(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), store)
+    kind = "nccl" if torch.cuda.is_available() else "gloo"
+    torch.distributed.init_process_group(kind, store=store, rank=rank, world_size=count)
 
 
 class SharedTower:
