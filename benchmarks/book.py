@@ -9,6 +9,7 @@ Packages come from where pip finds them; nothing else should run on the machine.
 """
 
 import argparse
+import contextlib
 import os
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import psutil
 from records import AVX2, today, write
 
 from zscir.book.record import chapter_records
@@ -26,18 +28,34 @@ from zscir.storage.provenance import commit_of
 _STRANGE = ("PYTHONPATH", "ZSCIR_ARTIFACTS", "VIRTUAL_ENV", "MAKEFLAGS", "MAKELEVEL")
 
 
-def timed(clone: Path, env: dict[str, str], *words: str) -> float:
-    """Seconds that a command takes in the clone."""
-    start = time.perf_counter()
-    subprocess.run(words, cwd=clone, env=env, check=True, stdout=sys.stderr)
-    return round(time.perf_counter() - start, 1)
+def timed(clone: Path, env: dict[str, str], *words: str) -> tuple[float, int]:
+    """Seconds that a command takes in the clone, and the most bytes that all its processes held at once."""
+    start, most = time.perf_counter(), 0
+    with subprocess.Popen(words, cwd=clone, env=env, stdout=sys.stderr) as running:
+        while running.poll() is None:
+            most = max(most, held_by(psutil.Process(running.pid)))
+            time.sleep(0.5)
+    if running.returncode:
+        raise subprocess.CalledProcessError(running.returncode, words)
+    return round(time.perf_counter() - start, 1), most
 
 
-def summary(chapters: list[dict], **steps: float) -> dict:
+def held_by(process: psutil.Process) -> int:
+    """Bytes of memory of a process and all its children; shared bytes count once (Linux)."""
+    held = 0
+    with contextlib.suppress(psutil.NoSuchProcess):  # it has just ended
+        for one in [process, *process.children(recursive=True)]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                known = one.memory_full_info() if psutil.LINUX else one.memory_info()
+                held += getattr(known, "pss", known.rss)
+    return held
+
+
+def summary(chapters: list[dict], held: int, **steps: float) -> dict:
     """The record of a build, from those of its chapters (`zscir.book.record.chapter_record`).
 
-    ``steps`` are seconds: "install", "build", "pages", "rerun". Chapters run two at a time, so a build takes
-    less than their sum.
+    ``held`` are the most bytes that all processes of the build held at once; ``steps`` are seconds:
+    "install", "build", "pages", "rerun". Chapters run two at a time, so a build takes less than their sum.
     """
     seconds = {record["chapter"]: record["seconds"] for record in chapters}
     peaks = [record["peak_memory"] for record in chapters if record["peak_memory"] is not None]
@@ -54,6 +72,7 @@ def summary(chapters: list[dict], **steps: float) -> dict:
             "all": round(steps["install"] + steps["build"], 1),
         },
         "peak memory of a chapter in bytes": max(peaks, default=None),
+        "peak memory of the build in bytes": held,
     }
 
 
@@ -66,14 +85,15 @@ def measure(profile: str, env: dict[str, str]) -> dict:
             ("make", "book", f"PROFILE={profile}"),
             (".venv/bin/zscir", "run", "05", "--profile", profile),
         )
-        steps = {
-            "install": timed(clone, env, "make", ".venv/.installed", f"PYTHON={sys.executable}"),
-            "build": timed(clone, env, *book),
-            "pages": timed(clone, env, *book),  # again: no chapter has changed
-            "rerun": timed(clone, env, *rerun, "-p", "tau", "0.27", "-o", f"{folder}/05.ipynb"),
-        }
+        (install, _), (build, held), (pages, _), (again, _) = (
+            timed(clone, env, "make", ".venv/.installed", f"PYTHON={sys.executable}"),
+            timed(clone, env, *book),
+            timed(clone, env, *book),  # again: no chapter has changed
+            timed(clone, env, *rerun, "-p", "tau", "0.27", "-o", f"{folder}/05.ipynb"),
+        )
+        steps = {"install": install, "build": build, "pages": pages, "rerun": again}
         edition = clone if profile == "default" else clone / "_build" / profile
-        return summary(chapter_records(edition / "book" / "notebooks"), **steps)
+        return summary(chapter_records(edition / "book" / "notebooks"), held, **steps)
 
 
 def main() -> None:

@@ -1,8 +1,10 @@
 """The scripts of ``benchmarks/`` run, in small; what they print is what they measured."""
 
 import json
+import os
 import re
 import shutil
+import subprocess
 import sys
 
 import numpy as np
@@ -100,7 +102,9 @@ def test_book_sums_up_the_records_of_the_chapters(monkeypatch, tmp_path):
         | {"commit": "c", "versions": {}}
         for name, seconds in (("01_a", 30.0), ("02_b", 90.0))
     ]
-    record = __import__("book").summary(chapters, install=60.0, build=150.0, pages=30.0, rerun=20.0)
+    record = __import__("book").summary(
+        chapters, 2 * 10**9, install=60.0, build=150.0, pages=30.0, rerun=20.0
+    )
     assert record["seconds"] == {
         "install": 60.0,
         "chapters": {"01_a": 30.0, "02_b": 90.0},
@@ -113,10 +117,26 @@ def test_book_sums_up_the_records_of_the_chapters(monkeypatch, tmp_path):
     assert "not there yet" in fresh_clone_markdown(path)
     path.write_text(json.dumps(record), "utf-8")
     said = fresh_clone_markdown(path)
-    assert (
-        "profile quick: P, AVX2, 2 cores, 2 threads, no GPU; a chapter held at most 1.0 GB at once." in said
-    )
+    assert "profile quick: P, AVX2, 2 cores, 2 threads, no GPU; a chapter held at most 1.0 GB at once" in said
+    assert "the build held at most 2.0 GB at once." in said
     assert "| {doc}`notebooks/02_b` | 1.5 minutes |" in said and "| all | 3.5 minutes |" in said
+
+
+def test_book_knows_what_a_command_holds_with_its_children(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    monkeypatch.delitem(sys.modules, "book", raising=False)
+    child = (
+        "import time; held = bytearray(300_000_000); held[::4096] = b'1' * len(held[::4096]); time.sleep(2)"
+    )
+    words = [
+        sys.executable,
+        "-c",
+        f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])",
+    ]
+    took, held = __import__("book").timed(tmp_path, dict(os.environ), *words)
+    assert took >= 2 and 300_000_000 < held < 600_000_000
+    with pytest.raises(subprocess.CalledProcessError):
+        __import__("book").timed(tmp_path, dict(os.environ), sys.executable, "-c", "raise SystemExit(3)")
 
 
 def test_the_readme_quotes_the_record_of_a_fresh_clone():

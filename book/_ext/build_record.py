@@ -132,11 +132,14 @@ def fresh_clone_markdown(record: Path) -> str:
     steps = {"pages": "pages", "build": "all chapters, two at a time, and the pages", "all": "all"}
     steps |= {"rerun": "then {doc}`notebooks/05_cirr` again, with another τ"}
     rows += [(said, duration(seconds[name])) for name, said in steps.items() if name in seconds]
-    machine, held = (
-        machine_line(measured["machine"]),
-        gigabytes(measured["peak memory of a chapter in bytes"]),
+    held = ", ".join(
+        f"{what} held {gigabytes(measured[key])}"
+        for what in ("a chapter", "the build")
+        if (key := f"peak memory of {what} in bytes") in measured
     )
-    said = f"On {measured['date']}, profile {measured['profile']}: {machine}; a chapter held {held}."
+    said = (
+        f"On {measured['date']}, profile {measured['profile']}: {machine_line(measured['machine'])}; {held}."
+    )
     return f"{said}\n\n{table(rows, last='--:')}"
 
 
