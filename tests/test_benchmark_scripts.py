@@ -202,7 +202,7 @@ def test_the_records_of_size_keep_the_bar():
 def test_hours_are_those_of_the_records(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(REPO / "book" / "_ext"))
     hours = __import__("build_record").hours_markdown
-    assert "no record yet" in hours(tmp_path)
+    assert "recorded yet" in hours(tmp_path)
     machine = {"processor": "P", "instruction_set": "AVX2", "cores": 2, "threads": 2, "gpu": None}
     run = {"date": "2026-01-02", "machine": machine, "samples": 99, "broken": {"a": 2, "b": 1}}
     run |= {"images per second": 100.0, "undisturbed": {"peak bytes": 2_000_000_000}}

@@ -160,7 +160,7 @@ def test_one_row_a_chapter_and_the_total(tmp_path):
         "| {doc}`notebooks/01_a` | none | 2026-03-01 09:05 UTC | `aaaaaaaaaa` | 10.0 s |"
     )
     assert "| `tau=0.27` |" in lines[3] and "`aaaaaaaaaa` \\* | 32.5 s |" in lines[3]
-    assert lines[4] == "| all | | | | 42.5 s |" and "not committed" in lines[-1]
+    assert lines[4] == "| added up | | | | 42.5 s |" and "not committed" in lines[-1]
 
 
 def test_the_summary_names_a_difference_between_chapters(tmp_path):
@@ -169,7 +169,7 @@ def test_the_summary_names_a_difference_between_chapters(tmp_path):
     now = datetime(2026, 3, 3, tzinfo=UTC)
     text = summary_markdown(tmp_path, tmp_path, now)
     assert "| pages rendered | 2026-03-03 00:00 UTC |" in text and "not a git checkout" in text
-    assert "2026-03-01 09:05 UTC to 2026-03-02 10:00 UTC" in text and "| in all | 2.0 minutes |" in text
+    assert "2026-03-01 09:05 UTC to 2026-03-02 10:00 UTC" in text and "added up | 2.0 minutes |" in text
     assert "| on | A processor, 2 cores, 2 threads, no GPU |" in text and "at most 2.0 GB at once" in text
     assert "| computed with | python 3.11.4, torch 2.9.0 |" in text and "jupyter-book" in text
     write_copy(tmp_path, "03_c", versions={"python": "3.12.1"})
@@ -182,7 +182,7 @@ def test_the_needs_are_the_largest_and_the_longest(tmp_path):
     write_copy(tmp_path, "02_b", seconds=110.0)
     text = needs_markdown(tmp_path)
     assert "**at most 3.0 GB at once**" in text and "{doc}`notebooks/02_b` with **1.8 minutes**" in text
-    assert "all together took **2.0 minutes**" in text and "(A processor, 2 cores, 2 threads, no GPU)" in text
+    assert "all add up to **2.0 minutes**" in text and "(A processor, 2 cores, 2 threads, no GPU)" in text
     write_copy(tmp_path, "01_a", peak_memory=None)
     write_copy(tmp_path, "02_b", peak_memory=None)
     assert "not told by this system" in needs_markdown(tmp_path)

@@ -73,7 +73,7 @@ def summary_markdown(notebooks: Path, root: Path, now: datetime | None = None) -
         "from commit": commit_line(commit_of(root)),
         "profile": _each(records, lambda record: record["profile"]),
         "chapters ran": f"{min(dates)} to {max(dates)}",
-        "in all": duration(_seconds(records)),
+        "their times, added up": duration(_seconds(records)),
         "on": _each(records, lambda record: machine_line(record["machine"])),
         "memory of a chapter": _peak(records),
         "computed with": _each(records, lambda record: _versions(record["versions"])),
@@ -96,8 +96,8 @@ def needs_markdown(notebooks: Path) -> str:
     return (
         f"Where this book was built ({_each(records, lambda record: machine_line(record['machine']))}), the "
         f"kernel of a chapter held **{_peak(records)}**. The longest to run was "
-        f"{{doc}}`notebooks/{longest['chapter']}` with **{duration(longest['seconds'])}**; all together took "
-        f"**{duration(_seconds(records))}**, with what was already stored."
+        f"{{doc}}`notebooks/{longest['chapter']}` with **{duration(longest['seconds'])}**; all add up "
+        f"to **{duration(_seconds(records))}**, with what was already stored."
     )
 
 
@@ -111,7 +111,7 @@ def chapters_markdown(notebooks: Path) -> str:
         changed = values_line(record["changed"]) or "none"
         page = f"{{doc}}`notebooks/{record['chapter']}`"
         rows.append((page, changed, record["date"], commit, f"{record['seconds']:.1f} s"))
-    text = table(rows, last="--:") + f"\n| all | | | | {_seconds(records):.1f} s |"
+    text = table(rows, last="--:") + f"\n| added up | | | | {_seconds(records):.1f} s |"
     if any(record["dirty"] for record in records):
         text += "\n\n\\* with changes that were not committed when the chapter ran."
     return text
@@ -221,7 +221,7 @@ def hours_markdown(results: Path) -> str:
     if gpu.is_file():
         run = json.loads(gpu.read_text("utf-8"))
         said.append(_hours(run, run["masking"]["images per second"]))
-    return "\n\n".join(said) or "There is no record yet: `benchmarks/dry_run.py` and `gpu.py` make them."
+    return "\n\n".join(said) or "No run is recorded yet; `benchmarks/dry_run.py` records one without a GPU."
 
 
 def _hours(run: dict, rate: float) -> str:

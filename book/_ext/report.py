@@ -139,9 +139,20 @@ def paper_markdown(said: Mapping | Sequence[Mapping]) -> str:
         names = [name for name in table.index if name == one["method"]] or list(table.index)
         for name in names:
             known = {k: v for k, v in table.loc[name].items() if "R@" in k and v and k[:2] in ("R@", "me")}
-            name = re.sub(r"as (\w) prints it", lambda m: f"as {published_sources()[m[1]]} print it", name)
+            letters = table.loc[name, "source"].split(", ")
+            if "T" not in letters and not re.search(r"as \w prints it", name):  # not of the paper itself
+                name = f"{name}, as {letters[0]} prints it"
+            name = re.sub(r"as (\w+) prints it", lambda m: f"as {published_sources()[m[1]]} print it", name)
             parts.append(f"{name}: *{', '.join(f'{k} {v}' for k, v in known.items())}*")
     return "; ".join(parts)
+
+
+def why_heading(row: Mapping) -> str:
+    """What the words of a row are: reasons where the paper has numbers to differ from, else a reading."""
+    if row["verdict"] == "cannot be tested here":
+        return "Why not"
+    said = [row["paper"]] if isinstance(row["paper"], Mapping) else row["paper"]
+    return "Why it may differ" if any("table" in one for one in said) else "What to make of it"
 
 
 def row_markdown(row: Mapping) -> str:
@@ -155,9 +166,9 @@ The paper
 : {paper_markdown(row["paper"])}.
 
 Here
-: {ours.replace(chr(10), chr(10) + "  ") or "nothing."}
+: {ours.replace(chr(10), chr(10) + "  ") or "no number."}
 
-Why it may differ
+{why_heading(row)}
 : {row["why"]}
 
 In the book

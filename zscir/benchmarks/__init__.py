@@ -1,7 +1,7 @@
 """Benchmarks of composed image retrieval, each read from its official files into one shape.
 
     from zscir.benchmarks import load_benchmark
-    cirr = load_benchmark("cirr", "/data/CIRR", split="val")
+    cirr = load_benchmark("cirr", "/data/cirr", split="val")
     dress = load_benchmark("fashioniq", "/data/FashionIQ", category="dress", require_images=False)
 
 With `zscir.retrieval.score_features(benchmark, query_features, gallery_features)` anyone can score

@@ -1,6 +1,6 @@
 """CIRCUS (arXiv 2605.14787): the queries of a benchmark that need both their image and their text.
 
-    cirr = load_benchmark("cirr", "/data/CIRR")
+    cirr = load_benchmark("cirr", "/data/cirr")
     kept = circus_subset(cirr, "CIRCUS/croissant/exports/cirr_validated.csv")
     kept.protocol["queries"]        # "cirr_validated.csv: 303 of its 303 rows"
 
