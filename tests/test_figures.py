@@ -5,11 +5,14 @@ import io
 import re
 import sys
 import xml.etree.ElementTree as ElementTree
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from IPython.core.formatters import DisplayFormatter
+from IPython.core.pylabtools import select_figure_formats
 from PIL import Image
 
 from zscir.analysis.drawn_objects import (
@@ -82,6 +85,15 @@ def test_a_figure_shows_itself_as_png_of_the_page_width():
     figure, _ = new_figure(1, 2, height=2)
     picture = Image.open(io.BytesIO(figure._repr_png_()))
     assert picture.width == 840 and 230 <= picture.height <= 240, "only blank rows are cut off"
+
+
+def test_a_figure_shows_itself_also_where_pyplot_draws_for_a_notebook(monkeypatch):
+    shell = SimpleNamespace(display_formatter=DisplayFormatter())
+    monkeypatch.setattr(style, "get_ipython", lambda: shell)
+    style.use_style()
+    select_figure_formats(shell, {"png"})  # as the notebook backend of pyplot, once asked for
+    shown, _ = shell.display_formatter.format(new_figure(1, 2, height=2)[0])
+    assert "pictures" in Image.open(io.BytesIO(shown["image/png"])).info
 
 
 def test_what_is_blank_above_and_below_a_figure_is_cut_off():

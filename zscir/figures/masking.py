@@ -52,8 +52,7 @@ def judgement_bars(shares: pd.DataFrame) -> Figure:
     """Stacked bars: for each row of ``shares`` (percent, columns `JUDGEMENTS`) what its nouns are."""
     figure, axes = new_figure(1, 1, height=0.9 + 0.36 * len(shares))
     shares = shares.reindex(columns=list(JUDGEMENTS), fill_value=0.0)
-    colours = PALETTE[:3] + PALETTE[5:6]
-    shares.plot.barh(stacked=True, ax=axes[0, 0], color=colours, width=0.7, legend=False)
+    shares.plot.barh(stacked=True, ax=axes[0, 0], color=PALETTE[:3] + PALETTE[5:6], width=0.7, legend=False)
     label_rows(axes[0, 0], shares.index)
     axes[0, 0].set(xlabel="nouns, %", xlim=(0, 100))
     legend_above(figure, columns=4)
@@ -110,7 +109,7 @@ def marked_caption(captions: Sequence[str], nouns: Sequence[Sequence[Noun]]) -> 
             )
         for noun in found:
             colour, width = PALETTE[1] if noun.head else PALETTE[0], noun.end - noun.start
-            box = Rectangle((noun.start, -line - 0.88), width, 0.76, color=colour, alpha=0.35, linewidth=0)
+            box = Rectangle((noun.start, -line - 0.88), width, 0.76, color=colour, alpha=0.2, linewidth=0)
             axis.add_patch(box)
             axis.plot([noun.chunk_start, noun.chunk_end], [-line - 0.92] * 2, color=colour, linewidth=1.2)
     return figure

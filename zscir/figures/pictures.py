@@ -107,8 +107,8 @@ def query_examples(benchmark: Benchmark, rows: Sequence[int], columns: int = 3) 
         sides = []
         for role, name in (("reference", query.reference), ("target", query.targets[0])):
             picture = benchmark.open_image(name).resize((256, 256), Image.Resampling.BICUBIC)
-            sides += [ImageOps.expand(picture, 10, FRAMES[role]), Image.new("RGB", (16, 276), "white")]
-        show_picture(axis, np.hstack(sides[:-1]), text)
+            sides.append(ImageOps.expand(picture, 10, FRAMES[role]))
+        show_picture(axis, np.hstack(sides), text)
         axis.set_title(query.group, fontsize=9, fontweight="bold")
     return figure
 

@@ -61,12 +61,14 @@ _OTHERS = ((PALETTE[7], "X"), ("#222222", "<"), ("#999933", ">"), (PALETTE[4], "
 def use_style() -> None:
     """Set the book's look for what seaborn or matplotlib draw from here on, and for tables in notebooks.
 
-    These show whole texts, and metrics by the names that the field writes.
+    These show whole texts, and metrics by the names that the field writes. The book's figures show themselves
+    even where pyplot, once used, would draw every figure its own way.
     """
     pandas.set_option("display.max_colwidth", None)
     if shell := get_ipython():
-        formatter = shell.display_formatter.formatters["text/html"]
-        formatter.for_type(pandas.DataFrame, lambda table: _with_metric_names(table._repr_html_()))
+        html, png = (shell.display_formatter.formatters[kind] for kind in ("text/html", "image/png"))
+        html.for_type(pandas.DataFrame, lambda table: _with_metric_names(table._repr_html_()))
+        png.for_type(PageFigure, PageFigure._repr_png_)
     options = {"figure.dpi": DPI, "savefig.dpi": DPI, "axes.titlesize": 10, "axes.labelsize": 9.5}
     options |= {"xtick.labelsize": 9, "ytick.labelsize": 9, "legend.fontsize": 9, "legend.title_fontsize": 9}
     options |= {"axes.spines.top": False, "axes.spines.right": False, "axes.titlelocation": "left"}
