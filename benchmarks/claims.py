@@ -1,16 +1,20 @@
 """The record of the claims: what PLAN.md, beside this script, says, in its order.
 
 python benchmarks/claims.py                # val, then test and control; what is done is not done again
+python benchmarks/claims.py --map          # the map of arrangements
 
 Finished trainings are kept in ``--folder`` as they come, so it may be stopped and called again. The record is
 ``claims.csv`` (a row a training; test and control with the hits of every query) and ``claims.json`` (what was
-chosen on val, machine, versions, date) in ``--out``.
+chosen on val, machine, versions, date) in ``--out``; of the map ``map.csv``, and ``map.json`` with what
+`judged` says.
 """
 
 import argparse
 import json
+from itertools import product
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from records import write
 
@@ -18,16 +22,19 @@ from zscir.analysis.ablations import BASE
 from zscir.analysis.claims import (
     ARMS,
     CHOSEN,
+    LINKS,
     MAP_ARMS,
     MEASURES,
     SETTINGS,
     WEIGHTS,
     baseline_hits,
     packed,
+    paired_hits,
     percentages,
     run_point,
 )
 from zscir.pocket.control import Arrangement
+from zscir.retrieval.statistics import Difference, crossed_gain, holm
 from zscir.storage import run_points
 from zscir.storage.paths import REPO
 
@@ -39,6 +46,16 @@ CORNERS = (Arrangement(1, 0), Arrangement(3, 0), Arrangement(1, 100), Arrangemen
 ALIKE = (Arrangement(2, 0, 4), Arrangement(2, 0, 12))
 PREDICTED = Arrangement(2, 50, 12)
 MAP = {"limit": 2000, "steps": 150}
+#: What the plan predicts of the map, in its words.
+PREDICTIONS = (
+    "true masks gain more on random masks where captions say nothing than where they say all, with one thing "
+    "and with three",
+    "masked pairs gain more on Pic2Word with one thing than with three, where captions say nothing",
+    "whole references lose less against masked ones with one thing than with three, whatever is trained",
+    "true masks gain more on random masks at four places than at twelve",
+)
+#: Points; the predicted point is tested by an interval that is shorter.
+TELLING = 6.0
 
 
 def point(stage: str, arm: str, seed: int, late: float = 0.0, **changes: object) -> dict:
@@ -69,15 +86,100 @@ def on_val(folder: Path, workers: int | None) -> tuple[pd.DataFrame, dict]:
 
 def on_map(folder: Path, workers: int | None, out: Path) -> None:
     """The trainings of the map and its record; the predicted point comes last."""
-    tables = []
+    tables: list[pd.DataFrame] = []
     for arrangement in (*CORNERS, *ALIKE, PREDICTED):
+        if arrangement == PREDICTED:
+            print(f"predicted for {arrangement.name}: {predicted(pd.concat(tables)):+.2f} points")
         points = [
             point("map", arm, seed, **{**MAP, "pairs": arrangement.name, **changes})
             for seed in SEEDS
             for arm, changes in MAP_ARMS.items()
         ]
         tables.append(run_points(run_point, points, folder / arrangement.name, workers=workers))
-    _store(pd.concat(tables, ignore_index=True), "map", folder / PREDICTED.name, out)
+    table = pd.concat(tables, ignore_index=True)
+    _store(table, "map", folder / PREDICTED.name, out, **judged(table))
+
+
+def judged(table: pd.DataFrame) -> dict[str, object]:
+    """What became of the predictions of the map: "predictions", in the plan's order, and "predicted point".
+
+    Where a prediction makes several comparisons, each must bear it out: its p is the largest of theirs, and 1
+    where their signs differ; its interval is that of the comparison that bears it out least.
+    """
+    rows = []
+    for words, compared in zip(PREDICTIONS, comparisons(table), strict=True):
+        found = {name: difference(*gains) for name, gains in compared.items()}
+        weakest = min(found, key=lambda name: found[name].low)
+        one_sign = len({own.difference > 0 for own in found.values()}) == 1
+        p = max(own.p for own in found.values()) if one_sign else 1.0
+        own = {name: _points(one) for name, one in found.items()}
+        rows.append({"prediction": words, "p": p, "weakest": weakest, **own[weakest], "comparisons": own})
+    for row, p in zip(rows, holm([row["p"] for row in rows]), strict=True):
+        won = "held" if row["difference"] > 0 else "the opposite held"
+        row |= {"p": p, "verdict": won if p < 0.05 else "undecided"}
+    number, own = round(predicted(table), 4), _points(crossed_gain(true_over_random(table, PREDICTED)))
+    held = own["low"] <= number <= own["high"] and own["high"] - own["low"] < TELLING
+    return {"predictions": rows, "predicted point": {"predicted": number, **own, "held": held}}
+
+
+def _points(found: Difference) -> dict[str, float]:
+    return {name: round(getattr(found, name), 4) for name in ("difference", "low", "high")}
+
+
+def comparisons(table: pd.DataFrame) -> list[dict[str, tuple[np.ndarray, np.ndarray]]]:
+    """Of each prediction: comparison -> the gains that should be larger, and those that should be smaller."""
+    none, whole = {1: CORNERS[0], 3: CORNERS[1]}, {1: CORNERS[2], 3: CORNERS[3]}
+    said = {"nothing said": none, "all said": whole}
+    by_words = {
+        f"{things} thing{'s' * (things > 1)}": (
+            true_over_random(table, none[things]),
+            true_over_random(table, whole[things]),
+        )
+        for things in none
+    }
+    on_pic2word = [gains(table, none[things], LINKS[2], "masked pairs", "Pic2Word") for things in none]
+    lost = {
+        f"{arm}, {words}": (lost_with_whole(table, ends[3], arm), lost_with_whole(table, ends[1], arm))
+        for arm, (words, ends) in product(MAP_ARMS, said.items())
+    }
+    places = [true_over_random(table, arrangement) for arrangement in ALIKE]
+    return [by_words, {"1 thing and 3": tuple(on_pic2word)}, lost, {"4 places and 12": tuple(places)}]
+
+
+def predicted(table: pd.DataFrame) -> float:
+    """The gain of true over random masks at `PREDICTED`, in points, from the other arrangements."""
+    four, twelve = (true_over_random(table, own).mean() for own in ALIKE)
+    corners = [true_over_random(table, own).mean() for own in CORNERS]
+    return 100 * float(np.mean(corners) + twelve - four)
+
+
+def difference(more: np.ndarray, less: np.ndarray) -> Difference:
+    """How much more one gain [S, Q] is than another [S, R] of other queries, with interval and p.
+
+    Both are crossed samples with the same seeds. Each query is weighed so that the mean over all, as
+    `crossed_gain` takes it, is the difference, and its own gain is held against the mean of its own sample.
+    """
+    whole = more.shape[1] + less.shape[1]
+    parts = [sign * whole / own.shape[1] * (own - own.mean()) for sign, own in ((1, more), (-1, less))]
+    return crossed_gain(more.mean() - less.mean() + np.hstack(parts))
+
+
+def gains(table: pd.DataFrame, arrangement: Arrangement, measure: str, ours: str, theirs: str) -> np.ndarray:
+    """What one training hit more than another at an arrangement, [S, Q]."""
+    own = table[table["pairs"] == arrangement.name]
+    return np.subtract(*paired_hits(own, ours, theirs, measure))
+
+
+def true_over_random(table: pd.DataFrame, arrangement: Arrangement) -> np.ndarray:
+    """What true masks gain on random ones with held-out pairs, [S, Q]."""
+    return gains(table, arrangement, LINKS[0], "true masks", "random masks")
+
+
+def lost_with_whole(table: pd.DataFrame, arrangement: Arrangement, arm: str) -> np.ndarray:
+    """What a training loses where references are whole, [S, Q]."""
+    own = table[table["pairs"] == arrangement.name]
+    masked, whole = (paired_hits(own, arm, arm, measure)[0] for measure in LINKS[1:3])
+    return masked - whole
 
 
 def _store(table: pd.DataFrame, name: str, last: Path, out: Path, **found: object) -> None:

@@ -176,8 +176,10 @@ _MODE = """mode => { localStorage.setItem("mode", mode); localStorage.setItem("t
 _REPORT = Path(__file__).with_name("_check") / "report.js"
 
 
-def reports(folder: Path, mode: str, width: int, names: Sequence[str] | None = None) -> dict[str, dict]:
-    """What the browser says about each page, shown in one mode at one width.
+def reports(
+    folder: Path, mode: str, width: int, names: Sequence[str] | None = None, axe: bool = True
+) -> dict[str, dict]:
+    """What the browser says about each page, shown in one mode at one width; ``axe``: and what axe-core does.
 
     Raises:
         FileNotFoundError: no Chromium, no Playwright or no axe-core.
@@ -203,7 +205,7 @@ def reports(folder: Path, mode: str, width: int, names: Sequence[str] | None = N
             page.evaluate("window.MathJax?.startup?.promise")
             page.wait_for_timeout(400)  # the theme looks 300 ms later which boxes scroll
             own = list(errors)  # axe-core loads style sheets once more, from elsewhere
-            found = Axe().run(page).response["violations"]
+            found = Axe().run(page).response["violations"] if axe else []
             asked = {"violations": found, "foreign": sorted(set(foreign)), "errors": own}
             said[name] = asked | page.evaluate(_REPORT.read_text(encoding="utf-8"))
     return said
@@ -221,17 +223,21 @@ def _answer(folder: Path, foreign: list[str], route: Route) -> None:
 
 
 def looked_at(folder: Path) -> list[str]:
-    """The pages that a browser looks at: all, but of the listings of source code, which are alike, one."""
+    """The pages that axe-core looks at: all, but of the listings of source code, which are alike, one."""
     names = pages_of(folder)
-    listings = [name for name in names if name.startswith("_modules/")]
+    listings = [name for name in names if name.startswith("_modules/") and name != "_modules/index.html"]
     return [name for name in names if name not in listings[1:]]
 
 
 def browser_findings(folder: Path, names: Sequence[str] | None = None) -> list[str]:
-    """What is wrong with the pages as a browser shows them, a line each; by default those `looked_at`."""
+    """What is wrong with the pages as a browser shows them, a line each.
+
+    By default those `looked_at` in all `VIEWS`, and the others, without axe-core, as on a phone.
+    """
+    others = [] if names else sorted({*pages_of(folder)} - {*looked_at(folder)})
     names, found = looked_at(folder) if names is None else names, []
-    for mode, width in VIEWS:
-        for name, said in reports(folder, mode, width, names).items():
+    for (mode, width), own, axe in (*((view, names, True) for view in VIEWS), (VIEWS[2], others, False)):
+        for name, said in reports(folder, mode, width, own, axe).items():
             bad = [(rule, node) for rule in said["violations"] for node in rule["nodes"]]
             lines = [
                 f"{rule['id']} ({rule['impact']}): {node['target']}  {node['html'][:160]}"

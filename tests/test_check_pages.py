@@ -39,6 +39,21 @@ DRAWN = {"figure": {"caption": "Nothing.\n", "name": "fig-a"}, "image": {"alt": 
 TABLE = "import pandas as pd\npd.DataFrame({f'column {k}': [1.5, 2.5] for k in range(20)})"
 
 
+LONG = """
+## The library
+
+```{eval-rst}
+.. py:module:: package.of.an.author.whose.modules.have.long.names
+.. py:function:: of_a_name_as_long_as_a_line(of_an_argument_as_long: int)
+
+   What it does.
+
+   :raises package.of.an.author.whose.modules.have.long.names.FormatOfTheFileError: always.
+   :rtype: collections.abc.Sequence[collections.abc.Sequence[collections.abc.Mapping]]
+```
+"""
+
+
 @pytest.fixture
 def pages(tmp_path):
     """Write pages: name -> (head, main); the folder."""
@@ -49,6 +64,14 @@ def pages(tmp_path):
         return tmp_path
 
     return write
+
+
+def test_of_the_listings_of_source_code_one_is_looked_at_by_axe_core(tmp_path):
+    names = ["_modules/a/b.html", "_modules/a/c.html", "_modules/index.html", "api.html"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert check_pages.looked_at(tmp_path) == [names[0], *names[2:]]
 
 
 def test_what_is_whole_is_not_found(pages):
@@ -156,6 +179,17 @@ def test_the_browser_finds_barriers_widths_and_hosts(pages):
     assert said["good.html"]["foreign"] == said["good.html"]["errors"] == []
 
 
+@needs_browser
+def test_on_a_phone_every_page_is_looked_at_and_a_title_too_long_for_it_is_named(tmp_path):
+    title = f"<article><h1>{'a.long.name' * 9}</h1><pre style='overflow: auto'>{'code ' * 99}</pre></article>"
+    (tmp_path / "_modules").mkdir()
+    for name, main in {"a": "<p>text</p>", "b": title}.items():
+        (tmp_path / "_modules" / f"{name}.html").write_text(HEAD.format("", main))
+    found = [line for line in check_pages.browser_findings(tmp_path) if " px wide: " in line]
+    assert len(found) == 1 and found[0].startswith("_modules/b.html (light, 400 px)"), found
+    assert "px wide: <h1>a.long.name" in found[0] and "<pre" not in found[0]
+
+
 @pytest.fixture(scope="module")
 def ours(tmp_path_factory):
     """Pages of a small book of ours, with formulas, an exercise, a wide table and a bibliography."""
@@ -167,7 +201,7 @@ def ours(tmp_path_factory):
         "@book{a, title={A}, author={B, C}, year={2000}, publisher={D}}"
     )
     with (tmp_path / "book" / "index.md").open("a") as file:
-        file.write("\n{cite:p}`a`\n")
+        file.write("\n{cite:p}`a`\n" + LONG)
     with (tmp_path / "book" / "_toc.yml").open("a") as file:
         file.write("  - file: bibliography\n")
     return build(root=tmp_path).parent

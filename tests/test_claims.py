@@ -1,8 +1,11 @@
 """Claims are written down before their runs, judged by queries and seeds at once, and tested as planned."""
 
+import importlib
 import json
 import re
 import subprocess
+from collections.abc import Callable
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -17,6 +20,7 @@ from zscir.analysis.claims import (
     CLAIMS,
     CONTROL_CLAIMS,
     LINKS,
+    MAP_ARMS,
     MEASURES,
     packed,
     recorded_claims,
@@ -25,6 +29,7 @@ from zscir.analysis.claims import (
 )
 from zscir.pairs.masked_pairs import MaskedPairs
 from zscir.pocket import control
+from zscir.pocket.control import Arrangement
 from zscir.pocket.scenes import Scene, held_out
 from zscir.retrieval import evaluate, gallery_features, score_features
 from zscir.retrieval.statistics import crossed_gain, holm, paired_gain
@@ -302,6 +307,100 @@ def test_the_plan_is_older_than_the_record():
     if subprocess.run([*git, commit], capture_output=True).returncode:
         pytest.skip(f"this checkout does not hold the commit {commit[:8]}")
     assert not subprocess.run([*git, f"{commit}:benchmarks/PLAN.md"], capture_output=True).returncode
+
+
+@pytest.fixture
+def script(monkeypatch):
+    """``benchmarks/claims.py``, which judges the map."""
+    monkeypatch.syspath_prepend(str(REPO / "benchmarks"))
+    return importlib.import_module("claims")
+
+
+def map_record(script, share: Callable[[Arrangement, str, str], float], seeds: int = 3) -> pd.DataFrame:
+    """A record of the map in which a training hits a ``share`` (arrangement, arm, link) of its queries."""
+    rng, rows = np.random.default_rng(3), []
+    for arrangement in (*script.CORNERS, *script.ALIKE, script.PREDICTED):
+        ease = {
+            one: rng.random(900 if one == LINKS[0] else 300 * min(arrangement.things, 2)) for one in LINKS
+        }
+        for seed, arm in product(range(seeds), MAP_ARMS):
+            row = {"pairs": arrangement.name, "arm": arm, "seed": seed, "seconds": 1.0}
+            for one, own in ease.items():
+                hits = own + 0.05 * rng.normal(size=len(own)) < share(arrangement, arm, one)
+                row |= {one: 100 * hits.mean(), f"hits {one}": packed(hits)}
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def as_predicted(own: Arrangement, arm: str, link: str) -> float:
+    """Shares of a world in which the plan's hypothesis is true."""
+    silent, alike = own.said == 0, own.places == 4
+    true = 0.1 * silent + 0.1 * alike + 0.05
+    held_out = 0.5 + {"true masks": true, "random masks": 0.0}.get(arm, 0.02)
+    masked = 0.1 if own.things == 1 and arm == "masked pairs" else 0.0
+    return {LINKS[0]: held_out, LINKS[1]: 0.8 + masked, LINKS[2]: 0.9 / own.things - 0.2 + masked}.get(
+        link, 0.4
+    )
+
+
+def test_the_map_is_judged_as_planned(script):
+    plan = (REPO / "benchmarks" / "PLAN.md").read_text("utf-8")
+    assert [words for words in re.findall(r"^\| \d \| ([^|]+) \| [^|]+ \|$", plan, re.M)] == [
+        *script.PREDICTIONS
+    ]
+    found = script.judged(map_record(script, as_predicted))
+    assert [row["verdict"] for row in found["predictions"]] == ["held"] * 4
+    assert [len(row["comparisons"]) for row in found["predictions"]] == [2, 1, 14, 1]
+    places = found["predictions"][3]
+    assert places["difference"] == pytest.approx(10, abs=3) and places["low"] > 0
+    point = found["predicted point"]
+    assert point["predicted"] == pytest.approx(10, abs=4) and point["low"] < point["high"]
+    assert point["held"] == (
+        point["low"] <= point["predicted"] <= point["high"] and point["high"] - point["low"] < 6
+    )
+    turned = script.judged(map_record(script, lambda own, arm, link: 1 - as_predicted(own, arm, link)))
+    assert {row["verdict"] for row in turned["predictions"]} == {"the opposite held"}
+
+
+def test_a_prediction_of_several_comparisons_needs_all_of_them(script):
+    def share(own: Arrangement, arm: str, link: str) -> float:
+        return 0.3 + 0.3 * (own.things == 1) if arm == "unmasked image" else as_predicted(own, arm, link)
+
+    found = script.judged(map_record(script, share))["predictions"][2]
+    assert found["verdict"] == "undecided" and found["weakest"].startswith("unmasked image, ")
+
+
+def test_the_interval_of_a_difference_of_gains_holds_it_as_often_as_it_says(script):
+    rng, held = np.random.default_rng(0), 0
+    for _ in range(400):
+        more, less = (
+            mean
+            + rng.normal(0, 0.03, (5, 1))
+            + rng.normal(0, spread, (1, queries))
+            + rng.normal(0, 0.3, (5, queries))
+            for mean, spread, queries in ((0.3, 0.2, 60), (0.1, 0.5, 120))
+        )
+        gain = script.difference(more, less)
+        held += gain.low <= 20 <= gain.high
+    assert 0.92 <= held / 400 <= 0.99
+    assert script.difference(more, less).difference == pytest.approx(100 * (more.mean() - less.mean()))
+
+
+def test_the_verdicts_of_the_map_are_those_of_its_record(script):
+    """The record holds every training, and was made by a commit that holds the plan of the map."""
+    folder = REPO / "benchmarks" / "results"
+    if not (folder / "map.json").is_file():
+        pytest.skip("the map has no record yet")
+    how, table = json.loads((folder / "map.json").read_text("utf-8")), pd.read_csv(folder / "map.csv")
+    arrangements = [own.name for own in (*script.CORNERS, *script.ALIKE, script.PREDICTED)]
+    wanted = {*product(arrangements, MAP_ARMS, script.SEEDS)}
+    assert {*zip(table["pairs"], table["arm"], table["seed"], strict=True)} == wanted
+    assert len(table) == len(wanted)
+    found = json.loads(json.dumps(script.judged(table)))
+    assert {name: how[name] for name in found} == found
+    shown = ["git", "-C", str(REPO), "show", f"{how['runs'][0]['git_commit']}:benchmarks/PLAN.md"]
+    plan = subprocess.run(shown, capture_output=True, text=True)
+    assert plan.returncode or "## The map" in plan.stdout
 
 
 @pytest.mark.parametrize("read", [recorded_claims, recorded])

@@ -4,18 +4,69 @@ import io
 import json
 import subprocess
 import sys
+from collections import namedtuple
 
 import numpy as np
 import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
+from sphinx.ext.napoleon import Config, GoogleDocstring
 
 from zscir.figures.style import PageFigure, new_figure
 from zscir.storage.paths import REPO
 
 sys.path.insert(0, str(REPO / "book" / "_ext"))
 import dark_figures  # noqa: E402  (an extension of the pages)
+import docstrings  # noqa: E402
 import website  # noqa: E402
+
+
+@pytest.mark.parametrize(
+    ("what", "text", "shown"),
+    [
+        (
+            "property",
+            "Share of a guess: of as many.\n\nMore.",
+            ["Share of a guess: of as many.", "", "More."],
+        ),
+        (
+            "function",
+            "Do.\n\nReturns:\n    Exit status: 0 or\n    1.",
+            [":returns: Exit status: 0 or", "          1."],
+        ),
+        ("attribute", "No colon.", ["No colon."]),
+    ],
+)
+def test_what_stands_before_a_colon_is_no_type(what, text, shown):
+    lines = GoogleDocstring(text, Config(napoleon_use_rtype=True), None, what).lines()
+    docstrings.whole_sentences(None, what, "", None, None, lines)
+    assert "\n".join(lines).strip().endswith("\n".join(shown)), lines
+
+
+def test_a_paragraph_that_calls_something_is_code_and_prose_is_none():
+    said = ["What it is.", "", "with own(path) as it:", "    it.read(1)  # once", "", "More (of it).", ""]
+    docstrings.to_rest(None, "module", "", None, None, lines := list(said))
+    assert lines == [*said[:2], "::", "", *(f"    {line}" for line in said[2:4]), *said[4:]]
+
+
+@pytest.mark.parametrize(
+    ("signature", "shown"),
+    [
+        ("(a: ~x.Y = <factory>, b: int = 1)", "(a: ~x.Y = ..., b: int = 1)"),
+        ("(keep=<function <lambda>>)", "(keep=...)"),
+        ("()", "()"),
+        (None, None),
+    ],
+)
+def test_a_default_that_is_no_python_is_left_out_of_a_signature(signature, shown):
+    assert docstrings.readable(None, "class", "", None, None, signature, "int") == (shown, "int")
+
+
+def test_fields_of_a_named_tuple_are_left_out_unless_something_is_said_of_them():
+    named = namedtuple("Named", "a b")
+    named.b.__doc__ = "What b is."
+    found = [docstrings.is_unsaid_field(None, "class", "", one, False, None) for one in (named.a, named.b)]
+    assert found == [True, None]
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,7 @@ def add_twins(app, pagename, templatename, context, doctree):
         if not wide:
             return found[0]
         if not tall or not tall.is_file():
+            before += _size(data)
             shown = "".join(_image(before, after, wide[mode], mode) for mode in wide)
             return f'<span class="figure-box pst-scrollable-table-container">{shown}</span>'
         phone = stored(tall.name, tall.read_bytes())
@@ -112,6 +113,14 @@ def add_twins(app, pagename, templatename, context, doctree):
         )
 
     context["body"] = _IMG.sub(pair, context["body"])
+
+
+def _size(data: bytes) -> str:
+    """Attributes that keep the place of a PNG until it is loaded; none of an SVG."""
+    if data[:4] != b"\x89PNG":
+        return ""
+    wide, high = Image.open(io.BytesIO(data)).size
+    return f' width="{wide}" height="{high}"'
 
 
 def _image(before: str, after: str, source: str, mode: str) -> str:

@@ -1,8 +1,9 @@
 """Files for the test servers of CIRR and CIRCO: write them, and check anyone's before it is sent.
 
     write_submission("server", benchmark, query_features, gallery_features)
-    check_submission("server/cirr_test1_recall.json")           # raises, naming all that the server would
-    refuse zscir submission check FILE [--root CIRR]                   # the same in a shell
+    check_submission("server/cirr_test1_recall.json")  # raises, naming all that the server would refuse
+
+In a shell, ``zscir submission check FILE [--root CIRR]`` does the same.
 
 CIRR's server takes two files (Liu et al., ICCV 2021; *Test-split_server.md* of its repository): ``version``
 "rc2", ``metric`` "recall" with 50 or "recall_subset" with 3 names a query, keyed by the pair id, at most 5
