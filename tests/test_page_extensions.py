@@ -16,7 +16,8 @@ from zscir.figures.style import PageFigure, new_figure
 from zscir.storage.paths import REPO
 
 sys.path.insert(0, str(REPO / "book" / "_ext"))
-import dark_figures  # noqa: E402  (an extension of the pages)
+import accessible  # noqa: E402  (an extension of the pages)
+import dark_figures  # noqa: E402
 import docstrings  # noqa: E402
 import website  # noqa: E402
 
@@ -140,3 +141,12 @@ def test_colours_of_a_drawing_are_exchanged_and_its_pictures_kept():
     dark = dark_figures.dark_svg(text)
     assert "#ffffff" not in dark and "#222222" not in dark and "AAbb/+x=" in dark
     assert int(dark.split('fill="#')[1][:2], 16) < 40 < 200 < int(dark.split('fill="#')[2][:2], 16)
+
+
+def test_a_glued_number_stays_with_its_unit():
+    glued = '<span class="pasted-text">48.1</span>'
+    body = f"<p>{glued} % of [{glued}, {glued}] and {glued} points, {glued} pointed, {glued} queries</p>"
+    context = {"body": body, "script_files": []}
+    accessible.mend(None, "page", "page.html", context, None)
+    mended = context["body"].replace("\N{NO-BREAK SPACE}", "~")
+    assert mended == body.replace(" %", "~%").replace(" points", "~points")

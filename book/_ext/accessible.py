@@ -4,11 +4,14 @@ Tables of chapters, shown where they were made or on other pages, get a box that
 theme lets the keyboard reach. Bibliographies lose a role that their entries do not fit. The index of
 sources becomes a proper list, without modules that have no page. What an extension adds while Sphinx builds
 is listed twice: a script stands once, since a browser calls the second an error. Thebe, which Jupyter Book
-adds to every page though it is off here, is left out.
+adds to every page though it is off here, is left out. A glued number stays on one line with its unit.
 """
+
+import re
 
 TABLE = '<div class="output text_html">'
 BOX = '<div class="output text_html pst-scrollable-table-container">'
+GLUED = re.compile(r'(<span class="pasted-text">[^<]*</span>)\s(?=%|points?\b)')
 CITATIONS = '<div role="list" class="citation-list">'
 
 
@@ -16,6 +19,7 @@ def mend(app, pagename, templatename, context, doctree):
     """Mend the body of one page."""
     body = context.get("body", "")
     body = body.replace(TABLE, BOX).replace(CITATIONS, '<div class="citation-list">')
+    body = GLUED.sub("\\1\N{NO-BREAK SPACE}", body)
     if pagename == "_modules/index":
         body = nested(body)
     if body:
