@@ -147,5 +147,5 @@ zscirLive.chart = ({ band: [taus, low, high], overlaps, tau }, { step, keep }, o
   const label = `IoU of ${noun} against τ, from 0 to 1; at τ = ${(step / 100).toFixed(2)} it is ${own[step].toFixed(2)}`;
   return element("svg", { viewBox: "0 0 340 202", role: "img", "aria-label": label }, ...ticks,
     line("mark", across(tau), across(tau), down(0), down(1)), ...all, ...series("own", own, noun, 0),
-    text(across(0.5), 198, "τ", "middle"), text(across(0), 10, "IoU", "middle"));
+    text(across(0.5), 198, "τ", "middle"), text(across(0), 10, "IoU"));
 };
