@@ -2,11 +2,12 @@
 
 python benchmarks/claims.py                # val, then test and control; what is done is not done again
 python benchmarks/claims.py --map          # the map of arrangements
+python benchmarks/claims.py --wording _build/pretrained    # plain captions, with backbones pre-trained there
 
 Finished trainings are kept in ``--folder`` as they come, so it may be stopped and called again. The record is
 ``claims.csv`` (a row a training; test and control with the hits of every query) and ``claims.json`` (what was
 chosen on val, machine, versions, date) in ``--out``; of the map ``map.csv``, and ``map.json`` with what
-`judged` says.
+`judged` says; of plain captions ``wording.csv``, and ``wording.json`` with what `on_wording` says.
 """
 
 import argparse
@@ -54,6 +55,14 @@ PREDICTIONS = (
     "whole references lose less against masked ones with one thing than with three, whatever is trained",
     "true masks gain more on random masks at four places than at twelve",
 )
+#: Wording of captions -> the pairs that are worded so, and the seeds of the pre-training: a backbone each.
+WORDINGS = {"plain": "pocket-small-0relative", "relative": "pocket-small"}
+PRETRAINED = (0, 1)
+#: What the plan predicts of plain captions: words, and the gain (of one arm on another) that should grow.
+WORDING_PREDICTIONS = (
+    ("what needs no training loses: Pic2Word gains more on slerp with plain captions", "Pic2Word", "slerp"),
+    ("masked pairs, as chosen on val, gain more on Pic2Word with plain captions", CHOSEN, "Pic2Word"),
+)
 #: Points; the predicted point is tested by an interval that is shorter.
 TELLING = 6.0
 
@@ -75,13 +84,16 @@ def on_val(folder: Path, workers: int | None) -> tuple[pd.DataFrame, dict]:
     table = pd.concat([table, _run("val", second, VAL_SEEDS, folder / "val tau", workers)], ignore_index=True)
     best = _best(table[table["arm"] != "Pic2Word"])
     late = table[table["arm"] == "Pic2Word"][[f"mean, late {weight}" for weight in WEIGHTS]].mean()
-    slerp = {weight: _mean(baseline_hits("val", weight)) for weight in WEIGHTS}
     return table, {
         "masked pairs": {name: best[name] for name in ("lam", "span", "tau")},
         "late": WEIGHTS[int(late.to_numpy().argmax())],
-        "slerp": max(slerp, key=slerp.get),
-        "slerp on val": slerp,
+        **_slerp_on_val(),
     }
+
+
+def _slerp_on_val(**backbone: str) -> dict:
+    found = {weight: _mean(baseline_hits("val", weight, **backbone)) for weight in WEIGHTS}
+    return {"slerp": max(found, key=found.get), "slerp on val": found}
 
 
 def on_map(folder: Path, workers: int | None, out: Path) -> None:
@@ -100,15 +112,68 @@ def on_map(folder: Path, workers: int | None, out: Path) -> None:
     _store(table, "map", folder / PREDICTED.name, out, **judged(table))
 
 
+def on_wording(folder: Path, workers: int | None, out: Path, backbones: Path) -> None:
+    """The trainings with each wording of captions, in each seed of the pre-training, and their record.
+
+    Args:
+        folder: of the points; `backbones` has a folder for each of `WORDINGS` and `PRETRAINED`, such as
+            ``plain-0``.
+    """
+    choice = json.loads((REPO / "benchmarks" / "results" / "claims.json").read_text("utf-8"))["chosen on val"]
+    tables, chosen = [], {}
+    for seed, (wording, pairs) in product(PRETRAINED, WORDINGS.items()):
+        name = f"{wording}-{seed}"
+        backbone = str(backbones / name)
+        arms = [*ARMS.items(), (CHOSEN, choice["masked pairs"])]
+        own = {"backbone": backbone, "pairs": pairs}
+        arms = [(arm, {**own, **changes}) for arm, changes in arms]
+        chosen[name] = _slerp_on_val(backbone=backbone)
+        trained = _run("test", arms, SEEDS, folder / name, workers, choice["late"])
+        untrained = _untrained(chosen[name]["slerp"], backbone=backbone)
+        tables.append(
+            pd.concat([trained, untrained], ignore_index=True).assign(backbone=name, wording=wording)
+        )
+    table = pd.concat(tables, ignore_index=True)
+    found = {"chosen on val": chosen, "predictions": judged_wording(table)}
+    _store(table, "wording", folder / name, out, **found)
+
+
+def judged_wording(table: pd.DataFrame) -> list[dict]:
+    """What became of the predictions of plain captions, in the plan's order; the rule is that of `judged`."""
+    found = []
+    for words, ours, theirs in WORDING_PREDICTIONS:
+        own = {}
+        for seed in PRETRAINED:
+            more, less = (
+                np.subtract(
+                    *paired_hits(table[table["backbone"] == f"{name}-{seed}"], ours, theirs, MEASURES[0])
+                )
+                for name in WORDINGS
+            )
+            own[f"pre-training {seed}"] = crossed_gain(more - less)
+        found.append((words, own))
+    return _borne_out(found)
+
+
 def judged(table: pd.DataFrame) -> dict[str, object]:
     """What became of the predictions of the map: "predictions", in the plan's order, and "predicted point".
 
     Where a prediction makes several comparisons, each must bear it out: its p is the largest of theirs, and 1
     where their signs differ; its interval is that of the comparison that bears it out least.
     """
+    compared = zip(PREDICTIONS, comparisons(table), strict=True)
+    rows = _borne_out(
+        [(words, {name: difference(*own) for name, own in found.items()}) for words, found in compared]
+    )
+    number, own = round(predicted(table), 4), _points(crossed_gain(true_over_random(table, PREDICTED)))
+    held = own["low"] <= number <= own["high"] and own["high"] - own["low"] < TELLING
+    return {"predictions": rows, "predicted point": {"predicted": number, **own, "held": held}}
+
+
+def _borne_out(predictions: list[tuple[str, dict[str, Difference]]]) -> list[dict]:
+    """Of each prediction and its comparisons: p after Holm, the weakest comparison, verdict."""
     rows = []
-    for words, compared in zip(PREDICTIONS, comparisons(table), strict=True):
-        found = {name: difference(*gains) for name, gains in compared.items()}
+    for words, found in predictions:
         weakest = min(found, key=lambda name: found[name].low)
         one_sign = len({own.difference > 0 for own in found.values()}) == 1
         p = max(own.p for own in found.values()) if one_sign else 1.0
@@ -117,9 +182,7 @@ def judged(table: pd.DataFrame) -> dict[str, object]:
     for row, p in zip(rows, holm([row["p"] for row in rows]), strict=True):
         won = "held" if row["difference"] > 0 else "the opposite held"
         row |= {"p": p, "verdict": won if p < 0.05 else "undecided"}
-    number, own = round(predicted(table), 4), _points(crossed_gain(true_over_random(table, PREDICTED)))
-    held = own["low"] <= number <= own["high"] and own["high"] - own["low"] < TELLING
-    return {"predictions": rows, "predicted point": {"predicted": number, **own, "held": held}}
+    return rows
 
 
 def _points(found: Difference) -> dict[str, float]:
@@ -205,6 +268,16 @@ def _best(table: pd.DataFrame) -> dict:
     return table[table["arm"] == means.idxmax()].iloc[0].to_dict()
 
 
+def _untrained(slerp: float, **backbone: str) -> pd.DataFrame:
+    """What needs no training, on test: slerp of a weight, the image alone, the text alone."""
+    rows = []
+    for arm, weight in {"slerp": slerp, "image": 0.0, "text": 1.0}.items():
+        hits = baseline_hits("test", weight, **backbone)
+        own = {f"hits {name}": packed(one) for name, one in hits.items()}
+        rows.append({"stage": "test", "arm": arm, "seed": -1, **percentages(hits), **own})
+    return pd.DataFrame(rows)
+
+
 def _mean(hits: dict) -> float:
     return sum(percentages(hits).values()) / len(hits)
 
@@ -215,21 +288,18 @@ def main() -> None:
     parser.add_argument("--workers", type=int, help="processes, by default one a core")
     parser.add_argument("--folder", type=Path, default=Path("_build/sweeps/claims"), help="of the points")
     parser.add_argument("--map", action="store_true", help="only the map of arrangements, map.csv")
+    parser.add_argument("--wording", type=Path, help="only plain captions: the folder of its backbones")
     parser.add_argument("--out", type=Path, default=REPO / "benchmarks" / "results", help="of the record")
     args = parser.parse_args()
+    if args.wording:
+        return on_wording(args.folder / "wording", args.workers, args.out, args.wording)
     if args.map:
         return on_map(args.folder / "map", args.workers, args.out)
     control = _run("control", list(ARMS.items()), SEEDS, args.folder / "control", args.workers)
     val, choice = on_val(args.folder, args.workers)
     arms = [*ARMS.items(), (CHOSEN, choice["masked pairs"])]
     test = _run("test", arms, SEEDS, args.folder / "test", args.workers, choice["late"])
-    weights = {"slerp": choice["slerp"], "image": 0.0, "text": 1.0}
-    rows = []
-    for arm, weight in weights.items():
-        hits = baseline_hits("test", weight)
-        own = {f"hits {name}": packed(one) for name, one in hits.items()}
-        rows.append({"stage": "test", "arm": arm, "seed": -1, **percentages(hits), **own})
-    table = pd.concat([val, test, pd.DataFrame(rows), control], ignore_index=True)
+    table = pd.concat([val, test, _untrained(choice["slerp"]), control], ignore_index=True)
     _store(table, "claims", args.folder / "test", args.out, **{"chosen on val": choice})
 
 

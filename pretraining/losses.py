@@ -23,10 +23,14 @@ NAMED = (*THINGS, *WHERE)
 _COLUMN = {name: column for column, name in enumerate(NAMED)}
 
 
-def short_texts(rng: np.random.Generator) -> list[str]:
-    """One short text for each of `NAMED`, in one of the words people use for it."""
+def short_texts(rng: np.random.Generator, plain: bool = False) -> list[str]:
+    """One short text for each of `NAMED`, in one of the words people use for it; where they must be `plain`,
+    *on the beach* alone, as a relative caption may say it, is *a photo of a beach*."""
     things = [pick(rng, PHOTO_OF).format(with_article(pick(rng, THINGS[name].names))) for name in THINGS]
-    places = [pick(rng, (*WHERE[name], *BACKGROUND[name])) for name in WHERE]
+    if plain:
+        places = [pick(rng, PHOTO_OF).format(pick(rng, BACKGROUND[name])) for name in WHERE]
+    else:
+        places = [pick(rng, (*WHERE[name], *BACKGROUND[name])) for name in WHERE]
     return things + places
 
 

@@ -43,7 +43,8 @@ CAPTION_STREAM = 103
 
 @dataclass(frozen=True)
 class PretrainConfig:
-    """How the pocket backbone is trained. `images` counts pictures seen, `pool` distinct pictures."""
+    """How the pocket backbone is trained. `images` counts pictures seen, `pool` distinct pictures;
+    `relative` percent of the captions may be worded like relative captions."""
 
     images: int = 250_000
     batch: int = 128
@@ -70,6 +71,7 @@ class PretrainConfig:
     context: int = 40
     cam_layers: str = "visual.ln_post"
     cam_method: str = "hirescam"
+    relative: int = 100
 
     @property
     def steps(self) -> int:
@@ -159,11 +161,13 @@ class Run:
         config, rows = self.config, self.rows(self.done)
         rng = np.random.default_rng([CAPTION_STREAM, config.seed, self.done])
         shown = [self.scenes[row] for row in rows]
-        said = [[captions.caption(scene, rng, full) for scene in shown] for full in (True, False)]
+        said = [
+            [captions.caption(scene, rng, full, config.relative) for scene in shown] for full in (True, False)
+        ]
         with torch.autocast(self.device, torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
             pixels, kept = self.thinned(self.prepared(self.pixels[rows]))
             pooled, patches, far = image_tokens(self.model.visual, pixels, kept)
-            full, partial, short = self.text_features(*said, short_texts(rng))
+            full, partial, short = self.text_features(*said, short_texts(rng, plain=config.relative == 0))
         images = self.model.logit_scale.exp() * functional.normalize(pooled.float(), dim=1)
         cosines = functional.normalize(patches.float(), dim=2) @ short.T
         named = named_in(shown).to(self.device)

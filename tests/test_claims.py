@@ -345,9 +345,8 @@ def as_predicted(own: Arrangement, arm: str, link: str) -> float:
 
 def test_the_map_is_judged_as_planned(script):
     plan = (REPO / "benchmarks" / "PLAN.md").read_text("utf-8")
-    assert [words for words in re.findall(r"^\| \d \| ([^|]+) \| [^|]+ \|$", plan, re.M)] == [
-        *script.PREDICTIONS
-    ]
+    in_words = [*script.PREDICTIONS, *(words for words, *_ in script.WORDING_PREDICTIONS)]
+    assert re.findall(r"^\| \d \| ([^|]+) \| [^|]+ \|$", plan, re.M) == in_words
     found = script.judged(map_record(script, as_predicted))
     assert [row["verdict"] for row in found["predictions"]] == ["held"] * 4
     assert [len(row["comparisons"]) for row in found["predictions"]] == [2, 1, 14, 1]
@@ -401,6 +400,32 @@ def test_the_verdicts_of_the_map_are_those_of_its_record(script):
     shown = ["git", "-C", str(REPO), "show", f"{how['runs'][0]['git_commit']}:benchmarks/PLAN.md"]
     plan = subprocess.run(shown, capture_output=True, text=True)
     assert plan.returncode or "## The map" in plan.stdout
+
+
+def wording_record(script, gain: Callable[[str, str], float]) -> pd.DataFrame:
+    """A record of plain captions in which an arm hits .5 and a ``gain`` (backbone, arm) of the queries."""
+    rng, rows = np.random.default_rng(4), []
+    ease = rng.random(600)
+    for (wording, seed), arm in product(
+        product(script.WORDINGS, script.PRETRAINED), (*ARMS, CHOSEN, "slerp")
+    ):
+        for own in range(3) if arm != "slerp" else [-1]:
+            hits = ease + 0.05 * rng.normal(size=600) < 0.5 + gain(f"{wording}-{seed}", arm)
+            rows.append(
+                {"backbone": f"{wording}-{seed}", "arm": arm, "seed": own, "hits recall@1": packed(hits)}
+            )
+    return pd.DataFrame(rows)
+
+
+def test_plain_captions_are_judged_in_both_pretrainings(script):
+    def gain(backbone: str, arm: str) -> float:
+        chosen = {"plain-0": 0.2, "plain-1": -0.2}.get(backbone, 0.0)
+        return {"slerp": -0.2 * backbone.startswith("plain"), CHOSEN: chosen}.get(arm, 0.1)
+
+    untrained, masked = script.judged_wording(wording_record(script, gain))
+    assert untrained["verdict"] == "held" and untrained["difference"] == pytest.approx(20, abs=3)
+    assert [*untrained["comparisons"]] == ["pre-training 0", "pre-training 1"]
+    assert masked["verdict"] == "undecided" and masked["p"] == 1 and masked["weakest"] == "pre-training 1"
 
 
 @pytest.mark.parametrize("read", [recorded_claims, recorded])

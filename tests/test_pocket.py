@@ -10,6 +10,7 @@ import sys
 import numpy as np
 import pytest
 
+from zscir.pairs import load_pairs
 from zscir.pocket import SIZES, captions, drawing, make_pocket, relative, sets
 from zscir.pocket.layouts import pair, source_fingerprint
 from zscir.pocket.scenes import Object, Scene, held_out, held_out_garment, render, training_scene
@@ -216,6 +217,38 @@ def test_partial_captions_name_only_what_is_shown_or_denied():
             n for n in ("dog", "piano", "cheese", "umbrella", "castle") if n not in shown and f" {n} " in text
         ]
         assert not clash or any(word in text for word in contrast), text
+
+
+def test_captions_are_worded_like_relative_ones_as_often_as_asked():
+    scenes = [training_scene(index, 5, 101) for index in range(600)]
+    for asked, (least, most) in {100: (0.3, 0.4), 50: (0.13, 0.22), 0: (0, 0)}.items():
+        rng = np.random.default_rng(2)
+        said = [captions.caption(scene, rng, index % 3 == 0, asked) for index, scene in enumerate(scenes)]
+        share = sum(bool(captions.TURNS.search(text)) for text in said) / len(said)
+        assert least <= share <= most, asked
+    for text in (
+        "a dog instead of a cat",
+        "is on the beach",
+        "a cat and no tree",
+        "a bigger dog",
+        "add a dog",
+    ):
+        assert captions.TURNS.search(text), text
+    for text in ("a big dog on the beach", "a dress without sleeves", "there is a dog", "a snowy landscape"):
+        assert not captions.TURNS.search(text), text
+
+
+def test_a_world_of_plain_captions_has_the_same_pictures():
+    usual, plain = load_pairs("pocket-tiny"), load_pairs("pocket-tiny-0relative")
+    assert usual.scenes == plain.scenes and usual.fingerprint != plain.fingerprint
+    assert np.array_equal(np.asarray(usual.images.read(3)), np.asarray(plain.images.read(3)))
+    assert any(map(captions.TURNS.search, usual.captions)) and not any(
+        map(captions.TURNS.search, plain.captions)
+    )
+    with pytest.raises(ValueError, match="relative is 101; legal: a whole number from 0 to 100"):
+        load_pairs("pocket-tiny-101relative")
+    with pytest.raises(ValueError, match="size is 'tiny-relative'"):
+        load_pairs("pocket-tiny-relative")
 
 
 @pytest.mark.parametrize("colour", COLOURS)

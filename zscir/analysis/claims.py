@@ -128,9 +128,9 @@ def benchmark_hits(backbone: Backbone, split: str, asked: Sequence[Tensor]) -> d
     return found | {MEASURES[3]: np.concatenate([part.values["recall@10"] for part in scored[1:]]) > 0}
 
 
-def baseline_hits(split: str, weight: float) -> dict[str, np.ndarray]:
+def baseline_hits(split: str, weight: float, backbone: str = BASE["backbone"]) -> dict[str, np.ndarray]:
     """`benchmark_hits` of slerp without any training; weight 0 is the image alone, 1 the text alone."""
-    backbone = _backbone(BASE["backbone"])
+    backbone = _backbone(backbone)
     return benchmark_hits(
         backbone, split, _late(backbone, split, _features(backbone, split, "image"), weight)
     )

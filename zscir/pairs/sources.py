@@ -1,6 +1,7 @@
 """Image-caption pairs from wherever they lie; ``zscir.pairs`` re-exports both names.
 
     load_pairs("pocket-small")                  the embedded world; "pocket-control" has look-alikes
+    load_pairs("pocket-small-0relative")        the same world, no caption worded like a relative one
     load_pairs("data/mine")                     a folder with one TSV or CSV table: columns file, caption
                                                 (or filepath, title, as Pic2Word has them)
     load_pairs("data/mine/captions.tsv")        the table itself
@@ -18,6 +19,7 @@ What lies at a path is seen from the files themselves.
 import hashlib
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -166,12 +168,11 @@ def _from_pocket(source: str, limit: int | None) -> Pairs:
     from zscir.pocket.control import Arrangement
     from zscir.pocket.vocabulary import BACKGROUND, THINGS, WHERE
 
-    drawn_by_axes = source.startswith("pocket-control")
-    world = (
-        make_control(arrangement=Arrangement.of(source))
-        if drawn_by_axes
-        else make_pocket(source.removeprefix("pocket-"))
-    )
+    if source.startswith("pocket-control"):
+        world = make_control(arrangement=Arrangement.of(source))
+    else:
+        size, *share = re.split(r"-(\d+)relative$", source.removeprefix("pocket-"))
+        world = make_pocket(size, **({"relative": int(share[0])} if share else {}))
     pairs = _from_dataset(world.pairs, source, limit)
     synonyms: dict[str, set[str]] = {}
     for noun, thing in THINGS.items():

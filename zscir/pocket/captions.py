@@ -2,7 +2,8 @@
 
 Captions are drawn from many turns of phrase: full or partial, with synonyms, counts,
 places, styles, and the elliptic, contrasting and negating turns that relative captions
-use too (*is on the beach*, *a cat instead of a dog*, *no tree*), each true of its picture.
+use too (*is on the beach*, *a cat instead of a dog*, *no tree*), each true of its picture;
+`caption` can be told to do without them.
 """
 
 import re
@@ -15,6 +16,8 @@ from .vocabulary import BACKGROUND, COUNTS, PATTERNS, PHRASES, SCENE_NOUNS, THIN
 
 PHOTO_OF, STYLE_OF = PHRASES["photo of"], PHRASES["style of"]
 _GARMENT = PHRASES["garment"]
+#: The turns of relative captions, by which a caption is known to be worded like one.
+TURNS = re.compile(PHRASES["turns"])
 _VOWEL = re.compile(r"^(?:[aeio]|u(?!ni))", re.I)
 
 
@@ -128,9 +131,17 @@ def _located(scene: Scene, rng: np.random.Generator, text: str) -> str:
     return pick(rng, PHRASES["located"], text=text, where=where, ground=ground, be=be)
 
 
-def caption(scene: Scene, rng: np.random.Generator, full: bool = False) -> str:
+def caption(scene: Scene, rng: np.random.Generator, full: bool = False, relative: int = 100) -> str:
     """One caption, true of `scene`. A `full` one names everything that a scene describes;
-    others leave things out, as people do."""
+    others leave things out, as people do. `relative` percent of the captions may use the turns of
+    relative captions (a third of these do); the others are drawn until they have none (`TURNS`)."""
+    plain = relative < 100 and 100 * rng.random() >= relative
+    while TURNS.search(text := _caption(scene, rng, full)) and plain:
+        pass
+    return text
+
+
+def _caption(scene: Scene, rng: np.random.Generator, full: bool) -> str:
     if scene.is_fashion:
         return _garment_caption(scene.objects[0], rng, full)
     if not full and rng.random() < 0.22:  # just one of the things

@@ -20,7 +20,7 @@ import pandas as pd
 from PIL import Image
 
 from zscir.storage import artifact, fingerprint
-from zscir.storage.checks import chosen
+from zscir.storage.checks import check, chosen, whole
 from zscir.storage.contents import content_hash
 
 from . import captions, sets
@@ -77,20 +77,26 @@ class Pocket:
         }
 
 
-def make_pocket(size: str = "small", seed: int = 0, root: Path | None = None) -> Pocket:
+def make_pocket(
+    size: str = "small", seed: int = 0, root: Path | None = None, *, relative: int = 100
+) -> Pocket:
     """The pocket world of a size, drawn now if it has not been drawn before.
 
     `size` is ``"tiny"`` (seconds), ``"small"`` (the book's) or ``"large"``. The same seed
-    gives the same scenes, captions and pixels. `root` is where artifacts are kept.
-    Raises ValueError for another size.
+    gives the same scenes, captions and pixels. `root` is where artifacts are kept. `relative` percent
+    of the pairs' captions may use the turns of relative captions (`captions.TURNS`); all else is the same.
+    Raises ValueError for another size or percentage.
     """
     chosen("size", size, SIZES)
+    check("relative", relative, whole("a whole number from 0 to 100", lambda share: 0 <= share <= 100))
     key = {"size": size, "seed": seed, "numbers": SIZES[size], "source": source_fingerprint()}
+    key |= {"relative": relative} if relative < 100 else {}
     writers = {"cirr": _write_cirr, "fashioniq": _write_fashioniq, "circo": _write_circo}
 
     def build(folder: Path) -> None:
         with ProcessPoolExecutor(os.cpu_count()) as workers:
-            write_pairs(folder / "pairs", pair, SIZES[size]["pairs"], seed, workers)
+            pairs = partial(pair, relative=relative)
+            write_pairs(folder / "pairs", pairs, SIZES[size]["pairs"], seed, workers)
             for name, write in writers.items():
                 pictures = write(folder / name, SIZES[size], seed)
                 draw_pictures(folder / name, pictures, workers)
@@ -106,11 +112,11 @@ def source_fingerprint() -> str:
     return fingerprint(texts, content_hash(BACKGROUNDS_FILE))
 
 
-def pair(index: int, seed: int) -> tuple[Scene, str]:
+def pair(index: int, seed: int, relative: int = 100) -> tuple[Scene, str]:
     """Scene and caption of one image–caption pair: a third of the captions tell everything."""
     scene = training_scene(index, seed, PAIR_STREAM)
     rng = np.random.default_rng([PAIR_STREAM, seed, index, 1])
-    return scene, captions.caption(scene, rng, full=rng.random() < 0.35)
+    return scene, captions.caption(scene, rng, full=rng.random() < 0.35, relative=relative)
 
 
 def _encoded(picture: Image.Image, kind: str) -> bytes:
