@@ -124,9 +124,9 @@ def on_wording(folder: Path, workers: int | None, out: Path, backbones: Path) ->
     for seed, (wording, pairs) in product(PRETRAINED, WORDINGS.items()):
         name = f"{wording}-{seed}"
         backbone = str(backbones / name)
-        arms = [*ARMS.items(), (CHOSEN, choice["masked pairs"])]
         own = {"backbone": backbone, "pairs": pairs}
-        arms = [(arm, {**own, **changes}) for arm, changes in arms]
+        arms = {"Pic2Word": ARMS["Pic2Word"], CHOSEN: choice["masked pairs"]}
+        arms = [(arm, {**own, **changes}) for arm, changes in arms.items()]
         chosen[name] = _slerp_on_val(backbone=backbone)
         trained = _run("test", arms, SEEDS, folder / name, workers, choice["late"])
         untrained = _untrained(chosen[name]["slerp"], backbone=backbone)

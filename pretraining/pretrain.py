@@ -93,8 +93,9 @@ class Run:
     def __init__(self, config: PretrainConfig, device: str = "cpu") -> None:
         torch.manual_seed(config.seed)
         self.config, self.device, self.done, self.log = config, device, 0, []
-        self.model = open_clip.CLIP(**config.model_cfg()).to(device)
+        self.model = open_clip.CLIP(**config.model_cfg())
         start_local(self.model.visual)
+        self.model.to(device)
         self.tokenizer = open_clip.SimpleTokenizer(context_length=config.context)
         self.pixels, self.scenes = draw_pool(config.pool, config.seed, config.image_size)
         hidden = [p for n, p in self.model.named_parameters() if p.ndim == 2 and ".resblocks." in n]
