@@ -207,7 +207,16 @@ def test_hours_are_those_of_the_records(tmp_path, monkeypatch):
     run = {"date": "2026-01-02", "machine": machine, "samples": 99, "broken": {"a": 2, "b": 1}}
     run |= {"images per second": 100.0, "undisturbed": {"peak bytes": 2_000_000_000}}
     (tmp_path / "dry_run.json").write_text(json.dumps(run), "utf-8")
-    (tmp_path / "gpu.json").write_text(json.dumps(run | {"masking": {"images per second": 1000.0}}), "utf-8")
+    fast = {"settings": {"backbone": "ViT-L-14"}, "masking": {"images per second": 1000.0}}
+    fast |= {"training": {"pairs per second": 4000.0, "peak memory, GB": 7.0}}
+    (tmp_path / "gpu.json").write_text(json.dumps(run | fast), "utf-8")
     said = hours(tmp_path)
     assert "99 samples in tars, 3 of them broken in 2 ways" in said and "at most 2.0 GB" in said
     assert "2,905,954 take 8.1 hours" in said and "2,905,954 take 0.8 hours" in said
+    assert "4,000 pairs a second, 12 minutes for every pair once, with 7.0 GB" in said
+
+
+def test_the_gpu_record_is_of_the_real_size_and_agrees_with_the_cpu():
+    record = json.loads((FOLDER / "results" / "gpu.json").read_text("utf-8"))
+    assert record["machine"]["gpu"] and record["settings"]["backbone"] == "ViT-L-14"
+    assert record["agreement with the CPU"]["largest relative difference"] < 1e-4

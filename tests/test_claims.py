@@ -139,6 +139,8 @@ def test_pairs_after_a_number_are_the_same_pairs():
     assert np.array_equal(np.asarray(rest.images[2]), np.asarray(pairs.images[9]))
     assert rest.fingerprint != pairs.fingerprint and rest.scenes == pairs.scenes[7:]
     assert np.array_equal(np.asarray(rest.label_maps(0)), np.asarray(pairs.label_maps(7)))
+    with pytest.raises(ValueError, match=rf"start is {len(pairs)}; legal: from 0 to {len(pairs) - 1}"):
+        pairs.after(len(pairs))
 
 
 def test_the_control_world_says_one_of_two_things_and_has_look_alikes(tmp_path, monkeypatch):

@@ -220,7 +220,13 @@ def hours_markdown(results: Path) -> str:
         )
     if gpu.is_file():
         run = json.loads(gpu.read_text("utf-8"))
-        said.append(_hours(run, run["masking"]["images per second"]))
+        model, pairs = run["settings"]["backbone"], run["training"]["pairs per second"]
+        said.append(
+            f"{_hours(run, run['masking']['images per second'])} That is {model} with random weights, from "
+            "pixels in memory to the features of masked images; reading them comes on top. Training from "
+            f"stored features: {pairs:,.0f} pairs a second, {CC3M / pairs / 60:.0f} minutes for every pair "
+            f"once, with {run['training']['peak memory, GB']:.1f} GB of the card."
+        )
     return "\n\n".join(said) or "No run is recorded yet; `benchmarks/dry_run.py` records one without a GPU."
 
 

@@ -130,10 +130,8 @@ def benchmark_hits(backbone: Backbone, split: str, asked: Sequence[Tensor]) -> d
 
 def baseline_hits(split: str, weight: float, backbone: str = BASE["backbone"]) -> dict[str, np.ndarray]:
     """`benchmark_hits` of slerp without any training; weight 0 is the image alone, 1 the text alone."""
-    backbone = _backbone(backbone)
-    return benchmark_hits(
-        backbone, split, _late(backbone, split, _features(backbone, split, "image"), weight)
-    )
+    own = _backbone(backbone)
+    return benchmark_hits(own, split, _late(own, split, _features(own, split, "image"), weight))
 
 
 @lru_cache(maxsize=2)
@@ -173,8 +171,7 @@ def _on_val(backbone: Backbone, network: Inversion) -> dict[str, float]:
     variants |= {f"mean, late {w}": _late(backbone, "val", asked["pic2word"], w) for w in WEIGHTS}
     found = percentages(benchmark_hits(backbone, "val", asked["pic2word"]))
     for name, own in variants.items():
-        shares = percentages(benchmark_hits(backbone, "val", own))
-        found[name] = float(np.mean(list(shares.values())))
+        found[name] = float(np.mean(list(percentages(benchmark_hits(backbone, "val", own)).values())))
     return found
 
 
@@ -196,8 +193,7 @@ def _control_hits(backbone: Backbone, network: Inversion, world: Control) -> dic
     seen = inversion_features(backbone, benchmark, _kept_things(backbone, world), how)
     masked = score_features(benchmark, seen, gallery)
     whole = score_features(benchmark, query_features(backbone, benchmark, "inversion", network), gallery)
-    hits = {LINKS[1]: masked.values["recall@1"] > 0}
-    return hits | {name: whole.values[name] > 0 for name in LINKS[2:]}
+    return {LINKS[1]: masked.values["recall@1"] > 0} | {n: whole.values[n] > 0 for n in LINKS[2:]}
 
 
 @lru_cache(maxsize=1)

@@ -33,7 +33,7 @@ from zscir.nouns import find_nouns
 from zscir.pairs.texts import table_rows
 from zscir.pairs.webdataset import TarMember, cell_bytes, pair_columns, reading, spooled, tar_pairs
 from zscir.storage import fingerprint
-from zscir.storage.checks import check, is_text, optional, whole_from
+from zscir.storage.checks import check, is_text, optional, whole, whole_from
 from zscir.storage.contents import FilePart, content_hash, content_hashes, stamp_of
 from zscir.storage.paths import artifacts_root, is_url
 from zscir.storage.pictures import open_picture, picture_suffixes
@@ -92,7 +92,11 @@ class Pairs:
         return len(self.captions)
 
     def after(self, start: int) -> "Pairs":
-        """The pairs from number ``start`` on, such as those that a training with this ``limit`` never saw."""
+        """The pairs from number ``start`` on, such as those that a training with this ``limit`` never saw.
+
+        Raises ValueError where there are none.
+        """
+        check("start", start, whole(f"from 0 to {len(self) - 1}", lambda first: 0 <= first < len(self)))
         rest = {"captions": self.captions[start:], "fingerprint": fingerprint([self.fingerprint, start])}
         images = Images(self.images.names[start:], lambda index: self.images.read(index + start))
         if self.has_true_masks:

@@ -30,9 +30,7 @@ from .vocabulary import GARMENTS
 
 #: World size -> pairs, CIRR sets (val, test1), FashionIQ looks and queries a category, CIRCO queries, queries
 #: of each GeneCIS task, composition queries, nouns of the domain conversion.
-SIZES: dict[str, dict[str, int]] = pd.read_csv(Path(__file__).with_name("sizes.csv"), index_col=0).to_dict(
-    "index"
-)
+SIZES = pd.read_csv(Path(__file__).with_name("sizes.csv"), index_col=0).to_dict("index")
 #: First entries of the random seeds: pairs and benchmarks share nothing with pre-training.
 PAIR_STREAM, CIRR_STREAM, FASHION_STREAM, CIRCO_STREAM = 201, 202, 203, 204
 #: What the server of a benchmark knows of its test split; no official layout has such a file.
@@ -77,9 +75,7 @@ class Pocket:
         }
 
 
-def make_pocket(
-    size: str = "small", seed: int = 0, root: Path | None = None, *, relative: int = 100
-) -> Pocket:
+def make_pocket(size: str = "small", seed: int = 0, root: Path | None = None, relative: int = 100) -> Pocket:
     """The pocket world of a size, drawn now if it has not been drawn before.
 
     `size` is ``"tiny"`` (seconds), ``"small"`` (the book's) or ``"large"``. The same seed
