@@ -16,6 +16,7 @@ from records import today, write
 
 from zscir import load_pairs, make_pocket
 from zscir.nouns.find import find_nouns, language_model
+from zscir.pocket.captions import TURNS
 from zscir.storage.provenance import machine, versions
 
 #: How many training captions are read; queries are read all.
@@ -33,7 +34,7 @@ def statistics_of(captions: Iterable[str]) -> dict[str, float]:
     """Means a caption and shares (0 to 1) of captions, rounded to three places.
 
     A place is a preposition of place with a noun behind it, a count any number word but *one*, a negation one
-    of `NO`. Nouns are those that can be masked.
+    of `NO`; what is worded like a wish has one of `TURNS`. Nouns are those that can be masked.
     """
     captions = list(captions)
     nouns = sum(map(len, find_nouns(captions)))
@@ -50,6 +51,7 @@ def statistics_of(captions: Iterable[str]) -> dict[str, float]:
     found = {"words": mean, "words, standard deviation": (squares / len(captions) - mean**2) ** 0.5}
     found |= {"nouns": nouns / len(captions), "adjectives a noun": adjectives / nouns}
     found |= {f"share with a {name}": count / len(captions) for name, count in shares.items()}
+    found["share worded like a wish"] = sum(bool(TURNS.search(one)) for one in captions) / len(captions)
     return {"captions": len(captions)} | {name: round(value, 3) for name, value in found.items()}
 
 
@@ -74,6 +76,7 @@ def main() -> None:
     pocket = make_pocket("small")
     groups: Mapping[str, Iterable[str]] = {
         "pocket pairs": load_pairs("pocket-small", PAIRS).captions,
+        "pocket pairs, plain": load_pairs("pocket-small-0relative", PAIRS).captions,
         **{
             f"pocket {name}": own
             for name, own in captions_of(pocket.root("cirr") / "cirr", pocket.root("fashioniq")).items()
