@@ -117,7 +117,7 @@ def on_wording(folder: Path, workers: int | None, out: Path, backbones: Path) ->
 
     Args:
         folder: of the points; `backbones` has a folder for each of `WORDINGS` and `PRETRAINED`, such as
-            ``plain-0``.
+            ``plain-0``, from ``pretraining.pretrain``, with ``scores.json`` from ``pretraining.judge``.
     """
     choice = json.loads((REPO / "benchmarks" / "results" / "claims.json").read_text("utf-8"))["chosen on val"]
     tables, chosen = [], {}
@@ -134,8 +134,21 @@ def on_wording(folder: Path, workers: int | None, out: Path, backbones: Path) ->
             pd.concat([trained, untrained], ignore_index=True).assign(backbone=name, wording=wording)
         )
     table = pd.concat(tables, ignore_index=True)
-    found = {"chosen on val": chosen, "predictions": judged_wording(table)}
+    found = {"backbones": {name: _pretrained(backbones / name) for name in chosen}}
+    found |= {"chosen on val": chosen, "predictions": judged_wording(table)}
     _store(table, "wording", folder / name, out, **found)
+
+
+def _pretrained(folder: Path) -> dict:
+    """How a backbone was pre-trained, and how good it is."""
+    trained, scores = (
+        json.loads((folder / name).read_text("utf-8")) for name in ("training.json", "scores.json")
+    )
+    known = {name: trained["config"][name] for name in ("relative", "seed", "images")} | {
+        "torch": trained["torch"]
+    }
+    pointing = {"maps that point at the thing": scores["localisation"]["chosen"]["pointing"]}
+    return known | scores["retrieval"] | pointing
 
 
 def judged_wording(table: pd.DataFrame) -> list[dict]:

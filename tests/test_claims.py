@@ -430,6 +430,58 @@ def test_plain_captions_are_judged_in_both_pretrainings(script):
     assert masked["verdict"] == "undecided" and masked["p"] == 1 and masked["weakest"] == "pre-training 1"
 
 
+def test_the_verdicts_of_plain_captions_are_those_of_their_record(script):
+    """The record holds every training with every backbone, and was made by a commit that holds its plan."""
+    folder = REPO / "benchmarks" / "results"
+    how, table = json.loads((folder / "wording.json").read_text("utf-8")), pd.read_csv(folder / "wording.csv")
+    names = [f"{wording}-{seed}" for seed, wording in product(script.PRETRAINED, script.WORDINGS)]
+    wanted = {*product(names, ("Pic2Word", CHOSEN), script.SEEDS)}
+    wanted |= {*product(names, ("slerp", "image", "text"), [-1])}
+    assert {*zip(table["backbone"], table["arm"], table["seed"], strict=True)} == wanted
+    assert len(table) == len(wanted)
+    assert json.loads(json.dumps(script.judged_wording(table))) == how["predictions"]
+    assert {name: one["relative"] for name, one in how["backbones"].items()} == {
+        name: 100 * name.startswith("relative") for name in names
+    }
+    shown = ["git", "-C", str(REPO), "show", f"{how['runs'][0]['git_commit']}:benchmarks/PLAN.md"]
+    plan = subprocess.run(shown, capture_output=True, text=True)
+    assert plan.returncode or "## Plain captions" in plan.stdout
+
+
+def test_the_prose_says_what_plain_captions_change():
+    """Where this fails, rewrite *Has the text tower rehearsed the test?* in chapter 7 and the opening page."""
+    folder = REPO / "benchmarks" / "results"
+    how, table = json.loads((folder / "wording.json").read_text("utf-8")), pd.read_csv(folder / "wording.csv")
+    marks = {"held": "+", "the opposite held": "-", "undecided": "0"}
+    said = {}
+    for backbone, own in table.groupby("backbone"):
+        found = verdicts(own, [CLAIMS[1], *CLAIMS[4:]], MEASURES)
+        signs = ["".join(map(marks.get, rows["verdict"])) for _, rows in found.groupby("claim", sort=False)]
+        said[backbone] = signs[:2]
+        means = own.groupby("arm")["recall@1"].mean()
+        assert (means["slerp"] > means[["image", "text"]]).all()
+    assert said["plain-0"] == ["+000", "+++-"] and said["plain-1"] == ["00--", "+++-"]
+    assert [said[name][0][0] + said[name][1][0] for name in ("relative-0", "relative-1")] == ["00", "00"]
+    assert [one["verdict"] for one in how["predictions"]] == ["undecided"] * 2
+    assert all(own["difference"] > 0 for own in how["predictions"][0]["comparisons"].values())
+    test = (
+        table[table["arm"].isin(["Pic2Word", CHOSEN, "slerp"])]
+        .groupby(["arm", "backbone"])["recall@1"]
+        .mean()
+    )
+    falls = {
+        arm: test[arm][["relative-0", "relative-1"]].mean() - test[arm][["plain-0", "plain-1"]].mean()
+        for arm in ("slerp", "Pic2Word", CHOSEN)
+    }
+    assert min(falls.values()) > 0 and max(falls, key=falls.get) == "slerp"
+    garments = table[table["arm"] != "image"].groupby("backbone")["fashioniq recall@10"].mean()
+    assert garments[["plain-0", "plain-1"]].max() < 0.6 * garments[["relative-0", "relative-1"]].min()
+    known = [
+        one["image_to_text_recall@1"] for name, one in how["backbones"].items() if name.startswith("plain")
+    ]
+    assert abs(known[0] - known[1]) < 1
+
+
 @pytest.mark.parametrize("read", [recorded_claims, recorded])
 def test_records_need_the_checkout(read, monkeypatch):
     monkeypatch.setattr(paths, "REPO", None)

@@ -5,6 +5,7 @@ The rows hold words and verdicts; every number comes from `zscir.analysis` (the 
 `zscir.retrieval.published`.
 """
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -20,6 +21,7 @@ from zscir.analysis import claims as plan
 from zscir.analysis.ablation_tables import recorded, shared_seeds, spreads, study_rows
 from zscir.retrieval.published import published, published_sources
 from zscir.retrieval.statistics import crossed_gain, paired_gain
+from zscir.storage.paths import results_folder
 
 #: Groups of rows, and how the summary calls them.
 GROUPS = {
@@ -36,6 +38,8 @@ VERDICTS = {
     "undecided": "note",
     "cannot be tested here": "untested",
 }
+#: Wording of the captions of a backbone -> how a comparison says it.
+WORDINGS = {"plain": "plain captions", "relative": "captions as they are"}
 NAMES = {
     "recall@1": "Recall@1",
     "recall@5": "Recall@5",
@@ -65,6 +69,20 @@ def _judged() -> dict[str, pd.DataFrame]:
     return found
 
 
+@lru_cache(maxsize=8)
+def _worded(backbone: str) -> dict[str, pd.DataFrame]:
+    """`_judged` of a backbone of the record of plain captions, such as "plain-0"."""
+    table = pd.read_csv(results_folder() / "wording.csv")
+    claims = {str(number): plan.CLAIMS[number - 1] for number in (2, 5, 6, 7)}
+    rows = plan.verdicts(table[table["backbone"] == backbone], list(claims.values()), plan.MEASURES)
+    wording, _, number = backbone.partition("-")
+    where = f"{WORDINGS[wording]}, pre-training {int(number) + 1}"
+    return {
+        mark: rows[rows["claim"] == words].assign(claim=f"{ours} − {theirs}, {where}")
+        for mark, (words, ours, theirs) in claims.items()
+    }
+
+
 @lru_cache(maxsize=1)
 def _ablations() -> tuple[pd.DataFrame, dict]:
     table = recorded()[0]
@@ -74,9 +92,9 @@ def _ablations() -> tuple[pd.DataFrame, dict]:
 def comparison(one: Mapping) -> pd.DataFrame:
     """One comparison of a row: columns claim, measure, gain, low, high, seeds, verdict; a row a measure."""
     if "claim" in one:
-        return _judged()[str(one["claim"])]
+        return (_worded(one["backbone"]) if "backbone" in one else _judged())[str(one["claim"])]
     if "prediction" in one:
-        return _prediction()
+        return _prediction() if one["prediction"] is True else _predicted_of_wording(one)
     table, spread = _ablations()
     other = one["against"] if isinstance(one["against"], list) else [one["study"], one["against"]]
     studies = {name: shared_seeds(study_rows(table, name)) for name in {one["study"], other[0]}}
@@ -103,6 +121,18 @@ def _prediction() -> pd.DataFrame:
     words = "true − random masks with masked references, less the same with whole ones, the control world"
     row = {"claim": words, "measure": "recall@1", "gain": gain.difference, "low": gain.low, "high": gain.high}
     return pd.DataFrame([row | {"seeds": len(true), "verdict": verdict}])
+
+
+def _predicted_of_wording(one: Mapping) -> pd.DataFrame:
+    """What the plan predicted of plain captions: each pre-training's difference, and the verdict of both."""
+    path = results_folder() / "wording.json"
+    row = json.loads(path.read_text("utf-8"))["predictions"][one["prediction"] - 5]
+    rows = [
+        {"claim": f"{one['words']}, {name}", "measure": "recall@1", "gain": own["difference"], "seeds": 5}
+        | {"low": own["low"], "high": own["high"], "verdict": row["verdict"]}
+        for name, own in row["comparisons"].items()
+    ]
+    return pd.DataFrame(rows)
 
 
 def verdict_of(comparisons: Sequence[pd.DataFrame]) -> str:

@@ -17,7 +17,7 @@ from .vocabulary import BACKGROUND, COUNTS, PATTERNS, PHRASES, SCENE_NOUNS, THIN
 PHOTO_OF, STYLE_OF = PHRASES["photo of"], PHRASES["style of"]
 _GARMENT = PHRASES["garment"]
 #: The turns of relative captions, by which a caption is known to be worded like one.
-TURNS = re.compile(PHRASES["turns"])
+TURNS = re.compile(PHRASES["turns"], re.I)
 _VOWEL = re.compile(r"^(?:[aeio]|u(?!ni))", re.I)
 
 
