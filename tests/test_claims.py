@@ -449,7 +449,7 @@ def test_the_verdicts_of_plain_captions_are_those_of_their_record(script):
 
 
 def test_the_prose_says_what_plain_captions_change():
-    """Where this fails, rewrite *Has the text tower rehearsed the test?* in chapter 7 and the opening page."""
+    """Where this fails, rewrite *Has the text tower rehearsed the test?* in chapter 7, and the first page."""
     folder = REPO / "benchmarks" / "results"
     how, table = json.loads((folder / "wording.json").read_text("utf-8")), pd.read_csv(folder / "wording.csv")
     marks = {"held": "+", "the opposite held": "-", "undecided": "0"}
