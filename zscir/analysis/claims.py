@@ -25,7 +25,7 @@ from zscir.analysis.ablations import BASE, train_config
 from zscir.backbone import Backbone, load_backbone
 from zscir.benchmarks import Benchmark, load_benchmark
 from zscir.benchmarks.fashioniq import PUBLISHED as CATEGORIES
-from zscir.inversion import Inversion, fit
+from zscir.inversion import Inversion, TrainConfig, fit
 from zscir.pairs import build_masked_pairs, load_pairs
 from zscir.pocket import make_control, make_pocket
 from zscir.pocket.control import HELD_OUT, PAIRS, Arrangement, Control
@@ -86,12 +86,7 @@ def run_point(point: Mapping[str, Any]) -> dict[str, float | str]:
             "test", "control", or "map": the control world as ``pairs`` arranges it), ``late`` (share of the
             text in the late combination, on test).
     """
-    stage, late = point["stage"], point["late"]
-    settings = {name: value for name, value in point.items() if name not in ("arm", "stage", "late")}
-    if stage in ("control", "map"):
-        settings |= {"pairs": point["pairs"] or "pocket-control"}
-        settings |= {} if point["preset"] == "lincir" else {"noun_strategy": "first"}
-    config = train_config(settings)
+    config, stage, late = point_config(point), point["stage"], point["late"]
     backbone = _backbone(config.backbone, config.pretrained, precision=config.precision)
     network = fit(config, backbone=backbone, progress=False)
     if stage == "val":
@@ -105,6 +100,15 @@ def run_point(point: Mapping[str, Any]) -> dict[str, float | str]:
         combined = benchmark_hits(backbone, "test", _late(backbone, "test", asked, late))
         hits |= {f"late {name}": one for name, one in combined.items()}
     return {**percentages(hits), **{f"hits {name}": packed(one) for name, one in hits.items()}}
+
+
+def point_config(point: Mapping[str, Any]) -> TrainConfig:
+    """The training of a point of `run_point`."""
+    settings = {name: value for name, value in point.items() if name not in ("arm", "stage", "late")}
+    if point["stage"] in ("control", "map"):
+        settings |= {"pairs": point["pairs"] or "pocket-control"}
+        settings |= {} if point["preset"] == "lincir" else {"noun_strategy": "first"}
+    return train_config(settings)
 
 
 def percentages(hits: Mapping[str, np.ndarray]) -> dict[str, float]:
@@ -258,8 +262,7 @@ def verdicts(
         for measure in measures:
             a, b = paired_hits(record, ours, theirs, measure)
             rows.append((claim, measure, 100 * a.mean(), 100 * b.mean(), *crossed_gain(a - b), len(a)))
-    names = ["claim", "measure", "ours", "theirs", "gain", "low", "high", "p", "seeds"]
-    found = pd.DataFrame(rows, columns=names)
+    found = pd.DataFrame(rows, columns="claim measure ours theirs gain low high p seeds".split())
     found["p"] = holm(found["p"])
     won = np.where(found["gain"] > 0, "held", "the opposite held")
     return found.assign(verdict=np.where(found["p"] < 0.05, won, "undecided"))
