@@ -510,6 +510,8 @@ def test_the_prose_says_what_plain_captions_change():
         for arm in ("slerp", "Pic2Word", CHOSEN)
     }
     assert min(falls.values()) > 0 and max(falls, key=falls.get) == "slerp"
+    points = [how["backbones"][name]["maps that point at the thing"] for name in ("plain-0", "plain-1")]
+    assert points[1] > points[0], "the better maps are those of the one where masked pairs gain nothing"
     garments = table[table["arm"] != "image"].groupby("backbone")["fashioniq recall@10"].mean()
     assert garments[["plain-0", "plain-1"]].max() < 0.6 * garments[["relative-0", "relative-1"]].min()
     known = [
