@@ -74,6 +74,11 @@ WORDING_PREDICTIONS = (
     ("what needs no training loses: Pic2Word gains more on slerp with plain captions", "Pic2Word", "slerp"),
     ("masked pairs, as chosen on val, gain more on Pic2Word with plain captions", CHOSEN, "Pic2Word"),
 )
+#: What the page on records says of the map and of plain captions.
+WHAT = {
+    "map": "trainings of the control world in seven arrangements; four predictions and a predicted number",
+    "wording": "Pic2Word and masked pairs with plain captions and as they are, two backbones each",
+}
 #: Points; the predicted point is tested by an interval that is shorter.
 TELLING = 6.0
 
@@ -305,6 +310,7 @@ def _store(table: pd.DataFrame, name: str, last: Path, out: Path, **found: objec
     table.round(4).to_csv(out / f"{name}.csv", index=False)
     runs = json.loads((last / "provenance.json").read_text("utf-8"))["runs"]
     record = {"date": runs[-1]["date"], "machine": runs[-1]["machines"][0], "versions": runs[-1]["versions"]}
+    record |= {"what": WHAT[name]} if name in WHAT else {}
     record |= {**found, "trainings": int((table["seed"] >= 0).sum())}
     write(record | {"seconds": round(float(table["seconds"].sum())), "runs": runs}, out / f"{name}.json")
 
