@@ -209,7 +209,7 @@ def judged_wording(table: pd.DataFrame) -> list[dict]:
                 )
                 for name in WORDINGS
             )
-            own[f"pre-training {seed}"] = crossed_gain(more - less)
+            own[f"pre-training {seed + 1}"] = crossed_gain(more - less)
         found.append((words, own))
     return _borne_out(found)
 

@@ -462,8 +462,8 @@ def test_plain_captions_are_judged_in_both_pretrainings(script):
 
     untrained, masked = script.judged_wording(wording_record(script, gain))
     assert untrained["verdict"] == "held" and untrained["difference"] == pytest.approx(20, abs=3)
-    assert [*untrained["comparisons"]] == ["pre-training 0", "pre-training 1"]
-    assert masked["verdict"] == "undecided" and masked["p"] == 1 and masked["weakest"] == "pre-training 1"
+    assert [*untrained["comparisons"]] == ["pre-training 1", "pre-training 2"]
+    assert masked["verdict"] == "undecided" and masked["p"] == 1 and masked["weakest"] == "pre-training 2"
 
 
 def test_the_verdicts_of_plain_captions_are_those_of_their_record(script):
