@@ -74,11 +74,6 @@ WORDING_PREDICTIONS = (
     ("what needs no training loses: Pic2Word gains more on slerp with plain captions", "Pic2Word", "slerp"),
     ("masked pairs, as chosen on val, gain more on Pic2Word with plain captions", CHOSEN, "Pic2Word"),
 )
-#: What the page on records says of the map and of plain captions.
-WHAT = {
-    "map": "trainings of the control world in seven arrangements; four predictions and a predicted number",
-    "wording": "Pic2Word and masked pairs with plain captions and as they are, two backbones each",
-}
 #: Points; the predicted point is tested by an interval that is shorter.
 TELLING = 6.0
 
@@ -121,14 +116,9 @@ def on_map(folder: Path, workers: int | None, out: Path) -> None:
         points = [_on_map(arrangement, arm, seed) for seed in SEEDS for arm in MAP_ARMS]
         tables.append(run_points(run_point, points, folder / arrangement.name, workers=workers))
     table = pd.concat(tables, ignore_index=True)
-    _store(
-        table,
-        "map",
-        folder / PREDICTED.name,
-        out,
-        **judged(table),
-        **{"read from pseudo-words": read_words()},
-    )
+    what = "trainings of the control world in seven arrangements; four predictions and a predicted number"
+    found = {"what": what, **judged(table), "read from pseudo-words": read_words()}
+    _store(table, "map", folder / PREDICTED.name, out, **found)
 
 
 def _on_map(arrangement: Arrangement, arm: str, seed: int) -> dict:
@@ -180,7 +170,8 @@ def on_wording(folder: Path, workers: int | None, out: Path, backbones: Path) ->
             pd.concat([trained, untrained], ignore_index=True).assign(backbone=name, wording=wording)
         )
     table = pd.concat(tables, ignore_index=True)
-    found = {"backbones": {name: _pretrained(backbones / name) for name in chosen}}
+    found = {"what": "Pic2Word and masked pairs with plain captions and as they are, two backbones each"}
+    found |= {"backbones": {name: _pretrained(backbones / name) for name in chosen}}
     found |= {"chosen on val": chosen, "predictions": judged_wording(table)}
     _store(table, "wording", folder / name, out, **found)
 
@@ -310,7 +301,6 @@ def _store(table: pd.DataFrame, name: str, last: Path, out: Path, **found: objec
     table.round(4).to_csv(out / f"{name}.csv", index=False)
     runs = json.loads((last / "provenance.json").read_text("utf-8"))["runs"]
     record = {"date": runs[-1]["date"], "machine": runs[-1]["machines"][0], "versions": runs[-1]["versions"]}
-    record |= {"what": WHAT[name]} if name in WHAT else {}
     record |= {**found, "trainings": int((table["seed"] >= 0).sum())}
     write(record | {"seconds": round(float(table["seconds"].sum())), "runs": runs}, out / f"{name}.json")
 

@@ -73,8 +73,8 @@ def _judged() -> dict[str, pd.DataFrame]:
 def _worded(backbone: str) -> dict[str, pd.DataFrame]:
     """`_judged` of a backbone of the record of plain captions, such as "plain-0"."""
     table = pd.read_csv(results_folder() / "wording.csv")
-    claims = {str(number): plan.CLAIMS[number - 1] for number in (2, 5, 6, 7)}
-    rows = plan.verdicts(table[table["backbone"] == backbone], list(claims.values()), plan.MEASURES)
+    claims = {str(1 + plan.CLAIMS.index(one)): one for one in plan.WORDED_CLAIMS}
+    rows = plan.verdicts(table[table["backbone"] == backbone], plan.WORDED_CLAIMS, plan.MEASURES)
     wording, _, number = backbone.partition("-")
     where = f"{WORDINGS[wording]}, pre-training {int(number) + 1}"
     return {
@@ -125,10 +125,12 @@ def _prediction() -> pd.DataFrame:
 
 def _predicted_of_wording(one: Mapping) -> pd.DataFrame:
     """What the plan predicted of plain captions: each pre-training's difference, and the verdict of both."""
-    path = results_folder() / "wording.json"
-    row = json.loads(path.read_text("utf-8"))["predictions"][one["prediction"] - 5]
+    row = json.loads((results_folder() / "wording.json").read_text("utf-8"))["predictions"][
+        one["prediction"] - 5
+    ]
+    seeds = pd.read_csv(results_folder() / "wording.csv").query("seed >= 0")["seed"].nunique()
     rows = [
-        {"claim": f"{one['words']}, {name}", "measure": "recall@1", "gain": own["difference"], "seeds": 5}
+        {"claim": f"{one['words']}, {name}", "measure": "recall@1", "gain": own["difference"], "seeds": seeds}
         | {"low": own["low"], "high": own["high"], "verdict": row["verdict"]}
         for name, own in row["comparisons"].items()
     ]

@@ -63,6 +63,8 @@ CLAIMS = (
     ("Pic2Word combined late with the text beats Pic2Word", "Pic2Word + text", "Pic2Word"),
     ("Pic2Word combined late with the text beats slerp without training", "Pic2Word + text", "slerp"),
 )
+#: Those that are judged with each backbone of the record of plain captions.
+WORDED_CLAIMS = (CLAIMS[1], *CLAIMS[4:])
 #: What is claimed for the control world.
 CONTROL_CLAIMS = (
     ("true masks beat random masks of the same areas", "true masks", "random masks"),
@@ -225,8 +227,7 @@ def packed(hits: np.ndarray) -> str:
 def unpacked(text: str) -> np.ndarray:
     """The hits of `packed`, bool [Q]."""
     count, _, coded = text.partition(":")
-    bits = np.unpackbits(np.frombuffer(base64.b64decode(coded), dtype=np.uint8))
-    return bits[: int(count)].astype(bool)
+    return np.unpackbits(np.frombuffer(base64.b64decode(coded), np.uint8), count=int(count)).astype(bool)
 
 
 def recorded_claims() -> tuple[pd.DataFrame, dict]:
