@@ -24,7 +24,6 @@ from zscir.analysis.claims import (
     MEASURES,
     WORDED_CLAIMS,
     packed,
-    recorded_claims,
     unpacked,
     verdicts,
 )
@@ -216,7 +215,7 @@ SAID = {
 @pytest.mark.parametrize("stage", ["test", "control"])
 def test_the_prose_says_what_the_record_says(stage):
     """Where this fails, the record has changed: rewrite what chapter 7 and the opening page conclude."""
-    record, how = recorded_claims()
+    record, how = recorded("claims")
     claims, measures = (CLAIMS, MEASURES) if stage == "test" else (CONTROL_CLAIMS, LINKS)
     found = verdicts(record[record["stage"] == stage], claims, measures)
     of_claim = found.groupby("claim", sort=False)["verdict"].agg(tuple)
@@ -243,7 +242,7 @@ def test_the_prose_says_how_the_captions_differ():
 
 
 def test_no_row_of_test_is_best_in_all_measures():
-    record, _ = recorded_claims()
+    record, _ = recorded("claims")
     test = record[record["stage"] == "test"]
     means = test.groupby("arm")[[*MEASURES, *(f"late {one}" for one in MEASURES)]].mean()
     means.loc["late"] = [*means.loc["Pic2Word"].iloc[4:], *[0.0] * 4]
@@ -390,8 +389,7 @@ def test_the_interval_of_a_difference_of_gains_holds_it_as_often_as_it_says(scri
 
 def test_the_verdicts_of_the_map_are_those_of_its_record(script):
     """The record holds every training, and was made by a commit that holds the plan of the map."""
-    folder = REPO / "benchmarks" / "results"
-    how, table = json.loads((folder / "map.json").read_text("utf-8")), pd.read_csv(folder / "map.csv")
+    table, how = recorded("map")
     arrangements = [own.name for own in (*script.CORNERS, *script.ALIKE, script.PREDICTED)]
     wanted = {*product(arrangements, MAP_ARMS, script.SEEDS)}
     assert {*zip(table["pairs"], table["arm"], table["seed"], strict=True)} == wanted
@@ -405,8 +403,7 @@ def test_the_verdicts_of_the_map_are_those_of_its_record(script):
 
 def test_the_prose_says_what_the_map_says(script):
     """Where this fails, the record has changed: rewrite *Between the two worlds* in chapter 7."""
-    folder = REPO / "benchmarks" / "results"
-    how, table = json.loads((folder / "map.json").read_text("utf-8")), pd.read_csv(folder / "map.csv")
+    table, how = recorded("map")
     assert [one["verdict"] for one in how["predictions"]] == ["undecided"] * 4
     assert not how["predicted point"]["held"]
     assert abs(how["predictions"][0]["difference"]) < 2 and how["predictions"][3]["difference"] < 0
@@ -470,8 +467,7 @@ def test_plain_captions_are_judged_in_both_pretrainings(script):
 
 def test_the_verdicts_of_plain_captions_are_those_of_their_record(script):
     """The record holds every training with every backbone, and was made by a commit that holds its plan."""
-    folder = REPO / "benchmarks" / "results"
-    how, table = json.loads((folder / "wording.json").read_text("utf-8")), pd.read_csv(folder / "wording.csv")
+    table, how = recorded("wording")
     names = [f"{wording}-{seed}" for seed, wording in product(script.PRETRAINED, script.WORDINGS)]
     wanted = {*product(names, ("Pic2Word", CHOSEN), script.SEEDS)}
     wanted |= {*product(names, ("slerp", "image", "text"), [-1])}
@@ -488,8 +484,7 @@ def test_the_verdicts_of_plain_captions_are_those_of_their_record(script):
 
 def test_the_prose_says_what_plain_captions_change():
     """Where this fails, rewrite *Has the text tower rehearsed the test?* in chapter 7, and the first page."""
-    folder = REPO / "benchmarks" / "results"
-    how, table = json.loads((folder / "wording.json").read_text("utf-8")), pd.read_csv(folder / "wording.csv")
+    table, how = recorded("wording")
     marks = {"held": "+", "the opposite held": "-", "undecided": "0"}
     said = {}
     for backbone, own in table.groupby("backbone"):
@@ -522,8 +517,8 @@ def test_the_prose_says_what_plain_captions_change():
     assert abs(known[0] - known[1]) < 1
 
 
-@pytest.mark.parametrize("read", [recorded_claims, recorded])
-def test_records_need_the_checkout(read, monkeypatch):
+@pytest.mark.parametrize("name", ["ablations", "claims"])
+def test_records_need_the_checkout(name, monkeypatch):
     monkeypatch.setattr(paths, "REPO", None)
     with pytest.raises(FileNotFoundError, match="part of the repository: clone it"):
-        read()
+        recorded(name)

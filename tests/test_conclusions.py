@@ -13,7 +13,8 @@ import pytest
 from docutils import nodes
 from docutils.utils import new_document
 
-from zscir.analysis.claims import CLAIMS, MEASURES, recorded_claims, verdicts
+from zscir.analysis.ablation_tables import recorded
+from zscir.analysis.claims import CLAIMS, MEASURES, verdicts
 from zscir.book.record import recorded_values
 from zscir.storage.paths import REPO
 
@@ -73,7 +74,7 @@ def test_the_books_own_run_found_what_the_prose_says(chapter):
 
 
 def test_over_seeds_and_queries_the_record_says_what_chapter_5_says():
-    record, _ = recorded_claims()
+    record, _ = recorded("claims")
     found = verdicts(record[record["stage"] == "test"], CLAIMS, MEASURES).iloc[: len(MEASURES)]
     signs = {f"crossed {row.measure}": sign(row.low, row.high) for row in found.itertuples()}
     assert signs.items() <= SAID["05_cirr"].items()

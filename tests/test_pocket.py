@@ -246,9 +246,10 @@ def test_a_world_of_plain_captions_has_the_same_pictures():
         map(captions.TURNS.search, plain.captions)
     )
     with pytest.raises(ValueError, match="relative is 101; legal: a whole number from 0 to 100"):
-        load_pairs("pocket-tiny-101relative")
-    with pytest.raises(ValueError, match="size is 'tiny-relative'"):
-        load_pairs("pocket-tiny-relative")
+        make_pocket("tiny", relative=101)
+    for name in ("pocket-tiny-101relative", "pocket-tiny-relative"):
+        with pytest.raises(ValueError, match=f"pairs is '{name}'; legal: pocket-tiny.small.large, the same"):
+            load_pairs(name)
 
 
 @pytest.mark.parametrize("colour", COLOURS)

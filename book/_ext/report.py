@@ -5,7 +5,6 @@ The rows hold words and verdicts; every number comes from `zscir.analysis` (the 
 `zscir.retrieval.published`.
 """
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -21,7 +20,6 @@ from zscir.analysis import claims as plan
 from zscir.analysis.ablation_tables import recorded, shared_seeds, spreads, study_rows
 from zscir.retrieval.published import published, published_sources
 from zscir.retrieval.statistics import crossed_gain, paired_gain
-from zscir.storage.paths import results_folder
 
 #: Groups of rows, and how the summary calls them.
 GROUPS = {
@@ -57,7 +55,7 @@ def report_rows(path: Path) -> dict[str, list[dict]]:
 @lru_cache(maxsize=1)
 def _judged() -> dict[str, pd.DataFrame]:
     """Mark of a claim of the plan -> its verdicts, a row a measure."""
-    table, found = plan.recorded_claims()[0], {}
+    table, found = recorded("claims")[0], {}
     stages = (("test", plan.CLAIMS, plan.MEASURES, 1), ("control", plan.CONTROL_CLAIMS, plan.LINKS, "A"))
     for stage, claims, measures, first in stages:
         rows = plan.verdicts(table[table["stage"] == stage], claims, measures)
@@ -72,7 +70,7 @@ def _judged() -> dict[str, pd.DataFrame]:
 @lru_cache(maxsize=8)
 def _worded(backbone: str) -> dict[str, pd.DataFrame]:
     """`_judged` of a backbone of the record of plain captions, such as "plain-0"."""
-    table = pd.read_csv(results_folder() / "wording.csv")
+    table = recorded("wording")[0]
     claims = {str(1 + plan.CLAIMS.index(one)): one for one in plan.WORDED_CLAIMS}
     rows = plan.verdicts(table[table["backbone"] == backbone], plan.WORDED_CLAIMS, plan.MEASURES)
     wording, _, number = backbone.partition("-")
@@ -112,7 +110,7 @@ def comparison(one: Mapping) -> pd.DataFrame:
 
 def _prediction() -> pd.DataFrame:
     """What the plan predicted: true masks gain more with masked references than with whole ones."""
-    table = plan.recorded_claims()[0]
+    table = recorded("claims")[0]
     control = table[table["stage"] == "control"]
     links = [plan.paired_hits(control, "true masks", "random masks", link) for link in plan.LINKS[1:3]]
     (true, noise), (true_whole, noise_whole) = links
@@ -125,10 +123,8 @@ def _prediction() -> pd.DataFrame:
 
 def _predicted_of_wording(one: Mapping) -> pd.DataFrame:
     """What the plan predicted of plain captions: each pre-training's difference, and the verdict of both."""
-    row = json.loads((results_folder() / "wording.json").read_text("utf-8"))["predictions"][
-        one["prediction"] - 5
-    ]
-    seeds = pd.read_csv(results_folder() / "wording.csv").query("seed >= 0")["seed"].nunique()
+    table, made = recorded("wording")
+    row, seeds = made["predictions"][one["prediction"] - 5], table.query("seed >= 0")["seed"].nunique()
     rows = [
         {"claim": f"{one['words']}, {name}", "measure": "recall@1", "gain": own["difference"], "seeds": seeds}
         | {"low": own["low"], "high": own["high"], "verdict": row["verdict"]}

@@ -87,15 +87,18 @@ def _settings(rows: pd.DataFrame) -> set[tuple]:
     return set(rows[[name for name in BASE if name in rows]].itertuples(index=False, name=None))
 
 
-def recorded() -> tuple[pd.DataFrame, dict]:
-    """The recorded trainings, a row a point, and how they were made: machine, versions, commit, date.
+def recorded(name: str = "ablations") -> tuple[pd.DataFrame, dict]:
+    """A record, a row a training, and how it was made: machine, versions, commit, date, what was chosen.
+
+    Args:
+        name: "ablations", or of ``benchmarks/claims.py`` "claims", "map" or "wording".
 
     Raises:
         FileNotFoundError: the library was installed without its checkout, where the record lies.
     """
     folder = results_folder()
-    table = read_table(folder / "ablations.csv")
-    return table, json.loads((folder / "ablations.json").read_text(encoding="utf-8"))
+    made = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+    return _filled(pd.read_csv(folder / f"{name}.csv")), made
 
 
 def read_table(path: str | Path) -> pd.DataFrame:
@@ -114,6 +117,10 @@ def read_table(path: str | Path) -> pd.DataFrame:
         raise ValueError(f"table is {str(path)!r}, which is no CSV: {error}") from error
     if missing := [name for name in ("seed", *METRICS[:4]) if name not in table]:
         raise ValueError(f"{path} has no column {missing[0]!r}; it has: {', '.join(table.columns)}")
-    texts = [name for name in table if isinstance(BASE.get(name), str)]
-    filled = {name: table[name].astype(object).where(table[name].notna(), "").astype(str) for name in texts}
-    return table.assign(**filled)  # an empty cell of a text is "", so it compares
+    return _filled(table)
+
+
+def _filled(table: pd.DataFrame) -> pd.DataFrame:
+    """An empty cell of a text is "", so it compares."""
+    texts = table[[name for name in table if isinstance(BASE.get(name), str)]].astype(object)
+    return table.assign(**texts.where(texts.notna(), "").astype(str))

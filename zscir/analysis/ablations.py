@@ -22,9 +22,8 @@ from zscir.benchmarks import benchmark_root, load_benchmark
 from zscir.benchmarks.fashioniq import PUBLISHED
 from zscir.inversion import Inversion, TrainConfig, fit
 from zscir.inversion.config import PRESETS
-from zscir.pairs import load_pairs
+from zscir.pairs import load_pairs, pair_source
 from zscir.pairs.recaptions import retrieved_captions, wrong_captions
-from zscir.pocket import pocket_name
 from zscir.retrieval import average, evaluate, gallery_features, query_features
 from zscir.storage.checks import SHARE, check, chosen
 
@@ -99,8 +98,7 @@ def train_config(point: Mapping[str, Any]) -> TrainConfig:
     check("wrong", point["wrong"], SHARE)
     others = (*_OWN, *PRESETS.get(str(point["preset"]), ()))
     known = {name: value for name, value in point.items() if name not in others}
-    pocket = pocket_name(point["world"])
-    return TrainConfig(**known, pairs=point["pairs"] or pocket)
+    return TrainConfig(**known, pairs=pair_source(point["pairs"], point["world"]))
 
 
 def run_point(point: Mapping[str, Any]) -> dict[str, float]:

@@ -11,7 +11,6 @@ Every training is followed link by link, each link a measure:
 """
 
 import base64
-import json
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -35,7 +34,6 @@ from zscir.retrieval import gallery_features, query_features, score_features
 from zscir.retrieval.protocols import PROMPTS, slerp
 from zscir.retrieval.queries import Composition, inversion_features
 from zscir.retrieval.statistics import crossed_gain, holm
-from zscir.storage.paths import results_folder
 
 #: The four measures of the benchmarks, in percent; no claim shows fewer.
 MEASURES = ("recall@1", "recall@5", "recall_subset@1", "fashioniq recall@10")
@@ -228,16 +226,6 @@ def unpacked(text: str) -> np.ndarray:
     """The hits of `packed`, bool [Q]."""
     count, _, coded = text.partition(":")
     return np.unpackbits(np.frombuffer(base64.b64decode(coded), np.uint8), count=int(count)).astype(bool)
-
-
-def recorded_claims() -> tuple[pd.DataFrame, dict]:
-    """The record of the claims, a row a training, and how it was made: choices, machine, versions, date.
-
-    Raises:
-        FileNotFoundError: the library was installed without its checkout, where the record lies.
-    """
-    folder = results_folder()
-    return pd.read_csv(folder / "claims.csv"), json.loads((folder / "claims.json").read_text("utf-8"))
 
 
 def verdicts(

@@ -125,14 +125,11 @@ def check_options(
 def _folder(name: str, root: str | Path) -> Path:
     """The folder to read; "pocket-..." draws (or finds) the embedded world in that layout."""
     if isinstance(root, str) and root.startswith("pocket-"):
-        size = root.removeprefix("pocket-")
-        if name in ("genecis", "composition", "domains"):
-            from zscir.pocket.beyond import make_beyond
-
-            return make_beyond(size) / name
         from zscir.pocket import make_pocket
+        from zscir.pocket.beyond import make_beyond
 
-        return Path(make_pocket(size).root(name))
+        size, beyond = root.removeprefix("pocket-"), name in ("genecis", "composition", "domains")
+        return make_beyond(size) / name if beyond else make_pocket(size).root(name)
     folder = local_path(root, "root")
     if not folder.is_dir():
         raise FileNotFoundError(f"root={str(root)!r}: there is no such folder")

@@ -23,8 +23,10 @@ import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import chain, groupby, islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -142,24 +144,48 @@ def load_pairs(source: str | Path, limit: int | None = None) -> Pairs:
         FileNotFoundError: the source, or images named in its table, do not exist (all counted, five shown).
     """
     check("limit", limit, _LIMIT)
-    text, path = str(source), Path(str(source)).expanduser()
+    return _reader(str(source))(limit)
+
+
+def pair_source(pairs: str, world: str) -> str:
+    """``pairs`` as `load_pairs` takes it; if empty, those of the pocket world of a size. Nothing is loaded.
+
+    >>> pair_source("", "tiny"), pair_source("pocket-tiny-0relative", "small")
+    ('pocket-tiny', 'pocket-tiny-0relative')
+
+    Raises:
+        ValueError: there is no such size, or pocket world.
+        FileNotFoundError: ``pairs`` names nothing that exists.
+    """
+    from zscir.pocket import pocket_name
+
+    pocket = pocket_name(world)
+    _reader(pairs or pocket)
+    return pairs or pocket
+
+
+def _reader(text: str) -> Callable[[int | None], Pairs]:
+    """What reads a source, at most so many pairs of it; that it can exist is checked here."""
+    path = Path(text).expanduser()
     suffix = path.suffix.lower()
     if text.startswith("pocket-"):
-        return _from_pocket(text, limit)
+        return _pocket(text)
     if is_url(text):
-        return replace(load_pairs(fetched(text), limit), name=text)
+        return lambda limit: replace(load_pairs(fetched(text), limit), name=text)
     if text.startswith(STREAM) and text != STREAM:
-        return _from_tars(spooled(text.removeprefix(STREAM), limit), limit)
+        return lambda limit: _from_tars(spooled(text.removeprefix(STREAM), limit), limit)
+    if suffix in (".tar", ".parquet", ".tsv", ".csv") and not path.is_dir() and not _files(path, suffix):
+        raise FileNotFoundError(f"pairs {path}: no such {suffix[1:]} file")
     if suffix == ".tar" or (path.is_dir() and _files(path, ".tar")):
-        return _from_tars(path, limit)
+        return partial(_from_tars, path)
     if suffix == ".parquet" or (path.is_dir() and _files(path, ".parquet")):
-        return _read_dataset(_parquet, path, text, limit)
+        return partial(_read_dataset, _parquet, path, text)
     if (path / "dataset_info.json").is_file() or (path / "dataset_dict.json").is_file():
-        return _read_dataset(_saved_dataset, path, text, limit)
+        return partial(_read_dataset, _saved_dataset, path, text)
     if text.count("/") == 1 and not text.startswith(("/", "~", ".")) and not path.parent.is_dir():
-        return _read_dataset(_train_split, text, text, limit)
+        return partial(_read_dataset, _train_split, text, text)
     if text and (path.is_dir() or suffix in (".tsv", ".csv")):
-        return _from_table(path, limit)
+        return partial(_from_table, path)
     raise FileNotFoundError(
         f"pairs {text!r} do not exist; legal: pocket-<size>, a folder with one .tsv or .csv table "
         "(columns file, caption), .tar or .parquet files, a folder saved by datasets, a datasets id "
@@ -167,17 +193,23 @@ def load_pairs(source: str | Path, limit: int | None = None) -> Pairs:
     )
 
 
-def _from_pocket(source: str, limit: int | None) -> Pairs:
-    from zscir.pocket import make_control, make_pocket
+def _pocket(source: str) -> Callable[[int | None], Pairs]:
+    from zscir.pocket import SIZES, make_control, make_pocket
     from zscir.pocket.control import Arrangement
-    from zscir.pocket.vocabulary import BACKGROUND, THINGS, WHERE
 
     if source.startswith("pocket-control"):
-        world = make_control(arrangement=Arrangement.of(source))
-    else:
-        size, *share = re.split(r"-(\d+)relative$", source.removeprefix("pocket-"))
-        world = make_pocket(size, **({"relative": int(share[0])} if share else {}))
-    pairs = _from_dataset(world.pairs, source, limit)
+        return partial(_from_pocket, partial(make_control, arrangement=Arrangement.of(source)), source)
+    found = re.fullmatch(rf"pocket-({'|'.join(SIZES)})(?:-(100|\d\d?)relative)?", source)
+    if found is None:
+        legal = f"pocket-{'|'.join(SIZES)}, the same with -0relative to -100relative, or pocket-control"
+        raise ValueError(f"pairs is {source!r}; legal: {legal}")
+    return partial(_from_pocket, partial(make_pocket, found[1], relative=int(found[2] or 100)), source)
+
+
+def _from_pocket(draw: Callable[[], Any], source: str, limit: int | None) -> Pairs:
+    from zscir.pocket.vocabulary import BACKGROUND, THINGS, WHERE
+
+    pairs = _from_dataset(draw().pairs, source, limit)
     synonyms: dict[str, set[str]] = {}
     for noun, thing in THINGS.items():
         for word in (*thing.names, thing.plural):
@@ -186,8 +218,7 @@ def _from_pocket(source: str, limit: int | None) -> Pairs:
     for (place, _), nouns in zip(places, find_nouns([phrase for _, phrase in places]), strict=True):
         for noun in nouns:
             synonyms.setdefault(noun.lemma, set()).add(place)
-    pairs.synonyms = synonyms
-    return pairs
+    return replace(pairs, synonyms=synonyms)
 
 
 def _made(name: str, captions: list[str], images: Images, contents: Iterable[str], **drawn) -> Pairs:
@@ -234,13 +265,10 @@ def _from_table(path: Path, limit: int | None) -> Pairs:
 
 
 def _from_tars(path: Path, limit: int | None) -> Pairs:
-    tars = _files(path, ".tar")
-    if not tars:
-        raise FileNotFoundError(f"pairs {path}: no such tar file")
     pairs: list[tuple[TarMember, str]] = []
     incomplete: list[str] = []
     endings: Counter[str] = Counter()
-    for tar in tars:
+    for tar in _files(path, ".tar"):
         if limit is not None and len(pairs) >= limit:
             break
         found, lacking, seen = tar_pairs(tar)
@@ -277,8 +305,6 @@ def _parquet(path: Path):
     from datasets import load_dataset
 
     files = _files(path, ".parquet")
-    if not files:
-        raise FileNotFoundError(f"pairs {path}: no such parquet file")
     rows = {}
     for file in files:
         try:

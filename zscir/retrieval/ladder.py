@@ -17,7 +17,7 @@ from torch import Tensor
 from zscir.backbone import Backbone, load_backbone
 from zscir.benchmarks import READERS, Benchmark, benchmark_root, check_options, load_benchmark
 from zscir.inversion import Inversion, TrainConfig, fit
-from zscir.pocket import pocket_name
+from zscir.pairs import pair_source
 from zscir.retrieval.features import gallery_features
 from zscir.retrieval.queries import Composition, evaluate, query_features
 from zscir.retrieval.scores import Scores
@@ -47,8 +47,7 @@ class Ladder:
 
     def __init__(self, parameters: Mapping[str, Any], *benchmarks: str):
         training = {name: parameters[name] for name in _TRAINING}
-        pairs = parameters["pairs"] or pocket_name(parameters["world"])
-        self.paper = TrainConfig(pairs=pairs, **training)
+        self.paper = TrainConfig(pairs=pair_source(parameters["pairs"], parameters["world"]), **training)
         self.pic2word = self.paper.as_preset("pic2word")
         self.prompt = parameters["prompt"] or None
         chosen = ("cleaning", "preprocessing", "weight")
