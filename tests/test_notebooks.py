@@ -122,6 +122,17 @@ def test_the_cell_below_the_parameters_checks_them(path, capsys):
         ("steps", 0, "steps is 0; legal: whole numbers from 1"),
         ("batch", 1, "batch is 1; legal: whole numbers from 2"),
         ("limit", 0, "limit is 0; legal: None or whole numbers from 1"),
+        (
+            "pairs",
+            "pocket-huge",
+            "pairs is 'pocket-huge'; legal: pocket-tiny|small|large, the same with -0rel",
+        ),
+        (
+            "backbone",
+            "ViT-L14",
+            "backbone is 'ViT-L14'; legal: pocket, a folder, open_clip's (near: ViT-L-14,",
+        ),
+        ("pretrained", "openai", "pretrained must be None for 'pocket', which has its weights, got 'openai'"),
         ("fill", "red", "fill is 'red'; legal: mean, black, blur, noise, drop"),
         ("cam_method", "cam", "cam_method is 'cam'; legal: None, gradcam, hirescam"),
         ("preset", "papre", "preset is 'papre'; legal: paper, pic2word"),
@@ -165,6 +176,9 @@ def test_values_of_another_kind_are_refused_by_name(path, kind, values):
 @pytest.mark.parametrize(
     ("name", "values"),
     [
+        ("pairs", [3, True, "nowhere", "nowhere.tar"]),
+        ("backbone", [3, True, ["pocket"], "nowhere"]),
+        ("pretrained", [3, True, "nowhere"]),
         ("preset", [3, None, ["paper"], "[1, 2]"]),
         ("reference", [3, None, ["kept"], "gone"]),
         ("captions", [3, None, ["original"], "short"]),
@@ -176,7 +190,9 @@ def test_values_of_another_kind_are_refused_by_name(path, kind, values):
 def test_texts_of_another_kind_are_refused_by_name(name, values):
     for path in [path for path in PATHS if name in declared_parameters(path.stem)]:
         for value in values:
-            with pytest.raises(ValueError, match=name if name != "world" else "world|size"):
+            with pytest.raises(
+                (ValueError, FileNotFoundError), match=name if name != "world" else "world|size"
+            ):
                 checks(path, **{name: value})
     for path in [path for path in PATHS if "root" in declared_parameters(path.stem)]:
         for value in (3, True, ["/data"], math.nan):

@@ -154,6 +154,18 @@ CHAPTERS = rows(
         "things is 9; legal: a whole number from 1 to 3",
     ),
     ("run 07 -p pairs none.tsv", "pairs none.tsv: no such tsv file"),
+    *(
+        (f"run 0{n} -p backbone ViT-L14", "backbone is 'ViT-L14'; legal: pocket, a folder, ")
+        for n in range(1, 10)
+    ),
+    (
+        "run 02 -p backbone ViT-L-14 -p pretrained opena",
+        "pretrained is 'opena'; legal for ViT-L-14: openai, ",
+    ),
+    (
+        "run 06 -p pretrained openai",
+        "pretrained must be None for 'pocket', which has its weights, got 'openai'",
+    ),
     ("run 05 -p prompt 'a photo'", "'a photo' is not one of 'pic2word', 'searle' nor a template"),
     ("run 05 -p captions short", "captions is 'short'; legal: original, extended"),
     ("run 05 -p weight 3", "weight=3 is not a number from 0 to 1"),
@@ -457,7 +469,7 @@ def with_phi(words):
 WEIGHTS = rows(
     "weights and checkpoints",
     (score("cirr").replace("tiny", "ViT-B-23"), ("ViT-B-32", "'ViT-B-23'")),
-    (other_weights("openia"), ("pretrained for ViT-B-32 must be one of", "'openia'")),
+    (other_weights("openia"), "pretrained is 'openia'; legal for ViT-B-32: openai, "),
     (score("cirr", "--pretrained openai"), "pretrained must be None for 'tiny'"),
     (score("cirr", "--quick-gelu"), "quick_gelu must be None where no weights file is named, got True"),
     (other_weights("w.pt"), "w.pt is empty, not weights", {"w.pt": b""}),

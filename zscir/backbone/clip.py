@@ -276,27 +276,9 @@ def load_backbone(
         ValueError: an unknown name, tag or precision, "bf16" where it would be emulated, a text tower we
             cannot compose prompts in, or a file that holds no weights, damaged ones or another tower's.
     """
-    chosen("precision", precision, PRECISIONS)
     check("quick_gelu", quick_gelu, one_of(None, True, False))
-    name, pretrained = str(name), None if pretrained is None else str(pretrained)
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    if precision == "bf16" and not has_bf16(torch.device(device)):
-        raise ValueError(
-            f"precision is 'bf16', but this {device} has no bfloat16: emulated, it is about ten times slower "
-            "than fp32; legal here: fp32"
-        )
-    known, assumed = open_clip.list_models(), ""
-    if name.replace("/", "-") in known:
-        config, weights = read_architecture(name.replace("/", "-"), pretrained)
-    elif name != "pocket" and not Path(name).expanduser().is_dir():
-        near = difflib.get_close_matches(name, ["pocket", *known], n=5, cutoff=0.4)
-        raise ValueError(
-            f"name must be 'pocket', a folder or an open_clip architecture (near: {near}), got {name!r}"
-        )
-    elif pretrained is not None:
-        raise ValueError(f"pretrained must be None for {name!r}, which has its weights, got {pretrained!r}")
-    else:
-        config, weights = read_folder(POCKET_WEIGHTS if name == "pocket" else Path(name).expanduser())
+    name, assumed = str(name), ""
+    config, weights = find_backbone(name, pretrained, device, precision)
     state, openai, *notes = ({}, False) if weights is None else read_weights(weights)
     if pretrained and weights == Path(pretrained).expanduser():
         assumed = assume(config, name.replace("/", "-"), openai, quick_gelu)
@@ -310,6 +292,40 @@ def load_backbone(
         notes.append(load_weights(model, state, weights))
     made = make_backbone(name, model, config, device=device, precision=precision)
     return replace(made, assumed="; ".join(filter(None, [assumed, *notes])))
+
+
+def find_backbone(
+    name: str, pretrained: str | None = None, device: str | None = None, precision: str = "fp32"
+) -> tuple[dict, Path | None]:
+    """Config dict and weights file (None: random) of a backbone; arguments as `load_backbone`.
+
+    So bad names are refused early. Nothing is loaded; a tag's weights are downloaded where they are missing.
+
+    >>> find_backbone("poket")
+    Traceback (most recent call last):
+    ...
+    ValueError: backbone is 'poket'; legal: pocket, a folder, open_clip's (near: pocket)
+
+    Raises:
+        FileNotFoundError, ValueError: as `load_backbone`, but for what the weights file holds.
+    """
+    chosen("precision", precision, PRECISIONS)
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if precision == "bf16" and not has_bf16(torch.device(device)):
+        raise ValueError(
+            f"precision is 'bf16', but this {device} has no bfloat16: emulated, it is about ten times slower "
+            "than fp32; legal here: fp32"
+        )
+    name, pretrained = str(name), None if pretrained is None else str(pretrained)
+    if name.replace("/", "-") in (known := open_clip.list_models()):
+        return read_architecture(name.replace("/", "-"), pretrained)
+    folder = POCKET_WEIGHTS if name == "pocket" else Path(name).expanduser()
+    if name != "pocket" and not folder.is_dir():
+        near = ", ".join(difflib.get_close_matches(name, ["pocket", *known], cutoff=0.4)) or "none"
+        raise ValueError(f"backbone is {name!r}; legal: pocket, a folder, open_clip's (near: {near})")
+    if pretrained is not None:
+        raise ValueError(f"pretrained must be None for {name!r}, which has its weights, got {pretrained!r}")
+    return read_folder(folder)
 
 
 def has_bf16(device: torch.device) -> bool:

@@ -229,10 +229,8 @@ def read_architecture(name: str, pretrained: str | None) -> tuple[dict, Path | N
         return config, Path(open_clip.download_pretrained(tag))
     if pretrained and (file := Path(pretrained).expanduser()).is_file():
         return config, file
-    tags = open_clip.list_pretrained_tags_by_model(name)
-    raise ValueError(
-        f"pretrained for {name} must be one of {tags}, a weights file, or 'random', got {pretrained!r}"
-    )
+    tags = ", ".join(open_clip.list_pretrained_tags_by_model(name))
+    raise ValueError(f"pretrained is {pretrained!r}; legal for {name}: {tags}, a weights file, random")
 
 
 def assume(config: dict, name: str, openai: bool, quick_gelu: bool | None = None) -> str:

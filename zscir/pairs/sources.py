@@ -160,7 +160,7 @@ def pair_source(pairs: str, world: str) -> str:
     from zscir.pocket import pocket_name
 
     pocket = pocket_name(world)
-    _reader(pairs or pocket)
+    _reader(str(pairs or pocket))
     return pairs or pocket
 
 

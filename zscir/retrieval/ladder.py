@@ -14,7 +14,7 @@ from typing import Any
 
 from torch import Tensor
 
-from zscir.backbone import Backbone, load_backbone
+from zscir.backbone import Backbone, find_backbone, load_backbone
 from zscir.benchmarks import READERS, Benchmark, benchmark_root, check_options, load_benchmark
 from zscir.inversion import Inversion, TrainConfig, fit
 from zscir.pairs import pair_source
@@ -48,6 +48,7 @@ class Ladder:
     def __init__(self, parameters: Mapping[str, Any], *benchmarks: str):
         training = {name: parameters[name] for name in _TRAINING}
         self.paper = TrainConfig(pairs=pair_source(parameters["pairs"], parameters["world"]), **training)
+        find_backbone(self.paper.backbone, self.paper.pretrained, precision=self.paper.precision)
         self.pic2word = self.paper.as_preset("pic2word")
         self.prompt = parameters["prompt"] or None
         chosen = ("cleaning", "preprocessing", "weight")
