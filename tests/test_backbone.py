@@ -258,7 +258,10 @@ def test_pocket_without_weights_says_how_to_make_them(tmp_path, monkeypatch):
     ("arguments", "message"),
     [
         ({"name": "ViT-B-33"}, "ViT-B-32"),
-        ({"name": "ViT-B-32"}, "pretrained is None; legal for ViT-B-32: .*laion2b_s34b_b79k.*, a weights file, random"),
+        (
+            {"name": "ViT-B-32"},
+            "pretrained is None; legal for ViT-B-32: .*laion2b_s34b_b79k.*, a weights file, random",
+        ),
         ({"name": "ViT-B-32", "pretrained": "nonsense"}, "nonsense"),
         ({"name": "pocket", "pretrained": "openai"}, "pretrained must be None"),
         ({"name": "pocket", "precision": "fp8"}, "precision"),

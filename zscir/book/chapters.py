@@ -21,7 +21,7 @@ import re
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -212,15 +212,15 @@ def chosen_parameters(source: Path, profile: str, parameters: dict[str, Any]) ->
 
 
 def run_checks(source: Path, chosen: dict[str, Any]) -> None:
-    """Run, in this process, the cells in which a chapter checks its parameters.
+    """Run, in this process but where the kernel will run, the cells in which a chapter checks its parameters.
 
     Raises:
         ValueError, OSError: what they say of a value.
     """
-    values: dict[str, Any] = {}
-    for tag, given in (("parameters", {}), (CHECKS, chosen)):
-        values |= given
-        exec(compile("\n".join(tagged(source, tag)), f"<{source.stem}>", "exec"), values)
+    parameters, checks = ("\n".join(tagged(source, tag)) for tag in ("parameters", CHECKS))
+    exec(parameters, values := {})
+    with chdir(source.parents[1]):
+        exec(compile(checks, f"<{source.stem}>", "exec"), values | chosen)
 
 
 def tagged(source: Path, tag: str) -> list[str]:
