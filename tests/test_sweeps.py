@@ -413,3 +413,13 @@ def test_a_data_folder_need_only_be_where_the_work_is_done(tmp_path):
     with pytest.raises(FileNotFoundError, match="root is '/data/elsewhere'"):
         plan_chapter("01_a", {}, 2, **given)
     assert len(plan_chapter("01_a", {}, 2, anywhere=True, **given).points) == 2
+    away = [{"pairs": "/away/pairs.tsv"}, {"backbone": "/away/clip"}]
+    away.append({"backbone": "ViT-B-32", "pretrained": "/away/clip.pt"})
+    for fixed in away:
+        with pytest.raises(FileNotFoundError, match="/away"):
+            plan_chapter("02", {}, 2, fixed=fixed, folder=tmp_path / "real")
+        assert (
+            len(plan_chapter("02", {}, 2, fixed=fixed, anywhere=True, folder=tmp_path / "real").points) == 2
+        )
+    with pytest.raises(ValueError, match="backbone is 'ViT-B32'; legal: "):
+        plan_chapter("02", {}, 2, fixed={"backbone": "ViT-B32"}, anywhere=True, folder=tmp_path / "real")

@@ -322,7 +322,8 @@ def find_backbone(
     folder = POCKET_WEIGHTS if name == "pocket" else Path(name).expanduser()
     if name != "pocket" and not folder.is_dir():
         near = ", ".join(difflib.get_close_matches(name, ["pocket", *known], cutoff=0.4)) or "none"
-        raise ValueError(f"backbone is {name!r}; legal: pocket, a folder, open_clip's (near: {near})")
+        kind = ValueError if Path(name).name == name else FileNotFoundError
+        raise kind(f"backbone is {name!r}; legal: pocket, a folder, open_clip's (near: {near})")
     if pretrained is not None:
         raise ValueError(f"pretrained must be None for {name!r}, which has its weights, got {pretrained!r}")
     return read_folder(folder)

@@ -218,7 +218,8 @@ def read_architecture(name: str, pretrained: str | None) -> tuple[dict, Path | N
     """Config dict of an open_clip architecture and path of its weights (downloaded if need be; None: random).
 
     Raises:
-        ValueError: ``pretrained`` is neither a tag of this architecture, nor a file, nor "random".
+        ValueError: ``pretrained`` is neither a tag of this architecture, nor a file, nor "random"; or
+            FileNotFoundError, where it is a path.
     """
     config = {"model_cfg": open_clip.get_model_config(name), "preprocess_cfg": {}}
     if pretrained == "random":
@@ -230,7 +231,8 @@ def read_architecture(name: str, pretrained: str | None) -> tuple[dict, Path | N
     if pretrained and (file := Path(pretrained).expanduser()).is_file():
         return config, file
     tags = ", ".join(open_clip.list_pretrained_tags_by_model(name))
-    raise ValueError(f"pretrained is {pretrained!r}; legal for {name}: {tags}, a weights file, random")
+    kind = ValueError if Path(str(pretrained)).name == str(pretrained) else FileNotFoundError
+    raise kind(f"pretrained is {pretrained!r}; legal for {name}: {tags}, a weights file, random")
 
 
 def assume(config: dict, name: str, openai: bool, quick_gelu: bool | None = None) -> str:
