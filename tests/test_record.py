@@ -208,7 +208,8 @@ def test_every_stored_record_is_listed_with_its_machine_and_date():
         assert re.fullmatch(r"\d{4}-\d{2}-\d{2}", date) and precision in ("fp32", "bf16")
         assert re.fullmatch(r"`[0-9a-f]{10}`(, `[0-9a-f]{10}`)*|not noted", commits)
     (trained,) = (line for line in lines if line.startswith("| `ablations.json`"))
-    assert "| bf16 |" in trained and "not noted" not in trained
+    assert "| fp32 |" in trained and "not noted" not in trained
+    assert "NVIDIA H200; AMD EPYC" in trained  # each machine that ran a part of it
 
 
 @pytest.mark.parametrize(

@@ -162,7 +162,7 @@ def results_markdown(results: Path, readme: Path) -> str:
             raise ValueError(f"{path} does not say its {' and '.join(missing)}")
         if what is None:
             raise ValueError(f'{path} has no "what", and {readme} has no row `{path.stem}.py` for it')
-        name, machine = path.relative_to(results).as_posix(), _recorded_machine(record["machine"])
+        name, machine = path.relative_to(results).as_posix(), _recorded_machines(record)
         rows.append((f"`{name}`", what, machine, _precision(path, record), record["date"], _commits(record)))
     return table(rows)
 
@@ -180,6 +180,12 @@ def _commits(record):
     """The commits that a record was made from, shortened."""
     made = [run["git_commit"] for run in record.get("runs", ())] or [record.get("commit", "")]
     return ", ".join(f"`{commit[:10]}`" for commit in dict.fromkeys(made) if commit) or "not noted"
+
+
+def _recorded_machines(record: Mapping[str, Any]) -> str:
+    """The machines of a record, each once: those of its runs, where it lists them."""
+    runs = [machine for run in record.get("runs", ()) for machine in run.get("machines", ())]
+    return "; ".join(dict.fromkeys(map(_recorded_machine, runs or [record["machine"]])))
 
 
 def _recorded_machine(machine: Mapping[str, Any] | str) -> str:
