@@ -217,10 +217,9 @@ def run_checks(source: Path, chosen: dict[str, Any]) -> None:
     Raises:
         ValueError, OSError: what they say of a value.
     """
-    parameters, checks = ("\n".join(tagged(source, tag)) for tag in ("parameters", CHECKS))
-    exec(parameters, values := {})
+    cells = [*tagged(source, "parameters"), "globals().update(chosen)", *tagged(source, CHECKS)]
     with chdir(source.parents[1]):
-        exec(compile(checks, f"<{source.stem}>", "exec"), values | chosen)
+        exec(compile("\n".join(cells), f"<{source.stem}>", "exec"), {"chosen": chosen})
 
 
 def tagged(source: Path, tag: str) -> list[str]:
