@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 from zscir.analysis.ablations import BASE
-from zscir.backbone import load_backbone
+from zscir.backbone import find_backbone, load_backbone
 from zscir.backbone.clip import make_backbone
 from zscir.backbone.weights import build_model, check_layer, default_cam_layer, save_backbone
 from zscir.book import declared_parameters
@@ -252,6 +252,17 @@ def test_pocket_without_weights_says_how_to_make_them(tmp_path, monkeypatch):
     monkeypatch.setattr("zscir.backbone.clip.POCKET_WEIGHTS", tmp_path)
     with pytest.raises(FileNotFoundError, match="python -m pretraining.pretrain --out .* in the repository"):
         load_backbone("pocket")
+
+
+def test_a_tag_is_known_without_its_weights(monkeypatch):
+    def refuse(tag):
+        raise AssertionError("downloaded")
+
+    monkeypatch.setattr(open_clip, "download_pretrained", refuse)
+    config, tag = find_backbone("ViT-B-32", "openai")
+    assert config["model_cfg"]["quick_gelu"] and tag["url"]
+    with pytest.raises(AssertionError, match="downloaded"):
+        load_backbone("ViT-B-32", "openai")
 
 
 @pytest.mark.parametrize(

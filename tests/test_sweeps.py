@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import sweep_tasks as tasks
 
 from zscir import cli
 from zscir.book import plan_chapter, sweep_chapter
+from zscir.book.chapters import run_checks
 from zscir.book.record import recorded_values
 from zscir.book.sweep import chapter_point
 from zscir.storage import grid, run_points, workers
@@ -423,3 +425,16 @@ def test_a_data_folder_need_only_be_where_the_work_is_done(tmp_path):
         )
     with pytest.raises(ValueError, match="backbone is 'ViT-B32'; legal: "):
         plan_chapter("02", {}, 2, fixed={"backbone": "ViT-B32"}, anywhere=True, folder=tmp_path / "real")
+
+
+def test_chapters_checked_at_once_leave_the_folder_as_it_was(tmp_path, monkeypatch):
+    """A build with parameters checks two chapters in two threads; each looks where it will run."""
+    check = "import os, time\nbegun.set()\ntime.sleep(wait)\nplaces.append(os.getcwd())"
+    write_chapter(tmp_path, check, MEASURE, parameters="seed: int = 0  # of all", checked=True)
+    monkeypatch.chdir(tmp_path / "notebooks")
+    chosen = {"places": [], "begun": threading.Event()}
+    with ThreadPoolExecutor(2) as pool:
+        for wait in (0.2, 0.6):  # the second begins in the midst of the first, and would end after it
+            pool.submit(run_checks, tmp_path / "notebooks" / "01_a.ipynb", chosen | {"wait": wait})
+            assert chosen["begun"].wait(10)
+    assert chosen["places"] == [str(tmp_path)] * 2 and Path.cwd() == tmp_path / "notebooks"

@@ -144,11 +144,8 @@ CHAPTERS = rows(
     ("run 05 -p root /nowhere", "root is '/nowhere': there is no such folder"),
     ("run 01 -p pairs pocket-huge", "pairs is 'pocket-huge'; legal: pocket-tiny|small|large"),
     ("run 02 -p pairs nowhere", "pairs 'nowhere' do not exist; legal: pocket-<size>, a folder"),
-    (
-        "run 02 -p pairs here",
-        "pairs 'here' do not exist",
-        {"here/one.tsv": b"file\tcaption\n"},
-    ),  # not where chapters run
+    # it exists here, and not in the checkout, where chapters run
+    ("run 02 -p pairs here", "pairs 'here' do not exist", {"here/one.tsv": b"file\tcaption\n"}),
     ("run 03 -p pairs none.tar", "pairs none.tar: no such tar file"),
     (
         "run 04 -p pairs pocket-tiny-9relativ",

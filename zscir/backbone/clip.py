@@ -279,6 +279,8 @@ def load_backbone(
     check("quick_gelu", quick_gelu, one_of(None, True, False))
     name, assumed = str(name), ""
     config, weights = find_backbone(name, pretrained, device, precision)
+    if isinstance(weights, dict):
+        weights = Path(open_clip.download_pretrained(weights))
     state, openai, *notes = ({}, False) if weights is None else read_weights(weights)
     if pretrained and weights == Path(pretrained).expanduser():
         assumed = assume(config, name.replace("/", "-"), openai, quick_gelu)
@@ -296,10 +298,10 @@ def load_backbone(
 
 def find_backbone(
     name: str, pretrained: str | None = None, device: str | None = None, precision: str = "fp32"
-) -> tuple[dict, Path | None]:
-    """Config dict and weights file (None: random) of a backbone; arguments as `load_backbone`.
+) -> tuple[dict, dict | Path | None]:
+    """Config dict and weights (see `read_architecture`) of a backbone; arguments as `load_backbone`.
 
-    So bad names are refused early. Nothing is loaded; a tag's weights are downloaded where they are missing.
+    So bad names are refused early; nothing is loaded or downloaded.
 
     >>> find_backbone("poket")
     Traceback (most recent call last):

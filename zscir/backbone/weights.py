@@ -22,6 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from zscir.storage.artifacts import archive_damage
+from zscir.storage.contents import content_hash
 from zscir.storage.whole import written_whole
 
 CONFIG_FILE = "open_clip_config.json"
@@ -207,15 +208,15 @@ def read_folder(folder: Path) -> tuple[dict, Path]:
     if not isinstance(config, dict) or not isinstance(config.get("model_cfg"), dict):
         raise ValueError(f"{folder / CONFIG_FILE} has no 'model_cfg', only {sorted(config)}")
     expected = config.get("weights_sha256")
-    if expected is not None and expected != _sha256(weights):
+    if expected is not None and expected != content_hash(weights):
         raise ValueError(
             f"{weights} is not the file that {CONFIG_FILE} was written with; fetch or save both again"
         )
     return config, weights
 
 
-def read_architecture(name: str, pretrained: str | None) -> tuple[dict, Path | None]:
-    """Config dict of an open_clip architecture and path of its weights (downloaded if need be; None: random).
+def read_architecture(name: str, pretrained: str | None) -> tuple[dict, dict | Path | None]:
+    """Config dict of an open_clip architecture and its weights: a tag's settings, a file, or None (random).
 
     Raises:
         ValueError: ``pretrained`` is neither a tag of this architecture, nor a file, nor "random"; or
@@ -227,7 +228,7 @@ def read_architecture(name: str, pretrained: str | None) -> tuple[dict, Path | N
     if tag := open_clip.get_pretrained_cfg(name, pretrained) if pretrained else {}:
         config["preprocess_cfg"] = _preprocessing(tag)
         config["model_cfg"] |= {"quick_gelu": True} if tag.get("quick_gelu", False) else {}
-        return config, Path(open_clip.download_pretrained(tag))
+        return config, tag
     if pretrained and (file := Path(pretrained).expanduser()).is_file():
         return config, file
     tags = ", ".join(open_clip.list_pretrained_tags_by_model(name))
@@ -290,7 +291,7 @@ def save_backbone(model: nn.Module, config: dict, folder: str | Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     with written_whole(folder / CONFIG_FILE) as text, written_whole(folder / WEIGHT_FILES[0]) as weights:
         save_file(state, weights)
-        record = {**config, "weights_sha256": _sha256(weights)}
+        record = {**config, "weights_sha256": content_hash(weights)}
         text.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return folder
 
@@ -369,8 +370,3 @@ def _runs_code(path: Path) -> bool:
             return any(b"__setstate__" in archive.read(name) for name in code)
     except Exception:  # damaged bytes can raise anything
         return False
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -13,7 +13,6 @@ quick profile, another tau) has a folder of its own below ``_build/`` and never 
 """
 
 import builtins
-import hashlib
 import json
 import math
 import os
@@ -24,6 +23,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import chdir, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import nbformat
@@ -36,11 +36,13 @@ from zscir.book.record import PROBE, chapter_record, cleaned, sign
 from zscir.book.remarks import remarks_line, take_remarks
 from zscir.storage import fingerprint
 from zscir.storage.artifacts import json_seal, set_aside
-from zscir.storage.contents import files_below, stamp_of
+from zscir.storage.contents import content_hash, files_below, stamp_of
 from zscir.storage.paths import REPO, artifacts_hint, artifacts_root
 from zscir.storage.provenance import DISTRIBUTIONS, commit_of, variables, versions
 from zscir.storage.whole import check_writable, written_whole
 
+#: Held while the process stands in the root of a checkout.
+_IN_ROOT = Lock()
 #: Tag of the cells, below the parameters, that build from them what checks them; quick, without output.
 CHECKS = "checks"
 #: Parameters of each profile: ``"*"`` for every chapter that declares them, a chapter's name for it alone.
@@ -218,7 +220,7 @@ def run_checks(source: Path, chosen: dict[str, Any]) -> None:
         ValueError, OSError: what they say of a value.
     """
     cells = [*tagged(source, "parameters"), "globals().update(chosen)", *tagged(source, CHECKS)]
-    with chdir(source.parents[1]):
+    with _IN_ROOT, chdir(source.parents[1]):  # two threads at once would not find their way back
         exec(compile("\n".join(cells), f"<{source.stem}>", "exec"), {"chosen": chosen})
 
 
@@ -232,7 +234,7 @@ def state_of(root: Path, source: Path) -> str:
     """Name of the state that a chapter is in: notebook, library, and the records that it may read."""
     files = [source, *_PACKAGE.rglob("*"), *(root / "benchmarks" / "results").rglob("*")]
     digests = {
-        os.path.relpath(path, _PACKAGE if path.is_relative_to(_PACKAGE) else root): _sha256(path)
+        os.path.relpath(path, _PACKAGE if path.is_relative_to(_PACKAGE) else root): content_hash(path)
         for path in sorted(files)
         if path.is_file() and "__pycache__" not in path.parts
     }
@@ -244,10 +246,6 @@ def data_state(root: Path, values: Iterable[Any]) -> list[tuple[str, int]]:
     named = [root / Path(value).expanduser() for value in values if isinstance(value, str) and value]
     files = (file for place in named for file in ([place] if place.is_file() else files_below(place)))
     return [(str(file), stamp_of(file.stat())) for file in files if file.is_file()]
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _stamp(root: Path, source: Path, chosen: dict[str, Any]) -> str:

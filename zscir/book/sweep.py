@@ -171,7 +171,9 @@ def _check(source: Path, profile: str, fixed: dict, points: list[Point], anywher
     for name in points[0]:
         for value in {repr(point[name]): point[name] for point in points}.values():
             given = chosen_parameters(source, profile, {**fixed, name: value})
-            with suppress(OSError) if anywhere else nullcontext():  # it need only be where the work is done
+            with (
+                suppress(FileNotFoundError) if anywhere else nullcontext()
+            ):  # it need only be where the work is done
                 run_checks(source, given)
 
 
